@@ -1,0 +1,1 @@
+"""Profiles from real hardware runs; the only package that may import torch."""

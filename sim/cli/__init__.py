@@ -1,0 +1,1 @@
+"""The ``mprec`` command: one module per subcommand."""

@@ -1,0 +1,1 @@
+"""Devices, models and service-time tables, found by name."""

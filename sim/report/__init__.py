@@ -1,0 +1,1 @@
+"""What people read: tables, verdict, figures and the run directory."""

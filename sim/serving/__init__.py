@@ -1,0 +1,1 @@
+"""What is simulated: fleet, paths, mapping, router, policy, service look-up."""

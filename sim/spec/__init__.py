@@ -1,0 +1,1 @@
+"""YAML to validated, frozen objects; units; errors with file, line and column."""

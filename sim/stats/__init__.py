@@ -1,0 +1,1 @@
+"""Quantiles, intervals, warm-up and the saturation verdict."""

@@ -1,0 +1,1 @@
+"""Replications, sweeps and the processes that run them."""

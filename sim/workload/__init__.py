@@ -1,0 +1,1 @@
+"""The drawn query stream: arrivals, sizes, service quantiles, traces."""
