@@ -45,6 +45,8 @@ class RunRecord:
         An `Outcome` value.
     drop_reason : int8, shape (queries,)
         Index into the engine's drop reasons for dropped queries, otherwise -1.
+    drop_ns : int64, shape (queries,)
+        When a dropped query was dropped, otherwise `NEVER`.
     part_query, part_path, part_lane, part_size, part_enqueue_ns, part_start_ns, part_finish_ns : shape (parts,)
         One entry per part that started service before `stop_ns`, in the order of starts. A query that is not
         split has one part. `part_lane` numbers the lanes of the whole fleet; `part_finish_ns` is the scheduled
@@ -52,12 +54,15 @@ class RunRecord:
     end_ns : int
         End of the arrival period; throughput and utilisation are taken over windows that end here.
     stop_ns : int
-        When the clock stopped: `end_ns` plus the drain, or earlier when nothing was left in the system.
+        When the clock stopped: `end_ns` plus the drain.
     in_system_integral : int
         Integral of the number of admitted, unfinished queries over [0, stop_ns], in query nanoseconds, counted
         event by event and not from the stamps above.
     waiting_integral : int
         Integral of the number of waiting parts over [0, stop_ns], in part nanoseconds, counted likewise.
+    unstarted_wait_ns : int
+        Total wait of the parts that never started: those still in a queue at `stop_ns`, and those whose query was
+        dropped while they waited.
     """
 
     arrival_ns: NDArray[np.int64]
@@ -69,6 +74,7 @@ class RunRecord:
     correct: NDArray[np.float64]
     outcome: NDArray[np.int8]
     drop_reason: NDArray[np.int8]
+    drop_ns: NDArray[np.int64]
     part_query: NDArray[np.int64]
     part_path: NDArray[np.int32]
     part_lane: NDArray[np.int32]
@@ -80,3 +86,4 @@ class RunRecord:
     stop_ns: int
     in_system_integral: int
     waiting_integral: int
+    unstarted_wait_ns: int

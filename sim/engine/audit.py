@@ -1,0 +1,132 @@
+"""The laws that every replication has to obey; a run that breaks one fails.
+
+The checks read the records alone and share no code with the engines. Where an engine counts something event by event
+(the number in the system, the number waiting) it must agree with the records to the nanosecond.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.engine.record import NEVER, Outcome, RunRecord
+from sim.serving.system import System
+
+__all__ = ["InvariantError", "audit"]
+
+
+class InvariantError(RuntimeError):
+    """A replication broke a law of queueing: the simulator is wrong, and its numbers are not to be used."""
+
+
+def audit(record: RunRecord, system: System) -> list[str]:
+    """Return what `record` violates, in plain words; nothing when it is sound.
+
+    1. Conservation: every offered query has exactly one outcome, and its stamps agree with it.
+    2. Causality: arrival <= start <= finish; a query starts with its first part and finishes with its last.
+    3. Little's law, exactly: the integral of the number in the system is the sum of the times spent there, and
+       likewise for the number waiting.
+    4. Lanes: no lane serves two parts at once, so none is over 100% busy.
+    5. Work conservation: a part that waited started at the very instant its lane was freed.
+    6. Order: the parts of a queue start in the order in which they joined.
+    """
+    return [
+        *_conservation(record),
+        *_causality(record, system),
+        *_littles_law(record),
+        *_lanes(record),
+        *_order(record, system),
+    ]
+
+
+def _conservation(record: RunRecord) -> list[str]:
+    offered = len(record.arrival_ns)
+    counts = np.bincount(record.outcome.astype(np.int64), minlength=len(Outcome))
+    violations = []
+    if len(counts) != len(Outcome) or int(counts.sum()) != offered:
+        violations.append(f"conservation: outcomes {counts.tolist()} do not add up to {offered} offered queries")
+    served = record.outcome <= Outcome.SERVED_LATE
+    if not np.array_equal(served, record.finish_ns != NEVER):
+        violations.append("conservation: a query is served exactly if it has a finish, but some are not")
+    dropped = record.outcome == Outcome.DROPPED
+    if not np.array_equal(dropped, record.drop_reason >= 0) or not np.array_equal(dropped, record.drop_ns != NEVER):
+        violations.append("conservation: a query is dropped exactly if it has a reason and a time, but some are not")
+    if np.any(np.diff(record.arrival_ns) < 0) or np.any(record.arrival_ns > record.end_ns):
+        violations.append("conservation: arrivals are out of order or after the end of the arrival period")
+    return violations
+
+
+def _causality(record: RunRecord, system: System) -> list[str]:
+    violations = []
+    started = record.start_ns != NEVER
+    served = record.finish_ns != NEVER
+    if np.any(record.start_ns[started] < record.arrival_ns[started]):
+        violations.append("causality: a query started before it arrived")
+    if np.any(record.finish_ns[served] < record.start_ns[served]) or np.any(record.finish_ns > record.stop_ns):
+        violations.append("causality: a query finished before it started or after the clock stopped")
+    if np.any(record.part_start_ns < record.part_enqueue_ns) or np.any(record.part_finish_ns < record.part_start_ns):
+        violations.append("causality: a part started before it joined its queue or finished before it started")
+    last = np.full(len(record.arrival_ns), NEVER, dtype=np.int64)
+    np.maximum.at(last, record.part_query, record.part_finish_ns)
+    samples = np.bincount(record.part_query, weights=record.part_size, minlength=len(record.size))
+    if np.any(last[served] != record.finish_ns[served]) or np.any(samples[served] != record.size[served]):
+        violations.append("causality: a served query does not finish with its last part, or its parts miss samples")
+    correct = np.bincount(
+        record.part_query,
+        weights=record.part_size * system.path_accuracy[record.part_path],
+        minlength=len(record.size),
+    )
+    if not np.allclose(correct[served], record.correct[served], rtol=1e-12, atol=0.0):
+        violations.append("causality: correct predictions of a query are not those of its parts")
+    return violations
+
+
+def _littles_law(record: RunRecord) -> list[str]:
+    left = np.where(record.finish_ns != NEVER, record.finish_ns, record.stop_ns)
+    left = np.where(record.drop_ns != NEVER, record.drop_ns, left)
+    time_in_system = _exact_sum(left - record.arrival_ns)
+    violations = []
+    if time_in_system != record.in_system_integral:
+        violations.append(
+            f"Little's law: the number in the system adds up to {record.in_system_integral} query ns, the times in "
+            f"the system to {time_in_system}"
+        )
+    waited = _exact_sum(record.part_start_ns - record.part_enqueue_ns) + record.unstarted_wait_ns
+    if waited != record.waiting_integral:
+        violations.append(
+            f"Little's law: the number waiting adds up to {record.waiting_integral} part ns, the waits to {waited}"
+        )
+    return violations
+
+
+def _lanes(record: RunRecord) -> list[str]:
+    order = np.lexsort((record.part_finish_ns, record.part_start_ns, record.part_lane))
+    lane, start, finish = record.part_lane[order], record.part_start_ns[order], record.part_finish_ns[order]
+    same = lane[1:] == lane[:-1]
+    violations = []
+    overlaps = same & (start[1:] < finish[:-1])
+    if np.any(overlaps):
+        violations.append(f"lanes: lane {lane[1:][overlaps][0]} serves two parts at once")
+    waited = start > record.part_enqueue_ns[order]
+    freed = np.zeros(len(lane), dtype=np.bool_)
+    freed[1:] = same & (start[1:] == finish[:-1])
+    if np.any(waited & ~freed):
+        violations.append("work conservation: a part waited although its lane was free")
+    return violations
+
+
+def _order(record: RunRecord, system: System) -> list[str]:
+    if system.late_lanes is not None:
+        queue = np.zeros(len(record.part_lane), dtype=np.int64)
+    else:
+        queue = np.searchsorted(system.device_lane, record.part_lane, side="right") - 1
+    order = np.argsort(queue, kind="stable")
+    queue, joined = queue[order], record.part_query[order]
+    if np.any((queue[1:] == queue[:-1]) & (joined[1:] < joined[:-1])):
+        return ["order: a part overtook one that joined the same queue before it"]
+    return []
+
+
+def _exact_sum(values: NDArray[np.int64]) -> int:
+    """Sum nanoseconds without overflow, in two halves of 32 bits."""
+    return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())

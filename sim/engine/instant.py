@@ -1,0 +1,36 @@
+"""Events at a given nanosecond, and the order in which the events of one nanosecond happen."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import simpy
+
+__all__ = ["Instant", "Rank"]
+
+
+class Rank(IntEnum):
+    """Order of events at one instant; equal ranks go by the order in which they were scheduled.
+
+    SimPy starts processes at 0 and runs the end of a process at 1. A lane that wakes for a part which was just put
+    in its queue goes first, so that nothing else of the same instant comes between the two.
+    """
+
+    WAKE = 0
+    FAULT = 2
+    COMPLETION = 3
+    TIMER = 4
+    ARRIVAL = 5
+    STOP = 6
+
+
+class Instant(simpy.Event):
+    """A SimPy event that happens `delay_ns` from now, at its rank within that nanosecond."""
+
+    def __init__(self, env: simpy.Environment, delay_ns: int, rank: int) -> None:
+        # Like simpy.Timeout: the event is triggered from the start, so the attributes are set directly.
+        self.env = env
+        self.callbacks = []
+        self._value = None
+        self._ok = True
+        env.schedule(self, rank, delay_ns)  # type: ignore[arg-type]

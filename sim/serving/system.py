@@ -1,0 +1,168 @@
+"""The simulated system as arrays: nodes, devices, lanes, eligible paths and packed services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.serving.lookup import PackedServices, pack_services
+from sim.serving.plan import Plan
+from sim.serving.policies import POLICIES, Choose
+from sim.serving.policies.user import load_function
+from sim.spec.experiment import (
+    Experiment,
+    LateBindingSpec,
+    LeastBacklogRouterSpec,
+    SplittingSpec,
+    UserPolicySpec,
+)
+
+__all__ = ["System", "build_system"]
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What an engine needs to know, and nothing of how it was described.
+
+    Nodes, devices and lanes are numbered through the whole fleet: the devices of node n are
+    ``node_device[n]:node_device[n + 1]``, the lanes of device d ``device_lane[d]:device_lane[d + 1]``.
+
+    Attributes
+    ----------
+    sla_ns : int
+        Latency limit.
+    node_group : int64[nodes]
+    node_device : int64[nodes + 1]
+    device_lane : int64[devices + 1]
+    device_limit : int64[devices]
+        Most parts that may wait; -1 is unbounded.
+    device_splits : bool[devices]
+        Whether a query that is bound to this device is cut into parts.
+    group_path : int64[groups + 1]
+        The eligible paths of group g are ``group_path[g]:group_path[g + 1]``.
+    paths : int64[paths, 2]
+        Slot of the device on its node and row of the service, by eligible path.
+    path_accuracy : float64[paths]
+    serving_nodes : int64[nodes with an eligible path]
+    services : PackedServices
+    choose : Choose
+        The policy's choice.
+    compiles : bool
+        Whether `choose` is one of ours, which numba compiles; a user's function is called as it is.
+    policy_parameters : float64[k]
+    uses_estimates, sees_queue, knows_service : bool
+        Whether the choice reads expectations at all; whether these include the queue; and whether the queue is
+        known by true service times rather than by their means.
+    router : object
+        The router's description, see `sim.serving.routers`.
+    late_lanes : int64[lanes] or None
+        Late binding: the lanes that may serve, in preference order; None is early binding.
+    late_limit : int
+        Late binding: most parts that may wait centrally; -1 is unbounded.
+    part_size : int
+        Largest part of a query; 0 does not split.
+    split_by_part : bool
+        Whether the policy binds each part on its own (over devices).
+    """
+
+    sla_ns: int
+    node_group: NDArray[np.int64]
+    node_device: NDArray[np.int64]
+    device_lane: NDArray[np.int64]
+    device_limit: NDArray[np.int64]
+    device_splits: NDArray[np.bool_]
+    group_path: NDArray[np.int64]
+    paths: NDArray[np.int64]
+    path_accuracy: NDArray[np.float64]
+    serving_nodes: NDArray[np.int64]
+    services: PackedServices
+    choose: Choose
+    compiles: bool
+    policy_parameters: NDArray[np.float64]
+    uses_estimates: bool
+    sees_queue: bool
+    knows_service: bool
+    router: Any
+    late_lanes: NDArray[np.int64] | None
+    late_limit: int
+    part_size: int
+    split_by_part: bool
+
+
+def _starts(counts: list[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _splits(splitting: SplittingSpec | None, group: str, device: str) -> bool:
+    if splitting is None or splitting.over == "devices":
+        return False
+    return splitting.devices is None or device in splitting.devices or f"{group}/{device}" in splitting.devices
+
+
+def _late_lanes(plan: Plan, node_device: NDArray[np.int64], device_lane: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the lanes that may serve, by preferred kind of device, then node by node."""
+    lanes: list[int] = []
+    for group_index, slot in plan.preference:
+        first_node = sum(group.count for group in plan.groups[:group_index])
+        for node in range(first_node, first_node + plan.groups[group_index].count):
+            device = int(node_device[node]) + slot
+            lanes.extend(range(int(device_lane[device]), int(device_lane[device + 1])))
+    return np.array(lanes, dtype=np.int64)
+
+
+def build_system(experiment: Experiment, plan: Plan) -> System:
+    """Lay the planned fleet of `experiment` out as arrays.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The validated scenario.
+    plan : Plan
+        Its devices and paths, see `sim.serving.plan.plan_fleet`.
+    """
+    policy = POLICIES[experiment.policy.kind]
+    choose = policy.choose
+    if isinstance(experiment.policy, UserPolicySpec):
+        choose = load_function(experiment.policy.function)
+    assert choose is not None
+    queue = getattr(experiment.policy, "queue", "expected")
+    by_group = [group for index, group in enumerate(plan.groups) for _ in range(group.count)]
+    node_device = _starts([len(group.devices) for group in by_group])
+    devices = [(group, device) for group in by_group for device in group.devices]
+    device_lane = _starts([device.lanes for _, device in devices])
+    node_group = np.repeat(np.arange(len(plan.groups)), [group.count for group in plan.groups]).astype(np.int64)
+    eligible = plan.eligible
+    group_path = _starts([sum(path.group == index for path in eligible) for index in range(len(plan.groups))])
+    binding = experiment.binding
+    late = isinstance(binding, LateBindingSpec)
+    return System(
+        sla_ns=experiment.sla,
+        node_group=node_group,
+        node_device=node_device,
+        device_lane=device_lane,
+        device_limit=np.array(
+            [-1 if device.queue_limit is None else device.queue_limit for _, device in devices], dtype=np.int64
+        ),
+        device_splits=np.array(
+            [_splits(experiment.splitting, group.name, device.name) for group, device in devices], dtype=np.bool_
+        ),
+        group_path=group_path,
+        paths=np.array([(path.slot, row) for row, path in enumerate(eligible)], dtype=np.int64).reshape(-1, 2),
+        path_accuracy=np.array([path.accuracy for path in eligible], dtype=np.float64),
+        serving_nodes=np.flatnonzero(np.diff(group_path)[node_group] > 0).astype(np.int64),
+        services=pack_services([path.service for path in eligible]),
+        choose=choose,
+        compiles=policy.choose is not None and policy.uses_estimates,
+        policy_parameters=np.array(policy.parameters(experiment.policy, experiment.sla), dtype=np.float64),
+        uses_estimates=policy.uses_estimates,
+        sees_queue=queue != "ignored" and not late,
+        knows_service=queue == "true",
+        router=experiment.router or LeastBacklogRouterSpec(kind="least-backlog", measure="queries"),
+        late_lanes=_late_lanes(plan, node_device, device_lane) if late else None,
+        late_limit=-1 if not late or binding.queue_limit is None else binding.queue_limit,
+        part_size=experiment.splitting.part if experiment.splitting else 0,
+        split_by_part=experiment.splitting is not None and experiment.splitting.over == "devices",
+    )

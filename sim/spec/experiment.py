@@ -1,0 +1,329 @@
+"""The experiment file as frozen, validated objects: what a user may write, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from sim.spec.binding import SpecModel, inline_or_name
+from sim.spec.device import DeviceSpec
+from sim.spec.model import ModelSpec
+from sim.spec.units import Bytes, DurationNs, DurationOrZeroNs, Fraction
+from sim.spec.workload import WorkloadSpec
+
+__all__ = [
+    "BindingSpec",
+    "DeviceUseSpec",
+    "EarlyBindingSpec",
+    "Experiment",
+    "ExplicitMappingSpec",
+    "FastestPolicySpec",
+    "LateBindingSpec",
+    "LeastBacklogRouterSpec",
+    "LeastExpectedCompletionRouterSpec",
+    "MappingSpec",
+    "MostAccurateFirstSpec",
+    "MpRecPolicySpec",
+    "NodeGroupSpec",
+    "PolicySpec",
+    "PowerOfDRouterSpec",
+    "RandomRouterSpec",
+    "ReportSpec",
+    "RoundRobinRouterSpec",
+    "RouterSpec",
+    "SizeThresholdPolicySpec",
+    "SplittingSpec",
+    "StaticPolicySpec",
+    "SwitchPolicySpec",
+    "UserPolicySpec",
+]
+
+Representation = Literal["table", "dhe", "select", "hybrid"]
+Queue = Literal["ignored", "expected", "true"]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+QUEUE_DESCRIPTION = (
+    "What the policy knows of a device's queue: nothing (ignored), the backlog by the profiles' mean service "
+    "times (expected), or the backlog by the service times that will really happen (true)."
+)
+
+
+NamedDevice = Annotated[
+    Annotated[str, Tag("name")] | Annotated[DeviceSpec, Tag("inline")], Discriminator(inline_or_name)
+]
+NamedModel = Annotated[
+    Annotated[str, Tag("name")] | Annotated[ModelSpec, Tag("inline")], Discriminator(inline_or_name)
+]
+
+
+class DeviceUseSpec(SpecModel):
+    """A device of a node: a profile by name or inline, and what this fleet changes of it."""
+
+    profile: NamedDevice = Field(description="Device profile, by name or inline.")
+    memory: Bytes | None = Field(None, description="Memory for representations; the profile's by default.")
+    lanes: int | None = Field(None, ge=1, le=4096, description="Queries served at once; the profile's by default.")
+    queue_limit: int | None = Field(
+        None, ge=0, description="Most parts that may wait; a query that finds no room is dropped. Unbounded by default."
+    )
+    data_loading: bool = Field(False, description="Add the measured data-loading time to the service time.")
+
+
+def _device_tag(value: Any) -> str:
+    if isinstance(value, str):
+        return "name"
+    if isinstance(value, dict) and "profile" not in value and ("service" in value or "roofline" in value):
+        return "inline"
+    return "use"
+
+
+Device = Annotated[
+    Annotated[str, Tag("name")] | Annotated[DeviceSpec, Tag("inline")] | Annotated[DeviceUseSpec, Tag("use")],
+    Discriminator(_device_tag),
+]
+
+
+class NodeGroupSpec(SpecModel):
+    """Equal nodes, each holding the same devices."""
+
+    name: Name = Field(description="Name of the group, used in tables and in policies.")
+    count: int = Field(1, ge=1, le=1_000_000, description="Number of equal nodes.")
+    devices: dict[str, Device] = Field(min_length=1, description="Devices of a node, by a name of your own.")
+
+
+# -- mapping: which representations live on which device ------------------------------------------------
+
+
+class MostAccurateFirstSpec(SpecModel):
+    """Per device, representations from most to least accurate while they fit in memory (MP-Rec)."""
+
+    kind: Literal["most-accurate-first"]
+    representations: tuple[Representation, ...] | None = Field(
+        None, min_length=1, description="Only these are considered; all that have a profile by default."
+    )
+    shared_tables: bool = Field(
+        False, description="Hybrid and table paths of one device share the embedding tables in memory."
+    )
+    reserve_fastest: bool = Field(
+        False, description="Reserve memory for the representation with the shortest mean service time first."
+    )
+
+
+class ExplicitMappingSpec(SpecModel):
+    """Exactly the named representations on each named device."""
+
+    kind: Literal["explicit"]
+    devices: dict[str, tuple[Representation, ...]] = Field(
+        min_length=1, description="Device name (or group/device) to its representations."
+    )
+    shared_tables: bool = Field(
+        False, description="Hybrid and table paths of one device share the embedding tables in memory."
+    )
+
+
+MappingSpec = Annotated[MostAccurateFirstSpec | ExplicitMappingSpec, Field(discriminator="kind")]
+
+# -- policy: which path serves a query -----------------------------------------------------------------
+
+
+class StaticPolicySpec(SpecModel):
+    """Always the same path: the first on the node that matches."""
+
+    kind: Literal["static"]
+    representation: Representation = Field(description="The representation that serves every query.")
+    device: str | None = Field(None, description="Device name; the first that holds the representation by default.")
+
+
+class FastestPolicySpec(SpecModel):
+    """The path with the least expected completion, whatever its accuracy."""
+
+    kind: Literal["fastest"]
+    queue: Queue = Field("expected", description=QUEUE_DESCRIPTION)
+
+
+class SwitchPolicySpec(SpecModel):
+    """One representation on whichever device has the least expected completion."""
+
+    kind: Literal["switch"]
+    representation: Representation = Field(description="The representation that serves every query.")
+    queue: Queue = Field("expected", description=QUEUE_DESCRIPTION)
+
+
+class SizeThresholdPolicySpec(SpecModel):
+    """Queries at or above a size go to one device, smaller ones to another (DeepRecSys)."""
+
+    kind: Literal["size-threshold"]
+    threshold: int = Field(ge=1, description="Smallest size, in samples, that goes to the large device.")
+    small: str = Field(description="Device for queries below the threshold.")
+    large: str = Field(description="Device for queries at or above the threshold.")
+    representation: Representation = Field("table", description="The representation that serves every query.")
+
+
+class MpRecPolicySpec(SpecModel):
+    """The most accurate path expected within the SLA, else the fastest (MP-Rec)."""
+
+    kind: Literal["mp-rec"]
+    queue: Queue = Field("expected", description=QUEUE_DESCRIPTION)
+    margin: float = Field(
+        0.0, ge=0.0, lt=1.0, description="Share of the SLA kept free: a path qualifies within (1 - margin) x SLA."
+    )
+    tie_break: Literal["fastest", "first"] = Field(
+        "fastest",
+        description="Between devices that offer the same accuracy within the SLA: least expected completion, or the "
+        "first in the order of the fleet.",
+    )
+    when_none_fits: Literal["fastest", "drop"] = Field(
+        "fastest", description="What happens to a query that no path is expected to serve within the SLA."
+    )
+
+
+class UserPolicySpec(SpecModel):
+    """Your own function, from an installed module or from a --plugins folder."""
+
+    kind: Literal["user"]
+    function: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function; see docs/recipes.md for its arguments."
+    )
+    queue: Queue = Field("expected", description=QUEUE_DESCRIPTION)
+    parameters: tuple[float, ...] = Field((), description="Numbers handed to the function as they are.")
+
+
+PolicySpec = Annotated[
+    StaticPolicySpec
+    | FastestPolicySpec
+    | SwitchPolicySpec
+    | SizeThresholdPolicySpec
+    | MpRecPolicySpec
+    | UserPolicySpec,
+    Field(discriminator="kind"),
+]
+
+# -- binding and router: which node gets a query -------------------------------------------------------
+
+
+class EarlyBindingSpec(SpecModel):
+    """The router picks a node and the policy a path at arrival; the query waits in that device's queue."""
+
+    kind: Literal["early"]
+
+
+class LateBindingSpec(SpecModel):
+    """Queries wait in one central queue; the first free lane in preference order takes the oldest."""
+
+    kind: Literal["late"]
+    preference: tuple[str, ...] = Field(
+        (), description="Devices, as group/device, in the order tried; the order of the fleet by default."
+    )
+    queue_limit: int | None = Field(
+        None, ge=0, description="Most queries that may wait centrally; one that finds no room is dropped."
+    )
+
+
+BindingSpec = Annotated[EarlyBindingSpec | LateBindingSpec, Field(discriminator="kind")]
+
+
+class RandomRouterSpec(SpecModel):
+    """A node uniformly at random."""
+
+    kind: Literal["random"]
+
+
+class RoundRobinRouterSpec(SpecModel):
+    """The nodes in turn."""
+
+    kind: Literal["round-robin"]
+
+
+class LeastBacklogRouterSpec(SpecModel):
+    """The node with the fewest unfinished queries per lane, or the least expected work per lane."""
+
+    kind: Literal["least-backlog"]
+    measure: Literal["queries", "work"] = Field("queries", description="Count unfinished parts, or their mean work.")
+
+
+class PowerOfDRouterSpec(SpecModel):
+    """The least backlog among d nodes drawn at random without replacement."""
+
+    kind: Literal["power-of-d"]
+    d: int = Field(2, ge=1, le=64, description="Nodes drawn for each query.")
+    measure: Literal["queries", "work"] = Field("queries", description="Count unfinished parts, or their mean work.")
+
+
+class LeastExpectedCompletionRouterSpec(SpecModel):
+    """The node on which some path of the policy completes this query first, by expected backlog and service."""
+
+    kind: Literal["least-expected-completion"]
+
+
+RouterSpec = Annotated[
+    RandomRouterSpec
+    | RoundRobinRouterSpec
+    | LeastBacklogRouterSpec
+    | PowerOfDRouterSpec
+    | LeastExpectedCompletionRouterSpec,
+    Field(discriminator="kind"),
+]
+
+
+class SplittingSpec(SpecModel):
+    """A query larger than `part` is cut into parts of that size; it completes with its last part."""
+
+    part: int = Field(ge=1, description="Largest part, in samples.")
+    over: Literal["lanes", "devices"] = Field(
+        "lanes",
+        description="lanes: all parts go to the device that the policy picks for the query. devices: the policy "
+        "picks a path for each part of the query in turn.",
+    )
+    devices: tuple[str, ...] | None = Field(
+        None, min_length=1, description="With over: lanes, split only on these devices; on all by default."
+    )
+
+
+class ReportSpec(SpecModel):
+    """What is reported, and against what."""
+
+    baseline: str | dict[str, Any] | None = Field(
+        None, description="Label of the baseline on a labelled sweep axis; gains are reported against it."
+    )
+    percentile: Literal["p50", "p90", "p95", "p99", "p999"] = Field(
+        "p99", description="The latency percentile that has to meet the SLA."
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1.0, description="Confidence of every interval.")
+    queries: Literal["auto", "always", "never"] = Field(
+        "auto", description="Keep per-query records in queries.npz; auto keeps them up to two million queries."
+    )
+
+
+class Experiment(SpecModel):
+    """One scenario, or several by `sweep`: the whole experiment file."""
+
+    name: str = Field(min_length=1, description="One line that says what the experiment is about.")
+    model: NamedModel = Field(description="The recommendation model, by name or inline.")
+    sla: DurationNs = Field(description="Latency limit, from scheduled arrival to response.")
+    workload: WorkloadSpec = Field(description="The query load.")
+    fleet: tuple[NodeGroupSpec, ...] = Field(min_length=1, description="Groups of equal nodes.")
+    mapping: MappingSpec = Field(
+        MostAccurateFirstSpec(kind="most-accurate-first"), description="Which representations live on which device."
+    )
+    policy: PolicySpec = Field(MpRecPolicySpec(kind="mp-rec"), description="Which path serves a query.")
+    binding: BindingSpec = Field(EarlyBindingSpec(kind="early"), description="When a query is bound to a device.")
+    router: RouterSpec | None = Field(None, description="Which node gets a query; least-backlog by default.")
+    splitting: SplittingSpec | None = Field(None, description="Cut large queries into parts; off by default.")
+    replications: int = Field(10, ge=1, le=100_000, description="Independent runs of each scenario.")
+    seed: int = Field(1, ge=0, lt=2**63, description="Seed of every draw.")
+    report: ReportSpec = Field(ReportSpec(), description="What is reported, and against what.")
+
+    @field_validator("fleet")
+    @classmethod
+    def _unique_groups(cls, fleet: tuple[NodeGroupSpec, ...]) -> tuple[NodeGroupSpec, ...]:
+        names = [group.name for group in fleet]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"group names must differ; repeated: {', '.join(repeated)}")
+        return fleet
+
+    @model_validator(mode="after")
+    def _router_has_a_use(self) -> Experiment:
+        if self.router is not None and isinstance(self.binding, LateBindingSpec):
+            raise ValueError("router has no effect with binding: {kind: late}; leave one of them out")
+        return self

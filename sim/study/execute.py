@@ -1,0 +1,106 @@
+"""Runs replications over local processes; what is finished when something goes wrong is kept."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+
+from sim.stats.summary import ReplicationResult
+from sim.study.prepare import PreparedScenario
+from sim.study.replication import run_replication
+
+__all__ = ["Task", "WorkerLost", "execute", "usable_cores"]
+
+Task = tuple[int, int]
+"""A scenario and the number of one of its replications."""
+
+
+class WorkerLost(RuntimeError):
+    """A worker process died without an exception, most often for want of memory."""
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def execute(
+    scenarios: Sequence[PreparedScenario],
+    tasks: Sequence[Task],
+    *,
+    jobs: int,
+    records: dict[Task, Path] | None = None,
+) -> Iterator[tuple[Task, ReplicationResult]]:
+    """Run `tasks` and yield each with its result as it finishes, in any order.
+
+    The results do not depend on `jobs`: a replication is a function of its scenario and its number.
+
+    Parameters
+    ----------
+    scenarios : sequence of PreparedScenario
+    tasks : sequence of (scenario, replication)
+        `scenario` is an index into `scenarios`.
+    jobs : int
+        Processes; 1 runs in this one.
+    records : dict of Task to Path, optional
+        Where to save the per-query records of a task.
+
+    Raises
+    ------
+    WorkerLost
+        When a worker process dies. What was yielded before is sound.
+    """
+    records = records or {}
+    if jobs <= 1 or len(tasks) <= 1:
+        for task in tasks:
+            yield task, run_replication(scenarios[task[0]], task[1], records.get(task))
+        return
+    pool = ProcessPoolExecutor(
+        max_workers=min(jobs, len(tasks)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(list(sys.path),),
+    )
+    try:
+        with _interrupts_ignored():
+            # Workers inherit the disposition: Ctrl-C is for this process to handle.
+            futures: dict[Future[ReplicationResult], Task] = {
+                pool.submit(run_replication, scenarios[task[0]], task[1], records.get(task)): task
+                for task in tasks
+            }
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise WorkerLost("a worker process died (out of memory?)") from error
+    finally:
+        # Reached with work left after Ctrl-C or an error: end the workers instead of waiting for them.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    try:
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # Not the main thread: there is nothing to set.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _start_worker(path: list[str]) -> None:
+    """Import modules from where the main process does: --plugins may have extended the path."""
+    sys.path[:] = path

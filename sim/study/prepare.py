@@ -1,0 +1,167 @@
+"""From a scenario's validated file to everything that a process needs to run its replications."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sim.engine.reference import DROP_REASONS
+from sim.profile.service import Service
+from sim.serving.plan import Plan, plan_fleet
+from sim.serving.policies.user import UserFunctionError
+from sim.serving.routers import ROUTERS
+from sim.serving.splitting import most_parts
+from sim.serving.system import System, build_system
+from sim.spec.binding import problem_at
+from sim.spec.experiment import Experiment, RoundRobinRouterSpec, RandomRouterSpec, StaticPolicySpec
+from sim.spec.problems import SpecError
+from sim.spec.workload import WorkloadSpec
+from sim.stats.devices import SystemView
+from sim.study.scenario import Scenario
+
+__all__ = ["PreparedScenario", "prepare"]
+
+EVIDENCE = ("modelled", "published", "measured")
+"""Kinds of evidence, weakest first."""
+
+DRAIN_SLAS = 10
+"""`drain: auto` lets the clock run on for this many SLAs after the last arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedScenario:
+    """A scenario laid out for its replications; it travels to other processes as it is.
+
+    Attributes
+    ----------
+    label : str
+        Its sweep parameters in one line.
+    parameters : dict
+    workload : WorkloadSpec
+    base_dir : Path
+        Folder of the experiment file, for traces named relative to it.
+    system : System
+    view : SystemView
+    seed, replications : int
+    parts, choices : int
+        Service draws and router draws that each query needs.
+    drain_ns : int
+    warmup_ns : int or None
+        None chooses by MSER-5.
+    time_varying : bool
+    offered_load : float or None
+        Work offered over work that the lanes can do, where that does not depend on the policy's choices.
+    evidence : str
+        The weakest kind that an eligible path stands on.
+    assumptions : tuple of str
+    """
+
+    label: str
+    parameters: dict[str, Any]
+    workload: WorkloadSpec
+    base_dir: Path
+    system: System
+    view: SystemView
+    seed: int
+    replications: int
+    parts: int
+    choices: int
+    drain_ns: int
+    warmup_ns: int | None
+    time_varying: bool
+    offered_load: float | None
+    evidence: str
+    assumptions: tuple[str, ...]
+
+
+def prepare(scenario: Scenario) -> PreparedScenario:
+    """Find the profiles, map the representations and lay the fleet out.
+
+    Raises
+    ------
+    SpecError
+        With every problem of the scenario that its file alone does not show.
+    """
+    experiment = scenario.experiment
+    workload = experiment.workload
+    sizes = size_distribution(workload, scenario.base_dir)
+    plan = plan_fleet(experiment, scenario.node, sizes=sizes.bounds, mean_size=sizes.mean)
+    try:
+        system = build_system(experiment, plan)
+    except UserFunctionError as error:
+        raise SpecError([problem_at(scenario.node, ("policy", "function"), str(error))]) from error
+    warmup = workload.warmup
+    drain = workload.drain
+    part = experiment.splitting.part if experiment.splitting else 0
+    return PreparedScenario(
+        label=scenario.label,
+        parameters=scenario.parameters,
+        workload=workload,
+        base_dir=scenario.base_dir,
+        system=system,
+        view=_view(plan, system),
+        seed=experiment.seed,
+        replications=experiment.replications,
+        parts=most_parts(sizes.bounds[1], part),
+        choices=ROUTERS[system.router.kind].choices(system.router),
+        drain_ns=DRAIN_SLAS * experiment.sla if drain == "auto" else drain,
+        warmup_ns=None if warmup == "auto" else warmup,
+        time_varying=is_time_varying(workload),
+        offered_load=_offered_load(experiment, plan, scenario.base_dir),
+        evidence=min((path.service.evidence for path in plan.eligible), key=EVIDENCE.index),
+        assumptions=plan.assumptions,
+    )
+
+
+def _view(plan: Plan, system: System) -> SystemView:
+    kinds = [(group, device) for group in plan.groups for device in group.devices]
+    several = len(plan.groups) > 1
+    names = [f"{group.name}/{device.name}" if several else device.name for group, device in kinds]
+    of_group = np.cumsum([0, *(len(group.devices) for group in plan.groups)])
+    device_kind = np.concatenate(
+        [
+            np.tile(np.arange(of_group[g], of_group[g + 1]), group.count)
+            for g, group in enumerate(plan.groups)
+        ]
+    )
+
+    def numbers(values: list[float | None]) -> NDArray[np.float64]:
+        known = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        return known[device_kind]
+
+    profiles = [device.profile for _, device in kinds]
+    return SystemView(
+        lane_device=np.repeat(np.arange(len(device_kind)), np.diff(system.device_lane)),
+        device_kind=device_kind,
+        device_kind_name=names,
+        device_idle_w=numbers([profile.idle_w for profile in profiles]),
+        device_busy_w=numbers([profile.busy_w for profile in profiles]),
+        device_price_usd_per_h=numbers([profile.price_usd_per_h for profile in profiles]),
+        path_names=[path.name for path in plan.eligible],
+        path_accuracy=system.path_accuracy,
+        sla_ns=system.sla_ns,
+        drop_reasons=DROP_REASONS,
+    )
+
+
+def _offered_load(experiment: Experiment, plan: Plan, base_dir: Path) -> float | None:
+    """Return work offered over work possible where every query takes the same path and all nodes are alike."""
+    router = experiment.router
+    if (
+        len(plan.groups) != 1
+        or len(plan.eligible) != 1
+        or experiment.splitting is not None
+        or plan.groups[0].devices[plan.eligible[0].slot].queue_limit is not None
+        or getattr(experiment.binding, "queue_limit", None) is not None
+    ):
+        return None
+    rate_per_s = mean_rate_per_s(experiment.workload, base_dir)
+    if rate_per_s is None:
+        return None
+    group = plan.groups[0]
+    lanes = group.count * group.devices[plan.eligible[0].slot].lanes
+    sizes = size_distribution(experiment.workload, base_dir)
+    return rate_per_s * mean_service_ns(plan.eligible[0].service, sizes) / (1e9 * lanes)

@@ -1,0 +1,85 @@
+"""One replication: draw the queries, run the engine, hold the run to its laws, measure it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sim.engine.audit import InvariantError, audit
+from sim.engine.record import RunRecord
+from sim.engine.reference import simulate
+from sim.stats.summary import ReplicationResult, reduce_record
+from sim.study.prepare import PreparedScenario
+from sim.workload.check import check_arrivals
+from sim.workload.draw import QueryStream
+
+__all__ = ["run_record", "run_replication", "save_records"]
+
+
+def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
+    """Run one replication and return what happened to every query.
+
+    Raises
+    ------
+    InvariantError
+        When the run breaks a law of queueing or its arrivals are not the asked ones.
+    """
+    stream = QueryStream(
+        scenario.workload,
+        scenario.seed,
+        replication,
+        parts=scenario.parts,
+        choices=scenario.choices,
+        base_dir=scenario.base_dir,
+    )
+    record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns)
+    violations = [
+        *audit(record, scenario.system),
+        *check_arrivals(scenario.workload, record.arrival_ns, base_dir=scenario.base_dir),
+    ]
+    if violations:
+        raise InvariantError(
+            f"scenario {scenario.label}, replication {replication}, seed {scenario.seed}: " + "; ".join(violations)
+        )
+    return record
+
+
+def run_replication(scenario: PreparedScenario, replication: int, records: Path | None = None) -> ReplicationResult:
+    """Run one replication and reduce it to its measurements.
+
+    Parameters
+    ----------
+    scenario : PreparedScenario
+    replication : int
+        Its number; with the seed it determines every draw.
+    records : Path, optional
+        File to save the per-query records in.
+    """
+    record = run_record(scenario, replication)
+    if records is not None:
+        save_records(record, records)
+    return reduce_record(
+        record,
+        scenario.view,
+        replication=replication,
+        warmup_ns=scenario.warmup_ns,
+        time_varying=scenario.time_varying,
+    )
+
+
+def save_records(record: RunRecord, file: Path) -> None:
+    """Write the per-query arrays of `record` to an npz file, whole or not at all."""
+    partial = file.with_name(file.name + ".partial")
+    with partial.open("wb") as stream:
+        np.savez(
+            stream,
+            arrival_ns=record.arrival_ns,
+            size=record.size,
+            start_ns=record.start_ns,
+            finish_ns=record.finish_ns,
+            node=record.node,
+            path=record.path,
+            outcome=record.outcome,
+        )
+    partial.replace(file)

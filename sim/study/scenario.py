@@ -1,0 +1,117 @@
+"""The scenarios of an experiment file: found by name, extended, overridden, swept and validated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sim.profile.library import data_dir
+from sim.spec.binding import bind
+from sim.spec.experiment import Experiment
+from sim.spec.problems import Problem, SpecError, nearest_name
+from sim.spec.scenario import expand_sweep, load_experiment
+from sim.spec.source import Node
+
+__all__ = ["Scenario", "find_experiment", "load_scenarios", "shipped_experiments"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One point of the sweep.
+
+    Attributes
+    ----------
+    parameters : dict
+        Sweep key to label or value; empty without a sweep.
+    experiment : Experiment
+    node : Node
+        The YAML it was read from, for the positions of problems that are found later.
+    base_dir : Path
+        Folder of the experiment file.
+    """
+
+    parameters: dict[str, Any]
+    experiment: Experiment
+    node: Node
+    base_dir: Path
+
+    @property
+    def label(self) -> str:
+        """The parameters in one line."""
+        return ", ".join(f"{key}: {value}" for key, value in self.parameters.items()) or self.experiment.name
+
+
+def shipped_experiments() -> list[str]:
+    """Return the names of the experiments that come with the package."""
+    return sorted(file.stem for file in data_dir("experiments").glob("*.yaml"))
+
+
+def find_experiment(reference: str) -> Path:
+    """Return the file of an experiment, named by its path or, if it ships with the package, by its name.
+
+    Raises
+    ------
+    SpecError
+        If there is no such file.
+    """
+    path = Path(reference)
+    if path.exists():
+        return path
+    shipped = data_dir("experiments") / f"{reference}.yaml"
+    if path.name == reference and shipped.is_file():
+        return shipped
+    names = shipped_experiments()
+    raise SpecError(
+        [
+            Problem(
+                message="no such experiment file",
+                position=None,
+                key_path="",
+                value=reference,
+                allowed=f"a YAML file, or one that ships: {', '.join(names)}",
+                nearest=nearest_name(reference.removesuffix(".yaml"), names),
+            )
+        ]
+    )
+
+
+def load_scenarios(
+    reference: str, overrides: Sequence[str] = (), *, seed: int | None = None, replications: int | None = None
+) -> list[Scenario]:
+    """Read an experiment and return its scenarios in the order of the sweep.
+
+    Parameters
+    ----------
+    reference : str
+        Path of the experiment file, or the name of one that ships.
+    overrides : sequence of str
+        ``key.path=value``, applied before the sweep is expanded.
+    seed, replications : int, optional
+        Override the file's.
+
+    Raises
+    ------
+    SpecError
+        With the problems of all scenarios.
+    """
+    path = find_experiment(reference)
+    given = [*overrides]
+    if seed is not None:
+        given.append(f"seed={seed}")
+    if replications is not None:
+        given.append(f"replications={replications}")
+    root = load_experiment(path, given)
+    scenarios: list[Scenario] = []
+    problems: list[Problem] = []
+    for point in expand_sweep(root):
+        try:
+            experiment = bind(point.node, Experiment)
+        except SpecError as error:
+            problems.extend(error.problems)
+            continue
+        scenarios.append(Scenario(dict(point.parameters), experiment, point.node, path.resolve().parent))
+    if problems:
+        raise SpecError(problems)
+    return scenarios

@@ -1,0 +1,150 @@
+"""A study: the scenarios of an experiment, run for all their replications and summarised."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sim._version import __version__
+from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
+from sim.study.checkpoint import Checkpoint
+from sim.study.execute import Task, execute
+from sim.study.prepare import PreparedScenario, prepare
+from sim.study.scenario import Scenario
+
+__all__ = ["Study", "StudyResult"]
+
+Progress = Callable[[int, int], None]
+"""``progress(finished, total)``, called whenever a replication is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResult:
+    """The summaries of a finished study, in the order of its scenarios.
+
+    Attributes
+    ----------
+    summaries : tuple of ScenarioSummary
+    records : dict of Task to Path
+        Files with the per-query records, by (scenario, replication), where these were kept.
+    queries : int
+        Queries simulated, over all scenarios and replications.
+    """
+
+    summaries: tuple[ScenarioSummary, ...]
+    records: dict[Task, Path]
+    queries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Scenarios, ready to run.
+
+    Attributes
+    ----------
+    scenarios : tuple of Scenario
+    prepared : tuple of PreparedScenario
+    """
+
+    scenarios: tuple[Scenario, ...]
+    prepared: tuple[PreparedScenario, ...]
+
+    @classmethod
+    def of(cls, scenarios: Sequence[Scenario]) -> Study:
+        """Prepare `scenarios`.
+
+        Raises
+        ------
+        SpecError
+            With the problems of all of them.
+        """
+        return cls(tuple(scenarios), prepare(scenarios))
+
+    @property
+    def tasks(self) -> list[Task]:
+        """Every replication of every scenario.
+
+        Replication by replication, so that an interrupted study has seen all scenarios equally often.
+        """
+        most = max(scenario.replications for scenario in self.prepared)
+        return [
+            (index, replication)
+            for replication in range(most)
+            for index, scenario in enumerate(self.prepared)
+            if replication < scenario.replications
+        ]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that the results depend on: resolved scenarios, profiles, seed and version."""
+        content = [
+            __version__,
+            [[scenario.parameters, scenario.experiment.model_dump(mode="json")] for scenario in self.scenarios],
+            [sorted(scenario.content_hashes.items()) for scenario in self.prepared],
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+    def run(
+        self,
+        checkpoint: Checkpoint | None = None,
+        *,
+        jobs: int = 1,
+        keep_records: bool = False,
+        progress: Progress | None = None,
+    ) -> StudyResult:
+        """Run what is not finished yet, and summarise.
+
+        Parameters
+        ----------
+        checkpoint : Checkpoint, optional
+            Where finished replications are kept as they come; those it holds already are not run again.
+        jobs : int
+            Processes. The results do not depend on it.
+        keep_records : bool
+            Save per-query records next to the checkpoint.
+        progress : callable, optional
+        """
+        results: dict[Task, ReplicationResult] = {}
+        records: dict[Task, Path] = {}
+        if checkpoint is not None:
+            results = checkpoint.load()
+            checkpoint.start()
+            if keep_records:
+                records = {task: checkpoint.records_file(task) for task in self.tasks}
+                results = {task: result for task, result in results.items() if records[task].exists()}
+        pending = [task for task in self.tasks if task not in results]
+        total = len(pending) + len(results)
+        if progress is not None:
+            progress(len(results), total)
+        for task, result in execute(self.prepared, pending, jobs=jobs, records=records):
+            if checkpoint is not None:
+                checkpoint.save(task, result)
+            results[task] = result
+            if progress is not None:
+                progress(len(results), total)
+        return StudyResult(self._summarise(results), records, sum(r.counts["offered"] for r in results.values()))
+
+    def _summarise(self, results: dict[Task, ReplicationResult]) -> tuple[ScenarioSummary, ...]:
+        return tuple(
+            summarise(
+                prepared.parameters,
+                prepared.evidence,
+                [results[index, replication] for replication in range(prepared.replications)],
+                confidence=scenario.experiment.report.confidence,
+                offered_load=prepared.offered_load,
+                time_varying=prepared.time_varying,
+            )
+            for index, (scenario, prepared) in enumerate(zip(self.scenarios, self.prepared, strict=True))
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the report says of the study besides its numbers: assumptions and profiles."""
+        assumptions = dict.fromkeys(line for scenario in self.prepared for line in scenario.assumptions)
+        hashes: dict[str, str] = {}
+        for scenario in self.prepared:
+            hashes.update(scenario.content_hashes)
+        return {"assumptions": list(assumptions), "profiles": hashes}
