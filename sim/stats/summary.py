@@ -1,0 +1,365 @@
+"""Reduces a replication to what its process returns, and merges the replications of a scenario."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sim.engine.record import RunRecord
+from sim.stats.interval import t_interval
+from sim.stats.measure import (
+    METRICS,
+    Measurement,
+    SystemView,
+    count_dropped_by_reason,
+    count_outcomes,
+    measure,
+)
+from sim.stats.saturation import Backlog, SaturationVerdict, backlog, saturation_verdict
+from sim.stats.warmup import BatchSeries, batch_series, candidate_cuts, choose_cut, warmup_cut
+
+__all__ = ["Metric", "ReplicationResult", "ScenarioSummary", "Warmup", "reduce_record", "summarise"]
+
+FRACTIONS = frozenset({"sla_attainment", "drop_rate", "accuracy_served"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicationResult:
+    """What a replication's process returns: a hundred kilobytes at most, however long the run.
+
+    Attributes
+    ----------
+    replication : int
+    counts : dict
+        Outcomes over the whole run, as from `count_outcomes`.
+    dropped_by_reason : dict
+    measurements : tuple of Measurement
+        One per candidate warm-up cut; a single one where the cut is given.
+    series : BatchSeries or None
+        For choosing the cut; None where there is nothing to choose.
+    backlog : Backlog
+    """
+
+    replication: int
+    counts: dict[str, int]
+    dropped_by_reason: dict[str, int]
+    measurements: tuple[Measurement, ...]
+    series: BatchSeries | None
+    backlog: Backlog
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; every number comes back exactly."""
+        return {
+            "replication": self.replication,
+            "counts": self.counts,
+            "dropped_by_reason": self.dropped_by_reason,
+            "measurements": [m.to_json_dict() for m in self.measurements],
+            "series": None if self.series is None else self.series.to_json_dict(),
+            "backlog": self.backlog.to_json_dict(),
+        }
+
+    @classmethod
+    def from_json_dict(cls, data: dict[str, Any]) -> ReplicationResult:
+        """Rebuild a result from `to_json_dict`."""
+        return cls(
+            replication=data["replication"],
+            counts=data["counts"],
+            dropped_by_reason=data["dropped_by_reason"],
+            measurements=tuple(Measurement.from_json_dict(m) for m in data["measurements"]),
+            series=None if data["series"] is None else BatchSeries.from_json_dict(data["series"]),
+            backlog=Backlog.from_json_dict(data["backlog"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric of a scenario.
+
+    Attributes
+    ----------
+    value, low, high : float or None
+        Mean over replications and its interval.
+    reason : str or None
+        Why `value`, or the interval, is missing.
+    values : tuple
+        One per replication, in their order; empty where the scenario is saturated and the metric has no
+        steady value.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Warmup:
+    """The warm-up that was cut.
+
+    Attributes
+    ----------
+    method : str
+        ``"mser-5"``, ``"given"``, or ``"none"`` for a load that varies with time.
+    fraction : float
+        Mean over replications of the share of queries that was cut.
+    established : bool
+        Whether MSER-5 found the series settled; True where the cut was not its choice.
+    """
+
+    method: str
+    fraction: float
+    established: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioSummary:
+    """The merged replications of one scenario.
+
+    Attributes
+    ----------
+    parameters : dict
+        What distinguishes the scenario in its experiment.
+    evidence : str
+        Weakest kind of evidence that it stands on.
+    saturation : SaturationVerdict
+    warmup : Warmup
+    replications : int
+    confidence : float
+        Of the intervals.
+    counts, dropped_by_reason : dict
+        Over whole runs, added up over replications.
+    measured : dict
+        Outcomes of the queries after the warm-up cut, added up over replications.
+    metrics : dict of Metric
+    path_mix, utilisation : dict of float
+        Means over replications.
+    waiting_parts : dict of float or None
+        Means over replications; None where a replication lacks it or the scenario is saturated.
+    """
+
+    parameters: dict[str, Any]
+    evidence: str
+    saturation: SaturationVerdict
+    warmup: Warmup
+    replications: int
+    confidence: float
+    counts: dict[str, int]
+    dropped_by_reason: dict[str, int]
+    measured: dict[str, int]
+    metrics: dict[str, Metric]
+    path_mix: dict[str, float]
+    utilisation: dict[str, float]
+    waiting_parts: dict[str, float | None]
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the scenario has no steady state."""
+        return self.saturation.saturated
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return the scenario's entry of `summary.json`: plain, in a fixed order, without NaN."""
+        entry = {
+            "parameters": self.parameters,
+            "saturated": self.saturated,
+            "evidence": self.evidence,
+            "counts": self.counts,
+            "metrics": {name: _metric_json(metric) for name, metric in self.metrics.items()},
+            "path_mix": self.path_mix,
+            "utilisation": self.utilisation,
+            "waiting_parts": self.waiting_parts,
+            "dropped_by_reason": self.dropped_by_reason,
+            "measured": self.measured,
+            "replications": self.replications,
+            "confidence": self.confidence,
+            "warmup": {
+                "method": self.warmup.method,
+                "fraction": self.warmup.fraction,
+                "established": self.warmup.established,
+            },
+            "saturation": {
+                "growth_fraction": self.saturation.growth_fraction,
+                "growth_low": self.saturation.growth_low,
+                "offered_load": self.saturation.offered_load,
+                "reason": self.saturation.reason,
+            },
+        }
+        _refuse_nan(entry, "scenario")
+        return entry
+
+
+def reduce_record(
+    record: RunRecord,
+    view: SystemView,
+    *,
+    replication: int,
+    warmup_ns: int | None = None,
+    time_varying: bool = False,
+) -> ReplicationResult:
+    """Reduce the record of one replication to what summarising its scenario needs.
+
+    Parameters
+    ----------
+    record : RunRecord
+        What the replication left behind.
+    view : SystemView
+        The system that it ran on.
+    replication : int
+        Its number.
+    warmup_ns : int, optional
+        Given warm-up time; by default the warm-up is left to be chosen when all replications are there.
+    time_varying : bool
+        Whether the load varies with time. Then there is no steady state to wait for, and nothing is cut
+        unless `warmup_ns` is given.
+
+    Raises
+    ------
+    ValueError
+        If the record contradicts itself; see `measure`.
+    """
+    chosen_later = warmup_ns is None and not time_varying
+    if chosen_later:
+        cuts = candidate_cuts(len(record.arrival_ns)).tolist()
+    else:
+        cuts = [0 if warmup_ns is None else warmup_cut(record, warmup_ns)]
+    return ReplicationResult(
+        replication=replication,
+        counts=count_outcomes(record),
+        dropped_by_reason=count_dropped_by_reason(record, view),
+        measurements=tuple(measure(record, view, cuts)),
+        series=batch_series(record) if chosen_later else None,
+        backlog=backlog(record),
+    )
+
+
+def summarise(
+    parameters: Mapping[str, Any],
+    evidence: str,
+    results: Sequence[ReplicationResult],
+    *,
+    confidence: float = 0.95,
+    offered_load: float | None = None,
+    time_varying: bool = False,
+) -> ScenarioSummary:
+    """Merge the replications of a scenario.
+
+    A metric that any replication lacks is None for the scenario, and so is the latency of a saturated one:
+    it would measure how long the run was.
+
+    Parameters
+    ----------
+    parameters : mapping
+        What distinguishes the scenario; copied to the summary.
+    evidence : str
+        Weakest kind of evidence that it stands on.
+    results : sequence of ReplicationResult
+        In any order; they are merged in the order of their numbers.
+    confidence : float
+        Of the intervals, within (0, 1).
+    offered_load : float, optional
+        As in `saturation_verdict`.
+    time_varying : bool
+        As given to `reduce_record`.
+
+    Raises
+    ------
+    ValueError
+        If there is no replication, two have one number, they were measured at different candidate cuts, or
+        their counts do not add up.
+    """
+    ordered = sorted(results, key=lambda r: r.replication)
+    if len({r.replication for r in ordered}) != len(ordered):
+        raise ValueError("two results carry the same replication number")
+    if len({(len(r.measurements), r.series is None) for r in ordered}) != 1:
+        raise ValueError("there is no replication, or they were measured at different candidate cuts")
+
+    warmup, chosen = _cut(ordered, time_varying)
+    verdict = saturation_verdict([r.backlog for r in ordered], offered_load)
+    waiting = _mean_by_name([m.waiting_parts for m in chosen])
+    return ScenarioSummary(
+        parameters=dict(parameters),
+        evidence=evidence,
+        saturation=verdict,
+        warmup=warmup,
+        replications=len(ordered),
+        confidence=confidence,
+        counts=_added_up([r.counts for r in ordered]),
+        dropped_by_reason=_total([r.dropped_by_reason for r in ordered]),
+        measured=_added_up([m.measured for m in chosen]),
+        metrics={name: _metric(name, chosen, verdict.saturated, confidence) for name in METRICS},
+        path_mix={k: v for k, v in _mean_by_name([m.path_mix for m in chosen]).items() if v is not None},
+        utilisation={
+            k: v for k, v in _mean_by_name([m.utilisation for m in chosen]).items() if v is not None
+        },
+        waiting_parts=dict.fromkeys(waiting) if verdict.saturated else waiting,
+    )
+
+
+def _cut(ordered: Sequence[ReplicationResult], time_varying: bool) -> tuple[Warmup, list[Measurement]]:
+    series = [r.series for r in ordered if r.series is not None]
+    if series:
+        cut = choose_cut(series, [r.counts["offered"] for r in ordered])
+        return Warmup("mser-5", cut.fraction, cut.established), [r.measurements[cut.index] for r in ordered]
+    chosen = [r.measurements[0] for r in ordered]
+    shares = [m.cut / max(r.counts["offered"], 1) for r, m in zip(ordered, chosen, strict=True)]
+    nothing_cut = time_varying and not any(shares)
+    return Warmup("none" if nothing_cut else "given", math.fsum(shares) / len(shares), True), chosen
+
+
+def _metric(name: str, chosen: Sequence[Measurement], saturated: bool, confidence: float) -> Metric:
+    if saturated and name.startswith("latency_ms_"):
+        return Metric(None, None, None, "saturated", ())
+    values = tuple(m.metrics[name] for m in chosen)
+    interval = t_interval(values, confidence)
+    reason = interval.reason
+    if interval.value is None:
+        reason = next(m.reasons[name] for m in chosen if m.metrics[name] is None)
+    # The true value lies in these bounds, so cutting the interval to them costs no coverage.
+    low = None if interval.low is None else max(interval.low, 0.0)
+    high = interval.high
+    if high is not None and name in FRACTIONS:
+        high = min(high, 1.0)
+    return Metric(interval.value, low, high, reason, values)
+
+
+def _metric_json(metric: Metric) -> dict[str, Any]:
+    entry: dict[str, Any] = {"value": metric.value, "low": metric.low, "high": metric.high}
+    if metric.reason is not None:
+        entry["reason"] = metric.reason
+    return entry
+
+
+def _total(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for one in counts:
+        for name, number in one.items():
+            total[name] = total.get(name, 0) + number
+    return total
+
+
+def _added_up(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total = _total(counts)
+    if total["offered"] != sum(number for name, number in total.items() if name != "offered"):
+        raise ValueError(f"the outcomes do not add up to the offered queries: {total}")
+    return total
+
+
+def _mean_by_name(values: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Average each name over the replications that have any names; None if one of those lacks a value."""
+    present = [one for one in values if one]
+    return {
+        name: t_interval([one[name] for one in present]).value for name in (present[0] if present else ())
+    }
+
+
+def _refuse_nan(value: Any, where: str) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_nan(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _refuse_nan(item, f"{where}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is {value}, which JSON cannot hold")
