@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
+
+from sim.cli.options import ExperimentArgument, OverridesOption, PluginsOption, add_plugins
 
 __all__ = ["validate"]
 
 
-def validate(
-    experiment: Annotated[str, typer.Argument(help="Experiment file, or the name of one that ships.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. workload.arrivals.rate=2k/s.")
-    ] = None,
-    plugins: Annotated[
-        list[str] | None, typer.Option("--plugins", metavar="DIR", help="Folder to import your policy functions from.")
-    ] = None,
-) -> None:
-    """Check an experiment and print what it would run; exit code 2 if anything is wrong."""
-    from sim.study.check import check_scenarios
+def validate(experiment: ExperimentArgument, overrides: OverridesOption = None, plugins: PluginsOption = None) -> None:
+    """Check an experiment without running it, and print what it would run.
+
+    Exit code 2 if anything is wrong, with file, line and column of every problem.
+    """
+    from sim.study.planning import plan_scenarios
     from sim.study.scenario import load_scenarios
 
-    add_plugins(plugins or [])
+    add_plugins(plugins)
     scenarios = load_scenarios(experiment, overrides or [])
-    for line in check_scenarios(scenarios):
-        typer.echo(line)
-
-
-def add_plugins(folders: list[str]) -> None:
-    """Let policy functions be imported from `folders`, named on the command line."""
-    import sys
-    from pathlib import Path
-
-    for folder in folders:
-        if not Path(folder).is_dir():
-            raise typer.BadParameter(f"{folder} is not a folder", param_hint="--plugins")
-        sys.path.insert(0, str(Path(folder).resolve()))
+    plans = plan_scenarios(scenarios)
+    for scenario, plan in zip(scenarios, plans, strict=True):
+        paths = ", ".join(path.name for path in plan.eligible)
+        typer.echo(f"{scenario.label}: {scenario.experiment.replications} replications over {paths}")
+    count = len(scenarios)
+    typer.echo(f"valid: {count} scenario{'s' if count > 1 else ''}")

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import simpy
 
-__all__ = ["Instant", "Rank"]
+__all__ = ["Clock", "Instant", "Rank"]
 
 
 class Rank(IntEnum):
@@ -24,10 +24,19 @@ class Rank(IntEnum):
     STOP = 6
 
 
+class Clock(simpy.Environment):
+    """SimPy's environment with its time as what it is here: an integer number of nanoseconds."""
+
+    @property
+    def now(self) -> int:
+        """The current time in ns."""
+        return self._now  # type: ignore[return-value]
+
+
 class Instant(simpy.Event):
     """A SimPy event that happens `delay_ns` from now, at its rank within that nanosecond."""
 
-    def __init__(self, env: simpy.Environment, delay_ns: int, rank: int) -> None:
+    def __init__(self, env: Clock, delay_ns: int, rank: int) -> None:
         # Like simpy.Timeout: the event is triggered from the start, so the attributes are set directly.
         self.env = env
         self.callbacks = []

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 
 import simpy
 
-from sim.engine.instant import Rank
+from sim.engine.instant import Clock, Rank
 from sim.engine.record import NO_PATH
 
 __all__ = ["Lane", "Part", "Queue"]
@@ -17,7 +17,17 @@ __all__ = ["Lane", "Part", "Queue"]
 class Part:
     """A query, or a part of one, from the queue to its completion."""
 
-    __slots__ = ("device", "enqueue_ns", "expected_ns", "multipliers", "path", "query", "service_ns", "size", "u")
+    __slots__ = (
+        "device",
+        "enqueue_ns",
+        "expected_ns",
+        "multipliers",
+        "path",
+        "query",
+        "service_ns",
+        "size",
+        "u",
+    )
 
     def __init__(self, query: int, size: int, u: float, multipliers: Sequence[float], enqueue_ns: int) -> None:
         self.query = query
@@ -57,7 +67,7 @@ class Lane:
 
     __slots__ = ("device", "env", "node", "number", "queue", "rank", "woken")
 
-    def __init__(self, env: simpy.Environment, number: int, device: int, node: int, queue: Queue, rank: int) -> None:
+    def __init__(self, env: Clock, number: int, device: int, node: int, queue: Queue, rank: int) -> None:
         self.env = env
         self.number = number
         self.device = device

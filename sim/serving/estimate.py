@@ -34,7 +34,7 @@ def expected_wait_ns(
     soonest = max(lane_until_ns[first] - now_ns, 0)
     for lane in range(first + 1, end):
         soonest = min(soonest, max(lane_until_ns[lane] - now_ns, 0))
-    return soonest + waiting_work_ns[device] // (end - first)
+    return int(soonest + waiting_work_ns[device] // (end - first))
 
 
 @jit
@@ -66,5 +66,11 @@ def estimate_paths(
         wait_out[i] = 0
         if sees_queue:
             wait_out[i] = expected_wait_ns(
-                first_device + slot, now_ns, device_lane, idle_lanes, waiting_parts, waiting_work_ns, lane_until_ns
+                first_device + slot,
+                now_ns,
+                device_lane,
+                idle_lanes,
+                waiting_parts,
+                waiting_work_ns,
+                lane_until_ns,
             )

@@ -8,7 +8,8 @@ at lies in `grid`. Sizes and quantiles are interpolated linearly, the result is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ SIZES_AT, SIZES, LEVELS_AT, LEVELS, VALUES_AT, MEANS_AT, UNIT, ROUND, CEIL = ran
 COLUMNS = 9
 
 
-class PackedServices(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PackedServices:
     """Services as arrays.
 
     Attributes
@@ -53,7 +55,7 @@ def pack_services(services: Sequence[Service]) -> PackedServices:
     filled = 0
     units: list[ParametricService] = []
 
-    def place(numbers: NDArray[np.float64]) -> int:
+    def place(numbers: NDArray[Any]) -> int:
         nonlocal filled
         at = filled
         grid.append(np.asarray(numbers, dtype=np.float64).ravel())
@@ -82,11 +84,8 @@ def pack_services(services: Sequence[Service]) -> PackedServices:
 @jit
 def _whole(value: float, resolution: int) -> int:
     """Round to a multiple of `resolution` ns (0 and 1: to whole ns), halves upwards, never below zero."""
-    if resolution > 1:
-        rounded = int(np.floor(value / resolution + 0.5)) * resolution
-    else:
-        rounded = int(np.floor(value + 0.5))
-    return max(rounded, 0)
+    step = max(resolution, 1)
+    return max(int(np.floor(value / step + 0.5)) * step, 0)
 
 
 @jit

@@ -134,7 +134,7 @@ class _Planner:
     def find_devices(self) -> list[list[tuple[str, Device | None, DeviceUseSpec | None]]]:
         groups = []
         for g, group in enumerate(self.experiment.fleet):
-            found = []
+            found: list[tuple[str, Device | None, DeviceUseSpec | None]] = []
             for name, use in group.devices.items():
                 path: KeyPath = ("fleet", g, "devices", name)
                 if isinstance(use, DeviceUseSpec):
@@ -186,7 +186,11 @@ class _Planner:
         if not isinstance(mapping, ExplicitMappingSpec):
             asked = mapping.representations
             return most_accurate_first(
-                [candidate for candidate, _ in candidates.values() if asked is None or candidate.representation in asked],
+                [
+                    candidate
+                    for candidate, _ in candidates.values()
+                    if asked is None or candidate.representation in asked
+                ],
                 memory_bytes,
                 shared_tables=mapping.shared_tables,
                 reserve_fastest=mapping.reserve_fastest,
@@ -308,7 +312,9 @@ class _Planner:
                 self.report(("policy", "kind"), f"{policy.kind} needs early binding: it picks the device itself")
             if experiment.splitting is not None and experiment.splitting.over == "devices":
                 self.report(
-                    ("splitting", "over"), "with late binding parts go to whichever lane is free", allowed="lanes"
+                    ("splitting", "over"),
+                    "with late binding parts go to whichever lane is free",
+                    allowed="lanes",
                 )
         for path, name in named:
             if name not in known:
@@ -329,7 +335,9 @@ class _Planner:
             wanted = self.experiment.policy.model_dump(exclude_none=True)
             words = ", ".join(f"{key} {value}" for key, value in wanted.items())
             self.report(
-                ("policy",), f"no path of the fleet suits the policy ({words})", allowed=f"the paths that exist: {exist}"
+                ("policy",),
+                f"no path of the fleet suits the policy ({words})",
+                allowed=f"the paths that exist: {exist}",
             )
         elif len({path.group for path in eligible}) < len(groups):
             idle = [group.name for g, group in enumerate(groups) if all(path.group != g for path in eligible)]
@@ -409,7 +417,5 @@ def plan_fleet(experiment: Experiment, node: Node, *, sizes: tuple[int, int], me
 def describe(plan: Plan) -> dict[str, Any]:
     """Return the mapping as plain data for the report: device to representations."""
     return {
-        f"{group.name}/{device.name}": list(device.representations)
-        for group in plan.groups
-        for device in group.devices
+        f"{group.name}/{device.name}": list(device.representations) for group in plan.groups for device in group.devices
     }

@@ -138,16 +138,19 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
     group_path = _starts([sum(path.group == index for path in eligible) for index in range(len(plan.groups))])
     binding = experiment.binding
     late = isinstance(binding, LateBindingSpec)
+    late_limit = binding.queue_limit if isinstance(binding, LateBindingSpec) else None
     return System(
         sla_ns=experiment.sla,
         node_group=node_group,
         node_device=node_device,
         device_lane=device_lane,
         device_limit=np.array(
-            [-1 if device.queue_limit is None else device.queue_limit for _, device in devices], dtype=np.int64
+            [-1 if device.queue_limit is None else device.queue_limit for _, device in devices],
+            dtype=np.int64,
         ),
         device_splits=np.array(
-            [_splits(experiment.splitting, group.name, device.name) for group, device in devices], dtype=np.bool_
+            [_splits(experiment.splitting, group.name, device.name) for group, device in devices],
+            dtype=np.bool_,
         ),
         group_path=group_path,
         paths=np.array([(path.slot, row) for row, path in enumerate(eligible)], dtype=np.int64).reshape(-1, 2),
@@ -162,7 +165,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         knows_service=queue == "true",
         router=experiment.router or LeastBacklogRouterSpec(kind="least-backlog", measure="queries"),
         late_lanes=_late_lanes(plan, node_device, device_lane) if late else None,
-        late_limit=-1 if not late or binding.queue_limit is None else binding.queue_limit,
+        late_limit=-1 if late_limit is None else late_limit,
         part_size=experiment.splitting.part if experiment.splitting else 0,
         split_by_part=experiment.splitting is not None and experiment.splitting.over == "devices",
     )

@@ -46,7 +46,8 @@ def bind(node: Node, model: type[T]) -> T:
     try:
         return model.model_validate(node.plain())
     except ValidationError as error:
-        raise SpecError([_problem(node, model, details) for details in error.errors()]) from error
+        found = (_problem(node, model, details) for details in error.errors())
+        raise SpecError([problem for problem in found if problem is not None]) from error
 
 
 def problem_at(
@@ -69,11 +70,13 @@ def problem_at(
     return Problem(message, found.position, format_path(path), written, allowed, nearest)
 
 
-def _problem(node: Node, model: type[BaseModel], details: ErrorDetails) -> Problem:
+def _problem(node: Node, model: type[BaseModel], details: ErrorDetails) -> Problem | None:
     path, left = _path_in_file(node, details["loc"])
     found, _ = node.nearest(path)
     kind = details["type"]
     context = details.get("ctx", {})
+    if kind == "too_short" and isinstance(found.value, list) and len(found.value) >= context["min_length"]:
+        return None  # pydantic counts the valid entries; the invalid ones are reported by themselves.
     if kind == "extra_forbidden":
         parent, _ = node.nearest(path[:-1])
         known = _fields_at(model, details["loc"][:-1], parent)

@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from sim.spec.binding import SpecModel, inline_or_name
 from sim.spec.device import DeviceSpec
 from sim.spec.model import ModelSpec
-from sim.spec.units import Bytes, DurationNs, DurationOrZeroNs, Fraction
+from sim.spec.units import Bytes, DurationNs
 from sim.spec.workload import WorkloadSpec
 
 __all__ = [
@@ -52,9 +52,7 @@ QUEUE_DESCRIPTION = (
 NamedDevice = Annotated[
     Annotated[str, Tag("name")] | Annotated[DeviceSpec, Tag("inline")], Discriminator(inline_or_name)
 ]
-NamedModel = Annotated[
-    Annotated[str, Tag("name")] | Annotated[ModelSpec, Tag("inline")], Discriminator(inline_or_name)
-]
+NamedModel = Annotated[Annotated[str, Tag("name")] | Annotated[ModelSpec, Tag("inline")], Discriminator(inline_or_name)]
 
 
 class DeviceUseSpec(SpecModel):
@@ -64,7 +62,9 @@ class DeviceUseSpec(SpecModel):
     memory: Bytes | None = Field(None, description="Memory for representations; the profile's by default.")
     lanes: int | None = Field(None, ge=1, le=4096, description="Queries served at once; the profile's by default.")
     queue_limit: int | None = Field(
-        None, ge=0, description="Most parts that may wait; a query that finds no room is dropped. Unbounded by default."
+        None,
+        ge=0,
+        description="Most parts that may wait; a query that finds no room is dropped. Unbounded by default.",
     )
     data_loading: bool = Field(False, description="Add the measured data-loading time to the service time.")
 
@@ -165,7 +165,10 @@ class MpRecPolicySpec(SpecModel):
     kind: Literal["mp-rec"]
     queue: Queue = Field("expected", description=QUEUE_DESCRIPTION)
     margin: float = Field(
-        0.0, ge=0.0, lt=1.0, description="Share of the SLA kept free: a path qualifies within (1 - margin) x SLA."
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Share of the SLA kept free: a path qualifies within (1 - margin) x SLA.",
     )
     tie_break: Literal["fastest", "first"] = Field(
         "fastest",
@@ -182,7 +185,8 @@ class UserPolicySpec(SpecModel):
 
     kind: Literal["user"]
     function: str = Field(
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function; see docs/recipes.md for its arguments."
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="module:function; see docs/recipes.md for its arguments.",
     )
     queue: Queue = Field("expected", description=QUEUE_DESCRIPTION)
     parameters: tuple[float, ...] = Field((), description="Numbers handed to the function as they are.")
@@ -290,7 +294,8 @@ class ReportSpec(SpecModel):
     )
     confidence: float = Field(0.95, gt=0.5, lt=1.0, description="Confidence of every interval.")
     queries: Literal["auto", "always", "never"] = Field(
-        "auto", description="Keep per-query records in queries.npz; auto keeps them up to two million queries."
+        "auto",
+        description="Keep per-query records in queries.npz; auto keeps them up to two million queries.",
     )
 
 
@@ -303,7 +308,8 @@ class Experiment(SpecModel):
     workload: WorkloadSpec = Field(description="The query load.")
     fleet: tuple[NodeGroupSpec, ...] = Field(min_length=1, description="Groups of equal nodes.")
     mapping: MappingSpec = Field(
-        MostAccurateFirstSpec(kind="most-accurate-first"), description="Which representations live on which device."
+        MostAccurateFirstSpec(kind="most-accurate-first"),
+        description="Which representations live on which device.",
     )
     policy: PolicySpec = Field(MpRecPolicySpec(kind="mp-rec"), description="Which path serves a query.")
     binding: BindingSpec = Field(EarlyBindingSpec(kind="early"), description="When a query is bound to a device.")
@@ -327,3 +333,14 @@ class Experiment(SpecModel):
         if self.router is not None and isinstance(self.binding, LateBindingSpec):
             raise ValueError("router has no effect with binding: {kind: late}; leave one of them out")
         return self
+
+
+class ExperimentFile(Experiment):
+    """An experiment file as it is written: a scenario, what it extends, and what is swept."""
+
+    extends: str | None = Field(None, description="Another experiment file that this one starts from.")
+    sweep: dict[str, list[Any] | dict[str, Any]] | None = Field(
+        None,
+        min_length=1,
+        description="Key path to its values, or to labels with values; all combinations are run.",
+    )

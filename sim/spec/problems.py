@@ -59,9 +59,7 @@ class SpecError(ValueError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         unique = {str(problem): problem for problem in problems}.values()
-        self.problems = tuple(
-            sorted(unique, key=lambda p: (p.position is None, p.position or Position("", 0, 0)))
-        )
+        self.problems = tuple(sorted(unique, key=lambda p: (p.position is None, p.position or Position("", 0, 0))))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Problem, ...]]]:

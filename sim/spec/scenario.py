@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.spec.problems import Position, Problem, SpecError
-from sim.spec.source import KeyPath, Node, format_path, load_yaml, parse_yaml
+from sim.spec.source import KeyPath, Node, load_yaml, parse_yaml
 
 __all__ = ["SweepPoint", "expand_sweep", "load_experiment"]
 
@@ -88,8 +88,10 @@ def _merged(base: Node, own: Node) -> Node:
     merged = dict(base.value)
     for key, child in own.value.items():
         # A sweep axis replaces the one that it is named after: its values are a whole.
-        merged[key] = _merged_sweep(merged[key], child) if key == "sweep" and key in merged else (
-            _merged(merged[key], child) if key in merged else child
+        merged[key] = (
+            _merged_sweep(merged[key], child)
+            if key == "sweep" and key in merged
+            else (_merged(merged[key], child) if key in merged else child)
         )
     return replace(own, value=merged)
 
@@ -105,9 +107,7 @@ def _overridden(node: Node, text: str) -> Node:
     key, equals, value = text.partition("=")
     path = _parse_path(key)
     if not equals or not path:
-        raise SpecError(
-            [Problem("not an override", Position("--set", 1, 1), value=text, allowed="key.path=value")]
-        )
+        raise SpecError([Problem("not an override", Position("--set", 1, 1), value=text, allowed="key.path=value")])
     try:
         new = parse_yaml(value, place) if value.strip() else Node(None, Position(place, 1, 1))
     except SpecError as error:
@@ -224,7 +224,12 @@ def _axis_values(key: str, axis: Node, problems: list[Problem]) -> list[tuple[An
             values.append((_label(plain), child))
     else:
         problems.append(
-            Problem("expected a list of values, or labels with values", axis.position, f"sweep.{key}", axis.plain())
+            Problem(
+                "expected a list of values, or labels with values",
+                axis.position,
+                f"sweep.{key}",
+                axis.plain(),
+            )
         )
         return []
     if not values:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
@@ -19,11 +19,13 @@ __all__ = [
     "Bytes",
     "BytesPerS",
     "DurationNs",
+    "DurationOrAuto",
     "DurationOrZeroNs",
     "FlopsPerS",
     "Fraction",
     "PowerW",
     "PriceUsdPerH",
+    "RateOrZeroPerS",
     "RatePerS",
     "format_bandwidth",
     "format_bytes",
@@ -98,7 +100,9 @@ class Dimension:
             text = text[1:].replace("/", " $/", 1)
         match = NUMBER.fullmatch(text)
         if match is None:
-            raise ValueError(f"not a {self.noun}: write a number and one of {self.unit_names()}, such as {self.example}")
+            raise ValueError(
+                f"not a {self.noun}: write a number and one of {self.unit_names()}, such as {self.example}"
+            )
         number, unit = match.groups()
         try:
             value = Decimal(number)
@@ -157,6 +161,7 @@ def _plain(number: Decimal) -> str:
 DURATION = Dimension("duration", DURATIONS, "10ms", whole=True)
 DURATION_OR_ZERO = Dimension("duration", DURATIONS, "10ms", whole=True, zero=True)
 RATE = Dimension("rate", RATES, "250/s")
+RATE_OR_ZERO = Dimension("rate", RATES, "250/s", zero=True)
 SIZE = Dimension("memory size", BYTES, "32GB", whole=True)
 POWER = Dimension("power", POWERS, "300W", zero=True)
 PRICE = Dimension("price", PRICES, "0.432 USD/h", zero=True)
@@ -261,6 +266,18 @@ def _positive_duration_ns(written: object) -> int:
     return int(DURATION.parse(written))
 
 
+def _duration_or_auto(written: object) -> object:
+    return written if written == "auto" else parse_duration_ns(written)
+
+
+def _rate_or_zero(written: object) -> float:
+    return float(RATE_OR_ZERO.parse(written))
+
+
+def _written_or_auto(duration_ns: object) -> str:
+    return format_duration_ns(duration_ns) if isinstance(duration_ns, int) else "auto"
+
+
 def _schema(dimension: Dimension) -> WithJsonSchema:
     units = "|".join(re.escape(unit) for unit in dimension.units)
     optional = "?" if dimension.zero else ""
@@ -285,8 +302,23 @@ DurationOrZeroNs = Annotated[
     PlainSerializer(format_duration_ns, return_type=str),
     _schema(DURATION_OR_ZERO),
 ]
+DurationOrAuto = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_duration_or_auto),
+    PlainSerializer(_written_or_auto, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["auto", "5s"]}),
+]
+RateOrZeroPerS = Annotated[
+    float,
+    BeforeValidator(_rate_or_zero),
+    PlainSerializer(RATE_OR_ZERO.format, return_type=str),
+    _schema(RATE_OR_ZERO),
+]
 RatePerS = Annotated[
-    float, BeforeValidator(parse_rate_per_s), PlainSerializer(format_rate_per_s, return_type=str), _schema(RATE)
+    float,
+    BeforeValidator(parse_rate_per_s),
+    PlainSerializer(format_rate_per_s, return_type=str),
+    _schema(RATE),
 ]
 Bytes = Annotated[int, BeforeValidator(parse_bytes), PlainSerializer(format_bytes, return_type=str), _schema(SIZE)]
 PowerW = Annotated[
@@ -302,7 +334,10 @@ FlopsPerS = Annotated[
     float, BeforeValidator(parse_flops), PlainSerializer(format_flops, return_type=str), _schema(COMPUTE)
 ]
 BytesPerS = Annotated[
-    float, BeforeValidator(parse_bandwidth), PlainSerializer(format_bandwidth, return_type=str), _schema(BANDWIDTH)
+    float,
+    BeforeValidator(parse_bandwidth),
+    PlainSerializer(format_bandwidth, return_type=str),
+    _schema(BANDWIDTH),
 ]
 Fraction = Annotated[
     float,

@@ -93,8 +93,7 @@ def utilisation(view: SystemView, busy_ns: NDArray[np.float64], window_ns: int) 
     busy = _per_kind(view, busy_ns)
     available = _per_kind(view, np.ones(len(view.lane_device))) * window_ns
     return {
-        name: float(busy[k] / available[k]) if available[k] > 0 else 0.0
-        for k, name in enumerate(view.device_kind_name)
+        name: float(busy[k] / available[k]) if available[k] > 0 else 0.0 for k, name in enumerate(view.device_kind_name)
     }
 
 

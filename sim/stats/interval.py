@@ -74,9 +74,7 @@ def t_interval(values: Sequence[float | None], confidence: float = 0.95) -> Inte
     return Interval(mean, mean - half, mean + half)
 
 
-def paired_difference(
-    a: Sequence[float | None], b: Sequence[float | None], confidence: float = 0.95
-) -> Interval:
+def paired_difference(a: Sequence[float | None], b: Sequence[float | None], confidence: float = 0.95) -> Interval:
     """Return the mean of a - b with its Student-t interval over paired replications.
 
     Parameters
@@ -92,9 +90,7 @@ def paired_difference(
         If the numbers of replications differ or are 0, or `confidence` is out of range.
     """
     _check_paired(a, b)
-    return t_interval(
-        [None if x is None or y is None else x - y for x, y in zip(a, b, strict=True)], confidence
-    )
+    return t_interval([None if x is None or y is None else x - y for x, y in zip(a, b, strict=True)], confidence)
 
 
 def paired_ratio(a: Sequence[float | None], b: Sequence[float | None], confidence: float = 0.95) -> Interval:

@@ -146,9 +146,7 @@ def count_dropped_by_reason(record: RunRecord, view: SystemView) -> dict[str, in
     return {names[i]: int(count) for i, count in enumerate(counts) if count}
 
 
-def measure(
-    record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[np.int64]
-) -> list[Measurement]:
+def measure(record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[np.int64]) -> list[Measurement]:
     """Measure one replication after each of several warm-up cuts.
 
     Latency, SLA attainment and drop rate are over the queries that *arrive* in the window; throughput and
@@ -276,9 +274,7 @@ class _ByArrival:
         outcomes = self.outcomes[c]
         served = int(outcomes[Outcome.SERVED_IN_TIME] + outcomes[Outcome.SERVED_LATE])
         if self.censored(c):
-            reasons["latency_ms_mean"] = (
-                f"censored: over {CENSORED_LIMIT:.1%} of the measured queries are in flight"
-            )
+            reasons["latency_ms_mean"] = f"censored: over {CENSORED_LIMIT:.1%} of the measured queries are in flight"
         elif served == 0:
             reasons["latency_ms_mean"] = "no query was served"
         else:
@@ -352,9 +348,7 @@ def _sums_by_cut(
     return kept
 
 
-def _samples_started(
-    record: RunRecord, view: SystemView, window_start: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _samples_started(record: RunRecord, view: SystemView, window_start: NDArray[np.int64]) -> NDArray[np.float64]:
     group = np.searchsorted(window_start, record.part_start_ns, side="right")
     samples = np.where(record.part_start_ns <= record.end_ns, record.part_size, 0)
     return _sums_by_cut(group, samples, len(window_start), record.part_path, len(view.path_names))

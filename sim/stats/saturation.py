@@ -150,9 +150,7 @@ def saturation_verdict(
 
     shown = f"the backlog grew by {mean:.1%} of the offered queries"
     if offered_load is not None and offered_load >= 1:
-        return SaturationVerdict(
-            True, mean, low, offered_load, f"the offered load is {offered_load:.3g}; {shown}"
-        )
+        return SaturationVerdict(True, mean, low, offered_load, f"the offered load is {offered_load:.3g}; {shown}")
     by_test = mean > GROWTH_LIMIT and low is not None and low > 0
     saturated = by_test or mean > large
     reason = shown if saturated else f"{shown}, which is not more than chance or not more than 1%"

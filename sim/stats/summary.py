@@ -290,9 +290,7 @@ def summarise(
         measured=_added_up([m.measured for m in chosen]),
         metrics={name: _metric(name, chosen, verdict.saturated, confidence) for name in METRICS},
         path_mix={k: v for k, v in _mean_by_name([m.path_mix for m in chosen]).items() if v is not None},
-        utilisation={
-            k: v for k, v in _mean_by_name([m.utilisation for m in chosen]).items() if v is not None
-        },
+        utilisation={k: v for k, v in _mean_by_name([m.utilisation for m in chosen]).items() if v is not None},
         waiting_parts=dict.fromkeys(waiting) if verdict.saturated else waiting,
     )
 
@@ -349,9 +347,7 @@ def _added_up(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
 def _mean_by_name(values: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """Average each name over the replications that have any names; None if one of those lacks a value."""
     present = [one for one in values if one]
-    return {
-        name: t_interval([one[name] for one in present]).value for name in (present[0] if present else ())
-    }
+    return {name: t_interval([one[name] for one in present]).value for name in (present[0] if present else ())}
 
 
 def _refuse_nan(value: Any, where: str) -> None:

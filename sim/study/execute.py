@@ -74,8 +74,7 @@ def execute(
         with _interrupts_ignored():
             # Workers inherit the disposition: Ctrl-C is for this process to handle.
             futures: dict[Future[ReplicationResult], Task] = {
-                pool.submit(run_replication, scenarios[task[0]], task[1], records.get(task)): task
-                for task in tasks
+                pool.submit(run_replication, scenarios[task[0]], task[1], records.get(task)): task for task in tasks
             }
         for future in as_completed(futures):
             yield futures[future], future.result()

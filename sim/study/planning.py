@@ -7,14 +7,9 @@ from collections.abc import Sequence
 from sim.serving.plan import Plan, plan_fleet
 from sim.spec.problems import Problem, SpecError
 from sim.study.scenario import Scenario
-from sim.workload.sizes import SizeDistribution, size_distribution
+from sim.workload.sizes import size_distribution
 
-__all__ = ["plan_scenario", "plan_scenarios", "size_distribution_of"]
-
-
-def size_distribution_of(scenario: Scenario) -> SizeDistribution:
-    """Return the query sizes of a scenario."""
-    return size_distribution(scenario.experiment.workload, scenario.base_dir)
+__all__ = ["plan_scenario", "plan_scenarios"]
 
 
 def plan_scenario(scenario: Scenario) -> Plan:
@@ -25,7 +20,7 @@ def plan_scenario(scenario: Scenario) -> Plan:
     SpecError
         With every problem of the scenario that its file alone does not show.
     """
-    sizes = size_distribution_of(scenario)
+    sizes = size_distribution(scenario.experiment.workload, scenario.base_dir)
     return plan_fleet(scenario.experiment, scenario.node, sizes=sizes.bounds, mean_size=sizes.mean)
 
 

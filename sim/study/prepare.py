@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.engine.reference import DROP_REASONS
-from sim.profile.service import Service
-from sim.serving.plan import Plan, plan_fleet
+from sim.serving.plan import Plan
 from sim.serving.policies.user import UserFunctionError
 from sim.serving.routers import ROUTERS
 from sim.serving.splitting import most_parts
 from sim.serving.system import System, build_system
 from sim.spec.binding import problem_at
-from sim.spec.experiment import Experiment, RoundRobinRouterSpec, RandomRouterSpec, StaticPolicySpec
-from sim.spec.problems import SpecError
+from sim.spec.experiment import Experiment
+from sim.spec.problems import Problem, SpecError
 from sim.spec.workload import WorkloadSpec
 from sim.stats.devices import SystemView
+from sim.study.planning import plan_scenarios
 from sim.study.scenario import Scenario
+from sim.workload.arrivals import arrival_process
+from sim.workload.sizes import SizeDistribution, size_distribution
 
 __all__ = ["PreparedScenario", "prepare"]
 
@@ -57,6 +61,8 @@ class PreparedScenario:
     evidence : str
         The weakest kind that an eligible path stands on.
     assumptions : tuple of str
+    content_hashes : dict
+        Of the model and of every device profile, by name.
     """
 
     label: str
@@ -75,20 +81,35 @@ class PreparedScenario:
     offered_load: float | None
     evidence: str
     assumptions: tuple[str, ...]
+    content_hashes: dict[str, str]
 
 
-def prepare(scenario: Scenario) -> PreparedScenario:
-    """Find the profiles, map the representations and lay the fleet out.
+def prepare(scenarios: Sequence[Scenario]) -> tuple[PreparedScenario, ...]:
+    """Find the profiles, map the representations and lay the fleets out.
 
     Raises
     ------
     SpecError
-        With every problem of the scenario that its file alone does not show.
+        With every problem of every scenario that the file alone does not show.
     """
+    plans = plan_scenarios(scenarios)
+    prepared: list[PreparedScenario] = []
+    problems: list[Problem] = []
+    for scenario, plan in zip(scenarios, plans, strict=True):
+        try:
+            prepared.append(_prepare(scenario, plan))
+        except SpecError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SpecError(problems)
+    return tuple(prepared)
+
+
+def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
     experiment = scenario.experiment
     workload = experiment.workload
     sizes = size_distribution(workload, scenario.base_dir)
-    plan = plan_fleet(experiment, scenario.node, sizes=sizes.bounds, mean_size=sizes.mean)
+    process = arrival_process(workload, scenario.base_dir)
     try:
         system = build_system(experiment, plan)
     except UserFunctionError as error:
@@ -109,11 +130,17 @@ def prepare(scenario: Scenario) -> PreparedScenario:
         choices=ROUTERS[system.router.kind].choices(system.router),
         drain_ns=DRAIN_SLAS * experiment.sla if drain == "auto" else drain,
         warmup_ns=None if warmup == "auto" else warmup,
-        time_varying=is_time_varying(workload),
-        offered_load=_offered_load(experiment, plan, scenario.base_dir),
+        time_varying=process.time_varying,
+        offered_load=_offered_load(experiment, plan, process.mean_rate_per_s, sizes),
         evidence=min((path.service.evidence for path in plan.eligible), key=EVIDENCE.index),
         assumptions=plan.assumptions,
+        content_hashes=_content_hashes(plan),
     )
+
+
+def _content_hashes(plan: Plan) -> dict[str, str]:
+    profiles = {device.profile.name: device.profile.content_hash for group in plan.groups for device in group.devices}
+    return {f"model {plan.model.name}": plan.model.content_hash, **profiles}
 
 
 def _view(plan: Plan, system: System) -> SystemView:
@@ -122,15 +149,12 @@ def _view(plan: Plan, system: System) -> SystemView:
     names = [f"{group.name}/{device.name}" if several else device.name for group, device in kinds]
     of_group = np.cumsum([0, *(len(group.devices) for group in plan.groups)])
     device_kind = np.concatenate(
-        [
-            np.tile(np.arange(of_group[g], of_group[g + 1]), group.count)
-            for g, group in enumerate(plan.groups)
-        ]
+        [np.tile(np.arange(of_group[g], of_group[g + 1]), group.count) for g, group in enumerate(plan.groups)]
     )
 
     def numbers(values: list[float | None]) -> NDArray[np.float64]:
         known = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-        return known[device_kind]
+        return np.asarray(known[device_kind], dtype=np.float64)
 
     profiles = [device.profile for _, device in kinds]
     return SystemView(
@@ -147,21 +171,14 @@ def _view(plan: Plan, system: System) -> SystemView:
     )
 
 
-def _offered_load(experiment: Experiment, plan: Plan, base_dir: Path) -> float | None:
-    """Return work offered over work possible where every query takes the same path and all nodes are alike."""
-    router = experiment.router
-    if (
-        len(plan.groups) != 1
-        or len(plan.eligible) != 1
-        or experiment.splitting is not None
-        or plan.groups[0].devices[plan.eligible[0].slot].queue_limit is not None
-        or getattr(experiment.binding, "queue_limit", None) is not None
-    ):
-        return None
-    rate_per_s = mean_rate_per_s(experiment.workload, base_dir)
-    if rate_per_s is None:
+def _offered_load(experiment: Experiment, plan: Plan, rate_per_s: float, sizes: SizeDistribution) -> float | None:
+    """Return work offered over work possible where that does not depend on choices: one path on equal nodes."""
+    if len(plan.groups) != 1 or len(plan.eligible) != 1 or experiment.splitting is not None:
         return None
     group = plan.groups[0]
-    lanes = group.count * group.devices[plan.eligible[0].slot].lanes
-    sizes = size_distribution(experiment.workload, base_dir)
-    return rate_per_s * mean_service_ns(plan.eligible[0].service, sizes) / (1e9 * lanes)
+    (path,) = plan.eligible
+    device = group.devices[path.slot]
+    if device.queue_limit is not None or getattr(experiment.binding, "queue_limit", None) is not None:
+        return None
+    mean_ns = float(np.dot(sizes.probabilities, path.service.mean_at(sizes.values)))
+    return rate_per_s * mean_ns / (1e9 * group.count * device.lanes)

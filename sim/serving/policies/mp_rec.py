@@ -34,12 +34,14 @@ def choose_most_accurate_in_time(
             fastest = path
         if completion > limit:
             continue
-        if best < 0 or accuracy[path] > accuracy[best]:
-            best = path
-        elif (
-            parameters[1] > 0.0
-            and accuracy[path] == accuracy[best]
-            and completion < wait_ns[best] + service_ns[best]
+        if (
+            best < 0
+            or accuracy[path] > accuracy[best]
+            or (
+                parameters[1] > 0.0
+                and accuracy[path] == accuracy[best]
+                and completion < wait_ns[best] + service_ns[best]
+            )
         ):
             best = path
     if best >= 0:

@@ -12,7 +12,6 @@ from sim.serving.routers.round_robin import ROUND_ROBIN
 __all__ = ["ROUTERS", "Route", "Router"]
 
 ROUTERS: dict[str, Router] = {
-    router.kind: router
-    for router in (RANDOM, ROUND_ROBIN, LEAST_BACKLOG, POWER_OF_D, LEAST_EXPECTED_COMPLETION)
+    router.kind: router for router in (RANDOM, ROUND_ROBIN, LEAST_BACKLOG, POWER_OF_D, LEAST_EXPECTED_COMPLETION)
 }
 """Every router by the `kind` that an experiment file names."""

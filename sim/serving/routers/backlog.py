@@ -23,7 +23,7 @@ def backlog_of(
 ) -> int:
     """Return the unfinished parts of `node`, or its outstanding work in ns."""
     if not by_work:
-        return unfinished_parts[node]
+        return int(unfinished_parts[node])
     work = 0
     for device in range(node_device[node], node_device[node + 1]):
         work += waiting_work_ns[device]

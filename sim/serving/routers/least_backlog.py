@@ -42,7 +42,7 @@ def least_backlogged_node(
         )
         if lighter(backlog, lanes, best_backlog, best_lanes):
             best, best_lanes, best_backlog = node, lanes, backlog
-    return best
+    return int(best)
 
 
 def _bind(spec: LeastBacklogRouterSpec, system: System, state: State) -> Route:

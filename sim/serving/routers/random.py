@@ -17,7 +17,7 @@ __all__ = ["RANDOM", "random_node"]
 @jit
 def random_node(draw: float, nodes: NDArray[np.int64]) -> int:
     """Return the node that the uniform `draw` falls on."""
-    return nodes[min(int(draw * len(nodes)), len(nodes) - 1)]
+    return int(nodes[min(int(draw * len(nodes)), len(nodes) - 1)])
 
 
 def _bind(_spec: RandomRouterSpec, system: System, _state: State) -> Route:

@@ -17,7 +17,7 @@ __all__ = ["ROUND_ROBIN", "node_in_turn"]
 @jit
 def node_in_turn(query: int, nodes: NDArray[np.int64]) -> int:
     """Return the node whose turn query number `query` is."""
-    return nodes[query % len(nodes)]
+    return int(nodes[query % len(nodes)])
 
 
 def _bind(_spec: RoundRobinRouterSpec, system: System, _state: State) -> Route:

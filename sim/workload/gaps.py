@@ -1,0 +1,155 @@
+"""Laws of the gaps between arrivals, in units of the mean gap."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ExponentialGaps", "GammaGaps", "GapLaw", "IntegerPoissonGaps", "WeibullGaps", "weibull_shape"]
+
+Floats = NDArray[np.float64]
+
+
+class GapLaw(Protocol):
+    """A law of independent gaps with mean 1.
+
+    `draw` is the inverse of the law's distribution function. `cdf` and `sum_cdf` serve the check of recorded
+    arrivals; they come from scipy.stats and share nothing with `draw`.
+    """
+
+    @property
+    def cv(self) -> float:
+        """Coefficient of variation."""
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the gaps take separate values only."""
+
+    def draw(self, u: Floats) -> Floats:
+        """Return the gaps at the uniforms `u`."""
+
+    def cdf(self, gap: Floats) -> Floats:
+        """Return the probability of a gap of at most `gap`."""
+
+    def sum_cdf(self, count: int, total: float) -> float | None:
+        """Return the probability that `count` gaps add up to at most `total`; None where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExponentialGaps:
+    """Exponential gaps: a Poisson process."""
+
+    cv: float = 1.0
+    discrete: bool = False
+
+    def draw(self, u: Floats) -> Floats:  # noqa: D102
+        return -np.log1p(-u)
+
+    def cdf(self, gap: Floats) -> Floats:  # noqa: D102
+        from scipy import stats
+
+        return np.asarray(stats.expon.cdf(gap), dtype=np.float64)
+
+    def sum_cdf(self, count: int, total: float) -> float | None:  # noqa: D102
+        from scipy import stats
+
+        return float(stats.gamma.cdf(total, count))
+
+
+@dataclass(frozen=True, slots=True)
+class GammaGaps:
+    """Gamma gaps of shape 1/cv^2."""
+
+    cv: float
+    discrete: bool = False
+
+    def draw(self, u: Floats) -> Floats:  # noqa: D102
+        from scipy.special import gammaincinv
+
+        shape = self.cv**-2
+        return np.asarray(gammaincinv(shape, u) / shape, dtype=np.float64)
+
+    def cdf(self, gap: Floats) -> Floats:  # noqa: D102
+        from scipy import stats
+
+        return np.asarray(stats.gamma.cdf(gap, self.cv**-2, scale=self.cv**2), dtype=np.float64)
+
+    def sum_cdf(self, count: int, total: float) -> float | None:  # noqa: D102
+        from scipy import stats
+
+        return float(stats.gamma.cdf(total, count * self.cv**-2, scale=self.cv**2))
+
+
+def weibull_shape(cv: float) -> float:
+    """Return the shape of the Weibull law with coefficient of variation `cv`.
+
+    Solves ``cv^2 = Gamma(1 + 2/k) / Gamma(1 + 1/k)^2 - 1``, which falls in k.
+    """
+    from scipy.optimize import brentq
+
+    def excess(log_shape: float) -> float:
+        k = math.exp(log_shape)
+        return math.lgamma(1 + 2 / k) - 2 * math.lgamma(1 + 1 / k) - math.log1p(cv * cv)
+
+    return math.exp(float(brentq(excess, math.log(0.05), math.log(1000.0), xtol=1e-14)))
+
+
+@dataclass(frozen=True, slots=True)
+class WeibullGaps:
+    """Weibull gaps."""
+
+    cv: float
+    discrete: bool = False
+
+    def _law(self) -> tuple[float, float]:
+        shape = weibull_shape(self.cv)
+        return shape, 1.0 / math.gamma(1 + 1 / shape)
+
+    def draw(self, u: Floats) -> Floats:  # noqa: D102
+        shape, scale = self._law()
+        return np.asarray(scale * (-np.log1p(-u)) ** (1 / shape), dtype=np.float64)
+
+    def cdf(self, gap: Floats) -> Floats:  # noqa: D102
+        from scipy import stats
+
+        shape, scale = self._law()
+        return np.asarray(stats.weibull_min.cdf(gap, shape, scale=scale), dtype=np.float64)
+
+    def sum_cdf(self, count: int, total: float) -> float | None:  # noqa: D102
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerPoissonGaps:
+    """Gaps that are Poisson counts of ms with the given mean: not a Poisson process, see `IntegerPoissonMsSpec`."""
+
+    mean_ms: float
+    discrete: bool = True
+
+    @property
+    def cv(self) -> float:  # noqa: D102
+        return float(self.mean_ms**-0.5)
+
+    def draw(self, u: Floats) -> Floats:  # noqa: D102
+        from scipy.special import pdtr, pdtrik
+
+        # The smallest count whose distribution function reaches u; the continuous inverse may be off by one.
+        count = np.ceil(pdtrik(u, self.mean_ms))
+        count = np.where((count > 0) & (pdtr(np.maximum(count - 1, 0), self.mean_ms) >= u), count - 1, count)
+        count = np.where(pdtr(count, self.mean_ms) < u, count + 1, count)
+        count = np.where(u <= math.exp(-self.mean_ms), 0.0, count)
+        return np.asarray(count / self.mean_ms, dtype=np.float64)
+
+    def cdf(self, gap: Floats) -> Floats:  # noqa: D102
+        from scipy import stats
+
+        return np.asarray(stats.poisson.cdf(np.rint(gap * self.mean_ms), self.mean_ms), dtype=np.float64)
+
+    def sum_cdf(self, count: int, total: float) -> float | None:  # noqa: D102
+        from scipy import stats
+
+        return float(stats.poisson.cdf(round(total * self.mean_ms), count * self.mean_ms))
