@@ -305,9 +305,7 @@ class ParametricService:
         fixed = {"exponential": 1.0, "deterministic": 0.0}.get(self.distribution)
         if fixed is not None:
             if self.cv not in (None, fixed):
-                raise ValueError(
-                    f"the cv of a service that is {self.distribution} is {fixed:g}, got {self.cv}"
-                )
+                raise ValueError(f"the cv of a service that is {self.distribution} is {fixed:g}, got {self.cv}")
             object.__setattr__(self, "cv", fixed)
         elif self.cv is None or not math.isfinite(self.cv) or self.cv <= 0:
             raise ValueError(f"{self.distribution} needs a positive cv")
@@ -368,9 +366,7 @@ class ParametricService:
 
     def quantile_at(self, size: ArrayLike, u: ArrayLike) -> NDArray[np.int64]:
         """Service time in ns of queries of `size` with service draws `u` in [0, 1), int64, broadcast."""
-        return np.asarray(
-            np.rint(self.mean_at(size) * self.unit_quantile(u)).astype(np.int64), dtype=np.int64
-        )
+        return np.asarray(np.rint(self.mean_at(size) * self.unit_quantile(u)).astype(np.int64), dtype=np.int64)
 
 
 Service: TypeAlias = ServiceTable | ParametricService

@@ -162,7 +162,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         policy_parameters=np.array(policy.parameters(experiment.policy, experiment.sla), dtype=np.float64),
         uses_estimates=policy.uses_estimates,
         sees_queue=queue != "ignored" and not late,
-        knows_service=queue == "true",
+        knows_service=queue == "actual",
         router=experiment.router or LeastBacklogRouterSpec(kind="least-backlog", measure="queries"),
         late_lanes=_late_lanes(plan, node_device, device_lane) if late else None,
         late_limit=-1 if late_limit is None else late_limit,

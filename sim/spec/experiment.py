@@ -40,12 +40,12 @@ __all__ = [
 ]
 
 Representation = Literal["table", "dhe", "select", "hybrid"]
-Queue = Literal["ignored", "expected", "true"]
+Queue = Literal["ignored", "expected", "actual"]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 QUEUE_DESCRIPTION = (
     "What the policy knows of a device's queue: nothing (ignored), the backlog by the profiles' mean service "
-    "times (expected), or the backlog by the service times that will really happen (true)."
+    "times (expected), or the backlog by the service times that will really happen (actual)."
 )
 
 

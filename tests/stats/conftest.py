@@ -39,9 +39,7 @@ def record_of(
     started = admitted & (start <= stop)
     served = admitted & (finish <= stop)
     outcome = np.full(n, Outcome.IN_FLIGHT, np.int8)
-    outcome[served] = np.where(finish - arrival <= sla_ns, Outcome.SERVED_IN_TIME, Outcome.SERVED_LATE)[
-        served
-    ]
+    outcome[served] = np.where(finish - arrival <= sla_ns, Outcome.SERVED_IN_TIME, Outcome.SERVED_LATE)[served]
     outcome[~admitted] = Outcome.DROPPED
     begun = np.flatnonzero(started)
     begun = begun[np.argsort(start[begun], kind="stable")]

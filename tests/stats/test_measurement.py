@@ -301,25 +301,17 @@ def test_every_cut_agrees_with_a_slow_reading_of_the_definitions(record_of, one_
         else:
             assert m.metrics["latency_ms_mean"] is None
 
-        done = [
-            i
-            for i in range(len(arrival))
-            if record.outcome[i] in served and start <= record.finish_ns[i] <= end
-        ]
+        done = [i for i in range(len(arrival)) if record.outcome[i] in served and start <= record.finish_ns[i] <= end]
         if window:
             assert m.metrics["queries_per_s"] == pytest.approx(len(done) / (window * 1e-9))
             correct = sum(record.correct[i] for i in done)
             assert m.metrics["correct_predictions_per_s"] == pytest.approx(correct / (window * 1e-9))
             in_time = sum(record.correct[i] for i in done if record.outcome[i] == Outcome.SERVED_IN_TIME)
-            assert m.metrics["correct_predictions_within_sla_per_s"] == pytest.approx(
-                in_time / (window * 1e-9)
-            )
+            assert m.metrics["correct_predictions_within_sla_per_s"] == pytest.approx(in_time / (window * 1e-9))
         busy, waited, samples = [0, 0], [0, 0], [0, 0]
         for p in range(len(record.part_lane)):
             lane = record.part_lane[p]
-            s, f, q = (
-                int(x[p]) for x in (record.part_start_ns, record.part_finish_ns, record.part_enqueue_ns)
-            )
+            s, f, q = (int(x[p]) for x in (record.part_start_ns, record.part_finish_ns, record.part_enqueue_ns))
             busy[lane] += max(0, min(f, end) - max(s, start))
             waited[lane] += max(0, min(s, end) - max(q, start))
             samples[lane] += int(record.part_size[p]) if start <= s <= end else 0

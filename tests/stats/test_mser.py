@@ -73,9 +73,7 @@ def test_too_few_batches_establish_nothing(n):
 
 def test_a_batch_is_five_offered_queries_and_averages_the_served_ones(record_of):
     finish = np.arange(12) * MS + np.arange(1, 13)
-    record = record_of(
-        np.arange(12) * MS, np.arange(12) * MS, finish, end_ns=12 * MS, dropped=[1, 5, 6, 7, 8, 9]
-    )
+    record = record_of(np.arange(12) * MS, np.arange(12) * MS, finish, end_ns=12 * MS, dropped=[1, 5, 6, 7, 8, 9])
     got = batch_series(record)
     assert got.queries_per_batch == 5
     np.testing.assert_allclose(got.mean_ms, [(1 + 3 + 4 + 5) / 4 / 1e6, np.nan])

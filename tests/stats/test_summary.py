@@ -19,10 +19,7 @@ MS = 1_000_000
 @pytest.fixture(scope="module", name="results")
 def _results(single_server, one_device):
     view = one_device(device_price_usd_per_h=np.array([np.nan]))
-    return [
-        reduce_record(single_server(0.8, 20_000, seed=2, replication=k), view, replication=k)
-        for k in range(5)
-    ]
+    return [reduce_record(single_server(0.8, 20_000, seed=2, replication=k), view, replication=k) for k in range(5)]
 
 
 @pytest.fixture(scope="module", name="overloaded")
@@ -69,9 +66,7 @@ def test_a_value_is_the_mean_over_replications_at_the_chosen_cut(results, single
     assert summary.warmup.established
     assert summary.warmup.fraction > 0
     cut = round(20_000 * summary.warmup.fraction)
-    alone = [
-        measure(single_server(0.8, 20_000, seed=2, replication=k), one_device(), [cut])[0] for k in range(5)
-    ]
+    alone = [measure(single_server(0.8, 20_000, seed=2, replication=k), one_device(), [cut])[0] for k in range(5)]
     metric = summary.metrics["latency_ms_p99"]
     assert metric.values == tuple(m.metrics["latency_ms_p99"] for m in alone)
     assert metric.value == math.fsum(metric.values) / 5
@@ -128,9 +123,7 @@ def test_one_replication_has_values_and_no_intervals(results):
 def test_intervals_stay_within_what_a_metric_can_be(single_server, one_device):
     # Nearly all queries meet this limit, so a symmetric interval would reach beyond 1.
     view = one_device(sla_ns=30 * MS)
-    few = [
-        reduce_record(single_server(0.8, 300, seed=1, replication=k), view, replication=k) for k in range(3)
-    ]
+    few = [reduce_record(single_server(0.8, 300, seed=1, replication=k), view, replication=k) for k in range(3)]
     summary = summarise({}, "modelled", few)
     metric = summary.metrics["sla_attainment"]
     assert 0 <= metric.low <= metric.value <= metric.high <= 1
