@@ -1,0 +1,241 @@
+"""What an experiment file says before it is validated: `extends`, ``--set`` and `sweep`, on the YAML tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from sim.spec.problems import Position, Problem, SpecError
+from sim.spec.source import KeyPath, Node, format_path, load_yaml, parse_yaml
+
+__all__ = ["SweepPoint", "expand_sweep", "load_experiment"]
+
+NOT_SWEPT = ("sweep", "extends", "report", "seed", "name")
+"""Keys that name or control the study as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPoint:
+    """One combination of the sweep.
+
+    Attributes
+    ----------
+    parameters : mapping of str to label or value
+        Sweep key to the label (of a mapping axis) or the value (of a list axis), in the order written.
+    node : Node
+        The experiment with these values in place and without `sweep`.
+    """
+
+    parameters: Mapping[str, Any]
+    node: Node
+
+
+def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Node:
+    """Read an experiment file with what it extends, and apply overrides.
+
+    Parameters
+    ----------
+    file : Path
+    overrides : sequence of str
+        ``key.path=value``; the value is YAML. List items go by number or by their name.
+
+    Raises
+    ------
+    SpecError
+        With every problem of the files and of the overrides.
+    """
+    node = _extended(file, ())
+    problems: list[Problem] = []
+    for text in overrides:
+        try:
+            node = _overridden(node, text)
+        except SpecError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SpecError(problems)
+    return node
+
+
+def _extended(file: Path, chain: tuple[Path, ...]) -> Node:
+    node = load_yaml(file)
+    resolved = file.resolve()
+    parent = node.child("extends")
+    if parent is None:
+        return node
+    if not isinstance(parent.value, str):
+        raise SpecError([Problem("expected the path of another experiment file", parent.position, "extends")])
+    base_file = file.parent / parent.value
+    if base_file.resolve() in (*chain, resolved):
+        shown = " -> ".join(path.name for path in (*chain, resolved, base_file.resolve()))
+        raise SpecError([Problem("files extend each other in a circle", parent.position, "extends", shown)])
+    if not base_file.is_file():
+        raise SpecError([Problem("no such file", parent.position, "extends", str(parent.value))])
+    base = _extended(base_file, (*chain, resolved))
+    own = replace(node, value={key: child for key, child in node.value.items() if key != "extends"})
+    return _merged(base, own)
+
+
+def _merged(base: Node, own: Node) -> Node:
+    """Return `base` with what `own` says: mappings key by key, unless their kinds differ; the rest is replaced."""
+    if not isinstance(base.value, dict) or not isinstance(own.value, dict):
+        return own
+    base_kind, own_kind = base.child("kind"), own.child("kind")
+    if own_kind is not None and (base_kind is None or base_kind.value != own_kind.value):
+        return own
+    merged = dict(base.value)
+    for key, child in own.value.items():
+        # A sweep axis replaces the one that it is named after: its values are a whole.
+        merged[key] = _merged_sweep(merged[key], child) if key == "sweep" and key in merged else (
+            _merged(merged[key], child) if key in merged else child
+        )
+    return replace(own, value=merged)
+
+
+def _merged_sweep(base: Node, own: Node) -> Node:
+    if not isinstance(base.value, dict) or not isinstance(own.value, dict):
+        return own
+    return replace(own, value={**base.value, **own.value})
+
+
+def _overridden(node: Node, text: str) -> Node:
+    place = f"--set {text.partition('=')[0]}"
+    key, equals, value = text.partition("=")
+    path = _parse_path(key)
+    if not equals or not path:
+        raise SpecError(
+            [Problem("not an override", Position("--set", 1, 1), value=text, allowed="key.path=value")]
+        )
+    try:
+        new = parse_yaml(value, place) if value.strip() else Node(None, Position(place, 1, 1))
+    except SpecError as error:
+        raise SpecError([replace(problem, key_path=key) for problem in error.problems]) from error
+    sweep = node.child("sweep")
+    if sweep is not None and isinstance(sweep.value, dict) and path[0] != "sweep":
+        for axis in sweep.value:
+            swept = _parse_path(axis)
+            if swept[: len(path)] == path or path[: len(swept)] == swept:
+                raise SpecError(
+                    [
+                        Problem(
+                            f"has no effect: the sweep sets {axis}",
+                            Position(place, 1, 1),
+                            key,
+                            allowed=f"--set 'sweep={{}}' to leave the sweep out, or --set 'sweep.\"{axis}\"=[...]'"
+                            if "." in axis
+                            else f"--set 'sweep.{axis}=...'",
+                        )
+                    ]
+                )
+    # A value given with a `kind` of its own starts afresh: options of the former kind do not carry over.
+    try:
+        return node.replaced(path, replace(new, key_position=Position(place, 1, 1)))
+    except KeyError as error:
+        raise SpecError(
+            [Problem(f"there is nothing at {error.args[0]!r} to set", Position(place, 1, 1), key)]
+        ) from error
+
+
+def _parse_path(text: str) -> KeyPath:
+    """Split a dotted path; a part in double quotes may hold dots."""
+    parts: list[str] = []
+    part = ""
+    quoted = False
+    for character in text.strip():
+        if character == '"':
+            quoted = not quoted
+        elif character == "." and not quoted:
+            parts.append(part)
+            part = ""
+        else:
+            part += character
+    parts.append(part)
+    return tuple(parts) if all(parts) else ()
+
+
+def expand_sweep(node: Node) -> list[SweepPoint]:
+    """Return the combinations of the sweep, the first axis slowest; one point where there is no sweep.
+
+    Raises
+    ------
+    SpecError
+        With every problem of the sweep: empty axes, values that stand twice, paths that lead nowhere.
+    """
+    sweep = node.child("sweep")
+    if sweep is None:
+        return [SweepPoint({}, node)]
+    base = replace(node, value={key: child for key, child in node.value.items() if key != "sweep"})
+    if not isinstance(sweep.value, dict):
+        raise SpecError([Problem("expected key paths and their values", sweep.position, "sweep", sweep.plain())])
+    if not sweep.value:
+        if sweep.position.file.startswith("--set"):
+            return [SweepPoint({}, base)]
+        raise SpecError([Problem("the sweep is empty", sweep.position, "sweep", allowed="at least one key path")])
+    problems: list[Problem] = []
+    axes: list[tuple[str, KeyPath, list[tuple[Any, Node]]]] = []
+    for key, axis in sweep.value.items():
+        path = _parse_path(key)
+        where = axis.key_position or axis.position
+        if not path or path[0] in NOT_SWEPT:
+            problems.append(Problem("cannot be swept", where, f"sweep.{key}"))
+            continue
+        values = _axis_values(key, axis, problems)
+        if values:
+            try:
+                base.replaced(path, values[0][1])
+            except KeyError as error:
+                problems.append(Problem(f"there is nothing at {error.args[0]!r} to set", where, f"sweep.{key}"))
+        axes.append((key, path, values))
+    for i, (key, path, _) in enumerate(axes):
+        for other, other_path, _ in axes[:i]:
+            shorter = min(len(path), len(other_path))
+            if path[:shorter] == other_path[:shorter]:
+                problems.append(Problem(f"sets the same as {other}", sweep.value[key].key_position, f"sweep.{key}"))
+    if problems:
+        raise SpecError(problems)
+    points = []
+    for combination in product(*(values for _, _, values in axes)):
+        scenario = base
+        parameters: dict[str, Any] = {}
+        for (key, path, _), (label, value) in zip(axes, combination, strict=True):
+            parameters[key] = label
+            former = scenario.find(path)
+            scenario = scenario.replaced(
+                path, replace(value, key_position=former.key_position if former else value.key_position)
+            )
+        points.append(SweepPoint(parameters, scenario))
+    return points
+
+
+def _axis_values(key: str, axis: Node, problems: list[Problem]) -> list[tuple[Any, Node]]:
+    if isinstance(axis.value, dict):
+        values = [(label, child) for label, child in axis.value.items()]
+    elif isinstance(axis.value, list):
+        values = []
+        seen: list[Any] = []
+        for child in axis.value:
+            plain = child.plain()
+            if plain in seen:
+                problems.append(Problem("stands twice", child.position, f"sweep.{key}", plain))
+                continue
+            seen.append(plain)
+            values.append((_label(plain), child))
+    else:
+        problems.append(
+            Problem("expected a list of values, or labels with values", axis.position, f"sweep.{key}", axis.plain())
+        )
+        return []
+    if not values:
+        problems.append(Problem("has no values", axis.position, f"sweep.{key}", allowed="at least one value"))
+    return values
+
+
+def _label(value: Any) -> Any:
+    """Return how a value of a list axis is called: itself, or its content where it is a mapping or list."""
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_label(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return "+".join(str(_label(item)) for item in value)
+    return value
