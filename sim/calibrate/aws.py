@@ -58,7 +58,8 @@ _WARM_UP_NOTE = (
 )
 _BURSTABLE_NOTE = (
     "Burstable type, and it shows: within a cell the coefficient of variation is typically 0.24 to 0.32 "
-    "(0.02 for rm2), and the mean falls from one size to the next at up to 38 of 99 steps. The noise is kept. "
+    "(0.02 for rm2), and the mean falls from one size to the next at up to 38 of 99 steps. "
+    "The noise is kept. "
 )
 _RIBBON_BURSTABLE_NOTE = (
     "Burstable type: within a cell the coefficient of variation is about 0.04, above the 0.004 to 0.02 of "
