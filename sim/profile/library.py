@@ -1,0 +1,176 @@
+"""Finding devices and models by name, from a wheel, an editable install or a checkout."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+import sim
+from sim.profile.device import Device, build_device
+from sim.profile.dlrm import DheShape, DlrmShape, RepresentationName, dlrm_representation
+from sim.profile.model import Model, Representation
+from sim.spec.binding import bind
+from sim.spec.device import DeviceSpec
+from sim.spec.model import DlrmSpec, ModelSpec
+from sim.spec.source import load_yaml
+
+__all__ = [
+    "UnknownName",
+    "build_device",
+    "build_model",
+    "data_dir",
+    "find_device",
+    "find_model",
+    "list_devices",
+    "list_models",
+    "load_device",
+    "load_model",
+]
+
+
+class UnknownName(KeyError):
+    """A name that no shipped file has.
+
+    Attributes
+    ----------
+    name : str
+        What was asked for.
+    kind : str
+        "device" or "model".
+    known : tuple of str
+        The names there are.
+    """
+
+    def __init__(self, name: str, kind: str, known: tuple[str, ...]) -> None:
+        super().__init__(name)
+        self.name = name
+        self.kind = kind
+        self.known = known
+
+    def __str__(self) -> str:
+        return f"unknown {self.kind} {self.name!r} (known: {', '.join(self.known)})"
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, tuple[str, ...]]]:
+        return type(self), (self.name, self.kind, self.known)
+
+
+def data_dir(name: Literal["hwprofiles", "workloads", "experiments"]) -> Path:
+    """Folder of the shipped data: inside the installed package, or at the top of the checkout."""
+    package = Path(sim.__file__).resolve().parent
+    installed = package / "_data" / name
+    return installed if installed.is_dir() else package.parent / name
+
+
+def list_devices() -> tuple[str, ...]:
+    """Names of the shipped device profiles, sorted."""
+    return _names("devices")
+
+
+def list_models() -> tuple[str, ...]:
+    """Names of the shipped models, sorted."""
+    return _names("models")
+
+
+def find_device(name: str) -> Device:
+    """Load a shipped device profile.
+
+    Raises
+    ------
+    UnknownName
+        If there is none of that name.
+    SpecError
+        If its files are bad.
+    """
+    return load_device(_path("devices", "device", name))
+
+
+def find_model(name: str) -> Model:
+    """Load a shipped model.
+
+    Raises
+    ------
+    UnknownName
+        If there is none of that name.
+    SpecError
+        If its file is bad.
+    """
+    return load_model(_path("models", "model", name))
+
+
+def load_device(path: Path) -> Device:
+    """Load a device file, with table files relative to it; unnamed, it gets the name of the file."""
+    node = load_yaml(path)
+    return build_device(bind(node, DeviceSpec), folder=path.parent, node=node, name=path.stem)
+
+
+def load_model(path: Path) -> Model:
+    """Load a model file; its name is that of the file unless it gives one."""
+    return build_model(bind(load_yaml(path), ModelSpec), name=path.stem)
+
+
+def build_model(spec: ModelSpec, *, name: str | None = None) -> Model:
+    """Make a model from its specification, computing bytes and FLOPs where the shape of a DLRM is given.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        From a model file, or inline in an experiment.
+    name : str, optional
+        Name where the specification gives none.
+    """
+    representations: dict[str, Representation] = {}
+    for key, described in spec.representations.items():
+        accuracy = described.accuracy
+        if spec.dlrm is not None:
+            # ModelSpec admits only these names beside a shape.
+            known: RepresentationName = key  # type: ignore[assignment]
+            representations[key] = dlrm_representation(
+                _shape(spec.dlrm),
+                known,
+                accuracy=accuracy.value,
+                accuracy_evidence=accuracy.evidence,
+                accuracy_source=accuracy.source,
+            )
+        else:
+            representations[key] = Representation(
+                name=key,
+                accuracy=accuracy.value,
+                accuracy_evidence=accuracy.evidence,
+                accuracy_source=accuracy.source,
+                bytes=described.bytes,
+            )
+    canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return Model(
+        name=spec.name or name or "inline",
+        representations=representations,
+        content_hash=hashlib.sha256(canonical.encode()).hexdigest(),
+        description=spec.description,
+        family=spec.family,
+    )
+
+
+def _shape(spec: DlrmSpec) -> DlrmShape:
+    dhe = spec.dhe
+    return DlrmShape(
+        embedding_dim=spec.embedding_dim,
+        table_rows=spec.table_rows,
+        bottom_mlp=spec.bottom_mlp,
+        top_mlp=spec.top_mlp,
+        interaction=spec.interaction,
+        dhe=None if dhe is None else DheShape(k=dhe.k, hidden=dhe.decoder, transform=dhe.transform),
+        select_dhe_features=spec.select.dhe_features,
+        ids_per_feature=spec.ids_per_feature,
+    )
+
+
+def _names(folder: str) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in (data_dir("hwprofiles") / folder).glob("*.yaml")))
+
+
+def _path(folder: str, kind: str, name: str) -> Path:
+    known = _names(folder)
+    if name not in known:
+        raise UnknownName(name, kind, known)
+    return data_dir("hwprofiles") / folder / f"{name}.yaml"

@@ -1,0 +1,251 @@
+"""Device-profile files: what a device is, where its numbers come from, and how long it takes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+
+from sim.spec.binding import SpecModel
+from sim.spec.units import (
+    Bytes,
+    BytesPerS,
+    DurationNs,
+    DurationOrZeroNs,
+    FlopsPerS,
+    Fraction,
+    PowerW,
+    PriceUsdPerH,
+)
+
+__all__ = [
+    "DeviceSpec",
+    "InlineTableSpec",
+    "ParametricSpec",
+    "PowerSpec",
+    "ProvenanceSpec",
+    "RooflineSpec",
+    "ServiceSpec",
+    "TableFileSpec",
+]
+
+Count = Annotated[int, Field(ge=1)]
+Level = Annotated[float, Field(ge=0, le=1)]
+
+
+class ProvenanceSpec(SpecModel):
+    """Where the numbers of a profile come from."""
+
+    source: str = Field(min_length=1, description="Repository, paper, datasheet or own measurement.")
+    citation: str | None = None
+    licence: str | None = None
+    host: str | None = Field(default=None, description="Machine and software versions that were measured.")
+    date: str | None = None
+    command: str | None = Field(default=None, description="How to get the same numbers again.")
+    repeats: Count | None = Field(default=None, description="Repeats per measured cell.")
+    samples: Count | None = Field(default=None, description="Measured values behind the profile.")
+    sha256: str | None = Field(default=None, description="Digest of the source file.")
+    checked_by: str | None = Field(default=None, description="Measurement that checked a modelled profile.")
+    notes: str | None = None
+
+
+class PowerSpec(SpecModel):
+    """Electrical power of the whole device."""
+
+    idle: PowerW | None = None
+    busy: PowerW
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PowerSpec:
+        if self.idle is not None and self.idle > self.busy:
+            raise ValueError("idle power exceeds busy power")
+        return self
+
+
+class _TableOptions(SpecModel):
+    """How a table is read."""
+
+    beyond: Literal["refuse", "linear"] = Field(
+        default="refuse", description="Outside the measured sizes: an error, or the last segment extended."
+    )
+    round_to: DurationOrZeroNs = Field(default=0, description="Round drawn times to multiples of this.")
+    size_step: Literal["linear", "ceil"] = Field(
+        default="linear", description="Between sizes: interpolate, or take the next size's row."
+    )
+
+
+class TableFileSpec(_TableOptions):
+    """A quantile table in a CSV file: header `size,LEVEL,...`, then one row of whole ns per size."""
+
+    table: str = Field(min_length=1, description="CSV file, relative to the file that names it.")
+    data_loading: str | None = Field(
+        default=None, min_length=1, description="The same table with the time to load the data included."
+    )
+
+
+class InlineTableSpec(_TableOptions):
+    """A quantile table written in place: one row of durations per size, one column per quantile level."""
+
+    sizes: tuple[Count, ...] = Field(min_length=1)
+    quantiles: tuple[Level, ...] = Field(default=(0.5,), min_length=1)
+    service: tuple[tuple[DurationNs, ...], ...]
+
+    @field_validator("sizes", "quantiles")
+    @classmethod
+    def _increasing(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        for before, after in pairwise(values):
+            if after <= before:
+                raise ValueError(f"must increase strictly: {after:g} follows {before:g}")
+        return values
+
+    @field_validator("service")
+    @classmethod
+    def _rows_fit(
+        cls, rows: tuple[tuple[int, ...], ...], info: ValidationInfo
+    ) -> tuple[tuple[int, ...], ...]:
+        sizes, levels = info.data.get("sizes"), info.data.get("quantiles")
+        if sizes is None or levels is None:
+            return rows
+        if len(rows) != len(sizes):
+            raise ValueError(f"{len(rows)} rows for {len(sizes)} sizes")
+        for size, row in zip(sizes, rows, strict=True):
+            if len(row) != len(levels):
+                raise ValueError(f"the row of size {size} has {len(row)} values for {len(levels)} quantiles")
+            if any(after < before for before, after in pairwise(row)):
+                raise ValueError(f"the quantiles of size {size} cross: a row must not decrease")
+        return rows
+
+    @model_validator(mode="after")
+    def _extendable(self) -> InlineTableSpec:
+        if self.beyond == "linear" and len(self.sizes) < 2:
+            raise ValueError("beyond: linear needs at least two sizes")
+        return self
+
+
+class ParametricSpec(SpecModel):
+    """A textbook service time; the mean of a query of size n is mean + per_sample x n."""
+
+    distribution: Literal["exponential", "deterministic", "lognormal", "gamma"]
+    mean: DurationOrZeroNs = 0
+    per_sample: DurationOrZeroNs = 0
+    cv: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="Coefficient of variation; for lognormal and gamma only."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> ParametricSpec:
+        if self.mean == 0 and self.per_sample == 0:
+            raise ValueError("the mean service time is 0: give mean, per_sample or both")
+        if self.distribution in ("lognormal", "gamma"):
+            if self.cv is None:
+                raise ValueError(f"{self.distribution} needs cv")
+        elif self.cv is not None:
+            raise ValueError(f"{self.distribution} has no cv to choose; leave it out")
+        return self
+
+
+def _service_kind(value: Any) -> str | None:
+    if isinstance(value, SpecModel):
+        kinds = {TableFileSpec: "file", InlineTableSpec: "inline", ParametricSpec: "parametric"}
+        return kinds.get(type(value))
+    if not isinstance(value, dict):
+        return None
+    if "distribution" in value:
+        return "parametric"
+    if "sizes" in value:
+        return "inline"
+    return "file"
+
+
+def _service_or_models(value: Any) -> str | None:
+    kind = _service_kind(value)
+    if kind == "file" and isinstance(value, dict) and not isinstance(value.get("table"), str):
+        return "models"
+    return kind
+
+
+_Entry = (
+    Annotated[TableFileSpec, Tag("file")]
+    | Annotated[InlineTableSpec, Tag("inline")]
+    | Annotated[ParametricSpec, Tag("parametric")]
+)
+_EXPECTED = (
+    "expected a service time: {table: FILE.csv}, {sizes: ..., quantiles: ..., service: ...} or "
+    "{distribution: ..., mean: ...}"
+)
+ServiceSpec: TypeAlias = Annotated[
+    _Entry,
+    Discriminator(_service_kind, custom_error_type="service_expected", custom_error_message=_EXPECTED),
+]
+_Services = Annotated[dict[str, dict[str, ServiceSpec]], Tag("models")]
+
+
+class RooflineSpec(SpecModel):
+    """A datasheet, and the efficiencies assumed with it, of one lane of a device."""
+
+    peak: FlopsPerS = Field(description="Matrix arithmetic of one chip.")
+    vector_peak: FlopsPerS | None = Field(default=None, description="Element-by-element arithmetic.")
+    bandwidth: BytesPerS = Field(description="Memory of one chip.")
+    chips: Count = Field(default=1, description="Chips that work together on one query.")
+    chip_memory: Bytes | None = Field(default=None, description="What is larger is sharded over the chips.")
+    on_chip_memory: Bytes | None = Field(default=None, description="SRAM of one chip that holds parameters.")
+    on_chip_bandwidth: BytesPerS | None = None
+    streaming_bandwidth: BytesPerS | None = Field(
+        default=None, description="Memory behind the on-chip memory, shared by all chips."
+    )
+    interconnect: BytesPerS | None = Field(default=None, description="From one chip to the others.")
+    host_link: BytesPerS | None = Field(default=None, description="Inputs from the host.")
+    overhead: DurationOrZeroNs = Field(default=0, description="Per query.")
+    operator_overhead: DurationOrZeroNs = Field(default=0, description="Per operator.")
+    compute_efficiency: Fraction = 0.5
+    bandwidth_efficiency: Fraction = 0.75
+    gather_efficiency: Fraction = 0.25
+    small_batch: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=0.0, description="Samples per chip at which half of the compute efficiency is reached."
+    )
+    line: Bytes = Field(default=64, description="Granularity of a random fetch.")
+    sharded_dense: Literal["all-chips", "one-chip"] = "all-chips"
+
+    @model_validator(mode="after")
+    def _on_chip_pair(self) -> RooflineSpec:
+        if (self.on_chip_memory is None) != (self.on_chip_bandwidth is None):
+            raise ValueError("on_chip_memory and on_chip_bandwidth belong together")
+        return self
+
+
+class DeviceSpec(SpecModel):
+    """A kind of hardware with memory, lanes, power, price and service times."""
+
+    name: str | None = Field(default=None, min_length=1)
+    kind: Literal["cpu", "gpu", "tpu", "ipu", "other"] = "other"
+    description: str = ""
+    evidence: Literal["measured", "published", "modelled"] = "modelled"
+    memory: Bytes | None = Field(default=None, description="What mapping may fill; left out: no limit.")
+    lanes: Count = Field(default=1, description="Queries served at once.")
+    power: PowerSpec | None = None
+    price: PriceUsdPerH | None = None
+    provenance: ProvenanceSpec | None = None
+    service: (
+        Annotated[
+            _Entry | _Services,
+            Discriminator(
+                _service_or_models,
+                custom_error_type="service_expected",
+                custom_error_message=_EXPECTED + ", or these by model and representation",
+            ),
+        ]
+        | None
+    ) = None
+    roofline: RooflineSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> DeviceSpec:
+        if (self.service is None) == (self.roofline is None):
+            raise ValueError("a device has either service or roofline")
+        modelled = self.roofline is not None or isinstance(self.service, ParametricSpec)
+        if modelled and self.evidence != "modelled":
+            raise ValueError(f"a roofline or a parametric service is modelled, not {self.evidence}")
+        if self.evidence != "modelled" and self.provenance is None:
+            raise ValueError(f"evidence: {self.evidence} needs a provenance block")
+        return self
