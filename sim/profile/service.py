@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, TypeAlias, cast
+from typing import ClassVar, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,8 +39,7 @@ class SizeOutOfRange(ValueError):
     """
 
     def __init__(self, size: int, smallest: int | None, largest: int | None) -> None:
-        upper = "any" if largest is None else str(largest)
-        super().__init__(f"query size {size} is outside the profile's sizes {smallest}..{upper}")
+        super().__init__(f"query size {size} is outside the profile's sizes {smallest}..{largest or ''}")
         self.size = size
         self.smallest = smallest
         self.largest = largest
@@ -65,9 +64,8 @@ class ServiceTable:
     service_ns : float64, shape (S, Q)
         Service times, positive, not decreasing along a row.
     beyond : {"refuse", "linear"}
-        What happens outside `sizes`. "refuse" raises `SizeOutOfRange`. "linear" extends the last segment
-        above the largest size and answers with the smallest size's row below it; it needs at least two sizes,
-        and a last segment that does not fall at any level.
+        What happens outside `sizes`. "refuse" raises `SizeOutOfRange`. "linear" answers with the smallest
+        size's row below it, and adds `slope_ns` per sample above the largest; it needs at least two sizes.
     round_to_ns : int
         Drawn times are rounded to the nearest multiple (half to even); 0 means 1 ns. Means and moments are
         those of the unrounded law, so a coarse grid can shift a mean by at most half a step.
@@ -100,9 +98,9 @@ class ServiceTable:
         object.__setattr__(self, "service_ns", service_ns)
         if sizes.ndim != 1 or sizes.size == 0 or sizes[0] < 1 or np.any(np.diff(sizes) <= 0):
             raise ValueError("sizes must be integers of at least 1 in strictly increasing order")
-        if levels.ndim != 1 or levels.size == 0 or not np.all(np.isfinite(levels)):
-            raise ValueError("at least one quantile level is needed, all finite")
-        if levels[0] < 0 or levels[-1] > 1 or np.any(np.diff(levels) <= 0):
+        if levels.ndim != 1 or levels.size == 0:
+            raise ValueError("at least one quantile level is needed")
+        if not (levels[0] >= 0 and levels[-1] <= 1 and np.all(np.diff(levels) > 0)):
             raise ValueError("quantile levels must lie in [0, 1] in strictly increasing order")
         if service_ns.shape != (sizes.size, levels.size):
             raise ValueError(
@@ -120,13 +118,8 @@ class ServiceTable:
             raise ValueError(f"size_step is {self.size_step!r}, allowed: linear, ceil")
         if self.round_to_ns < 0:
             raise ValueError("round_to_ns must not be negative")
-        if self.beyond == "linear":
-            if sizes.size < 2:
-                raise ValueError("beyond: linear needs at least two sizes")
-            if np.any(service_ns[-1] < service_ns[-2]):
-                raise ValueError(
-                    f"beyond: linear would extend a falling segment ({sizes[-2]}..{sizes[-1]}) towards zero"
-                )
+        if self.beyond == "linear" and sizes.size < 2:
+            raise ValueError("beyond: linear needs at least two sizes")
 
     @property
     def min_size(self) -> int | None:
@@ -137,6 +130,18 @@ class ServiceTable:
     def max_size(self) -> int | None:
         """Largest size that is answered; None: any."""
         return None if self.beyond == "linear" else int(self.sizes[-1])
+
+    @cached_property
+    def slope_ns(self) -> NDArray[np.float64]:
+        """Service time added per sample above the largest size, float64 shape (Q,), by quantile level.
+
+        The slope of the last segment where that rises, else 0, because a fall extended would end below zero.
+        All 0 where sizes beyond are refused.
+        """
+        if self.beyond == "refuse":
+            return _frozen(np.zeros(self.levels.size))
+        step = float(self.sizes[-1] - self.sizes[-2])
+        return _frozen(np.maximum(self.service_ns[-1] - self.service_ns[-2], 0.0) / step)
 
     @cached_property
     def mean_ns(self) -> NDArray[np.float64]:
@@ -194,9 +199,10 @@ class ServiceTable:
         ------
         SizeOutOfRange
         """
-        low, high, weight = self._rows(size)
+        low, high, weight, excess = self._rows(size)
         mean = self.mean_ns
-        return mean[low] + weight * (mean[high] - mean[low])
+        slope = float(_integral(self.levels, self.slope_ns))
+        return np.asarray(mean[low] + weight * (mean[high] - mean[low]) + slope * excess)
 
     def second_moment_at(self, size: ArrayLike) -> NDArray[np.float64]:
         """Second moment in ns^2 of the service time of queries of `size`, float64, the shape of `size`.
@@ -229,41 +235,44 @@ class ServiceTable:
         draw = np.asarray(u, dtype=np.float64)
         if not np.all((draw >= 0) & (draw <= 1)):
             raise ValueError("service draws must lie in [0, 1]")
-        low, high, weight = self._rows(size)
+        low, high, weight, excess = self._rows(size)
         last = self.levels.size - 1
         right = np.clip(np.searchsorted(self.levels, draw, side="right"), 1, max(last, 1))
         right = np.minimum(right, last)
         left = np.maximum(right - 1, 0)
         span = np.where(right > left, self.levels[right] - self.levels[left], 1.0)
         share = np.clip((draw - self.levels[left]) / span, 0.0, 1.0)
-        grid = self.service_ns
-        at_left = grid[low, left] + weight * (grid[high, left] - grid[low, left])
-        at_right = grid[low, right] + weight * (grid[high, right] - grid[low, right])
+        grid, slope = self.service_ns, self.slope_ns
+        at_left = grid[low, left] + weight * (grid[high, left] - grid[low, left]) + slope[left] * excess
+        at_right = grid[low, right] + weight * (grid[high, right] - grid[low, right]) + slope[right] * excess
         value = at_left + share * (at_right - at_left)
         step = max(self.round_to_ns, 1)
         return np.asarray(np.rint(value / step).astype(np.int64) * step, dtype=np.int64)
 
     def _quantile_rows(self, size: ArrayLike) -> NDArray[np.float64]:
         """Interpolated rows of the grid, float64 shape (*size.shape, Q)."""
-        low, high, weight = self._rows(size)
+        low, high, weight, excess = self._rows(size)
         grid = self.service_ns
-        return grid[low] + weight[..., None] * (grid[high] - grid[low])
+        inside = grid[low] + weight[..., None] * (grid[high] - grid[low])
+        return np.asarray(inside + excess[..., None] * self.slope_ns)
 
-    def _rows(self, size: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-        """Row below, row above and weight of the row above for each size; over 1 extrapolates."""
+    def _rows(
+        self, size: ArrayLike
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
+        """Row below, row above, weight of the row above in [0, 1], and samples above the largest size."""
         asked = np.asarray(size, dtype=np.int64)
         self.check_sizes(asked)
         last = self.sizes.size - 1
+        excess = np.maximum(asked - self.sizes[-1], 0).astype(np.float64)
         if last == 0:
             zero = np.zeros(asked.shape, dtype=np.intp)
-            return zero, zero, np.zeros(asked.shape, dtype=np.float64)
+            return zero, zero, np.zeros(asked.shape), excess
         low = np.clip(np.searchsorted(self.sizes, asked, side="right") - 1, 0, last - 1)
         high = low + 1
-        weight = (asked - self.sizes[low]) / (self.sizes[high] - self.sizes[low])
-        weight = np.maximum(weight, 0.0)
+        weight = np.clip((asked - self.sizes[low]) / (self.sizes[high] - self.sizes[low]), 0.0, 1.0)
         if self.size_step == "ceil":
-            weight = np.where(weight <= 1.0, np.ceil(weight), weight)
-        return np.asarray(low), np.asarray(high), np.asarray(weight, dtype=np.float64)
+            weight = np.ceil(weight)
+        return np.asarray(low), np.asarray(high), np.asarray(weight, dtype=np.float64), excess
 
 
 @dataclass(frozen=True)
@@ -294,6 +303,11 @@ class ParametricService:
     per_sample_ns: float = 0.0
     cv: float | None = None
 
+    # Every size has an answer; and a law that somebody wrote down is modelled, whatever it was fitted to.
+    min_size: ClassVar[None] = None
+    max_size: ClassVar[None] = None
+    evidence: ClassVar[Evidence] = "modelled"
+
     def __post_init__(self) -> None:
         if self.distribution not in ("exponential", "deterministic", "lognormal", "gamma"):
             raise ValueError(f"unknown distribution {self.distribution!r}")
@@ -305,25 +319,12 @@ class ParametricService:
         fixed = {"exponential": 1.0, "deterministic": 0.0}.get(self.distribution)
         if fixed is not None:
             if self.cv not in (None, fixed):
-                raise ValueError(f"the cv of a service that is {self.distribution} is {fixed:g}, got {self.cv}")
+                raise ValueError(
+                    f"the cv of a service that is {self.distribution} is {fixed:g}, got {self.cv}"
+                )
             object.__setattr__(self, "cv", fixed)
         elif self.cv is None or not math.isfinite(self.cv) or self.cv <= 0:
             raise ValueError(f"{self.distribution} needs a positive cv")
-
-    @property
-    def evidence(self) -> Evidence:
-        """A law that somebody wrote down is modelled, whatever it was fitted to."""
-        return "modelled"
-
-    @property
-    def min_size(self) -> int | None:
-        """Smallest size that is answered; None: any."""
-        return None
-
-    @property
-    def max_size(self) -> int | None:
-        """Largest size that is answered; None: any."""
-        return None
 
     def mean_at(self, size: ArrayLike) -> NDArray[np.float64]:
         """Mean service time in ns of queries of `size` (integers), float64, the same shape."""
@@ -366,7 +367,9 @@ class ParametricService:
 
     def quantile_at(self, size: ArrayLike, u: ArrayLike) -> NDArray[np.int64]:
         """Service time in ns of queries of `size` with service draws `u` in [0, 1), int64, broadcast."""
-        return np.asarray(np.rint(self.mean_at(size) * self.unit_quantile(u)).astype(np.int64), dtype=np.int64)
+        return np.asarray(
+            np.rint(self.mean_at(size) * self.unit_quantile(u)).astype(np.int64), dtype=np.int64
+        )
 
 
 Service: TypeAlias = ServiceTable | ParametricService

@@ -101,7 +101,9 @@ class InlineTableSpec(_TableOptions):
 
     @field_validator("service")
     @classmethod
-    def _rows_fit(cls, rows: tuple[tuple[int, ...], ...], info: ValidationInfo) -> tuple[tuple[int, ...], ...]:
+    def _rows_fit(
+        cls, rows: tuple[tuple[int, ...], ...], info: ValidationInfo
+    ) -> tuple[tuple[int, ...], ...]:
         sizes, levels = info.data.get("sizes"), info.data.get("quantiles")
         if sizes is None or levels is None:
             return rows
@@ -116,11 +118,8 @@ class InlineTableSpec(_TableOptions):
 
     @model_validator(mode="after")
     def _extendable(self) -> InlineTableSpec:
-        if self.beyond == "linear":
-            if len(self.sizes) < 2:
-                raise ValueError("beyond: linear needs at least two sizes")
-            if any(last < before for before, last in zip(self.service[-2], self.service[-1], strict=True)):
-                raise ValueError("beyond: linear would extend a falling segment towards zero")
+        if self.beyond == "linear" and len(self.sizes) < 2:
+            raise ValueError("beyond: linear needs at least two sizes")
         return self
 
 
