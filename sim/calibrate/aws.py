@@ -158,13 +158,9 @@ def _table_name(campaign: Campaign, instance: str, model: str, loading: bool) ->
     return f"{campaign.name}-{instance}-{model}{'-with-loading' if loading else ''}.csv"
 
 
-def _device_yaml(
-    samples: Samples, campaign: Campaign, instance: str, price: str, file: str, has_loading: bool
-) -> str:
+def _device_yaml(samples: Samples, campaign: Campaign, instance: str, price: str, file: str, has_loading: bool) -> str:
     used = [
-        cell
-        for (_, where, model, _), cell in samples.cells.items()
-        if where == instance and model in campaign.models
+        cell for (_, where, model, _), cell in samples.cells.items() if where == instance and model in campaign.models
     ]
     repeats = max(cell.size for cell in used)
     sizes = samples.sizes("compute", instance, campaign.models[0])
@@ -234,9 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in CAMPAIGNS:
         parser.error(f"cannot tell the campaign from {given.samples.name}; give --campaign")
     samples = read_samples(given.samples)
-    written = write_profiles(
-        samples, CAMPAIGNS[name], _read_prices(given.prices), given.out_dir, given.samples.name
-    )
+    written = write_profiles(samples, CAMPAIGNS[name], _read_prices(given.prices), given.out_dir, given.samples.name)
     size = sum(path.stat().st_size for path in written)
     print(f"{len(written)} files, {size} bytes", file=sys.stderr)
     return 0

@@ -86,10 +86,7 @@ def read_samples(path: Path) -> Samples:
         if int(repeat) in cell:
             raise ValueError(f"{path.name}:{rows.line_num}: repeat {repeat} of this cell occurs twice")
         cell[int(repeat)] = latency_ns
-    cells = {
-        key: np.array([cell[repeat] for repeat in sorted(cell)], dtype=np.int64)
-        for key, cell in found.items()
-    }
+    cells = {key: np.array([cell[repeat] for repeat in sorted(cell)], dtype=np.int64) for key, cell in found.items()}
     return Samples(sha256=hashlib.sha256(raw).hexdigest(), cells=cells)
 
 

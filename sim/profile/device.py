@@ -90,9 +90,7 @@ class Device:
         if representation not in model.representations:
             return None
         if self.roofline is not None:
-            return (
-                None if data_loading else roofline_table(self.roofline, model.representations[representation])
-            )
+            return None if data_loading else roofline_table(self.roofline, model.representations[representation])
         if self.any_model is not None:
             return None if data_loading else self.any_model
         profile = self.profiles.get((model.name, representation))
@@ -206,9 +204,7 @@ def build_device(
         price_usd_per_h=spec.price,
         evidence=spec.evidence,
         provenance=(
-            ""
-            if provenance is None
-            else "\n".join(f"{key}: {value}" for key, value in provenance if value is not None)
+            "" if provenance is None else "\n".join(f"{key}: {value}" for key, value in provenance if value is not None)
         ),
         content_hash=_digest(spec.model_dump(mode="json"), builder.contents),
         description=spec.description,
@@ -228,14 +224,10 @@ class _Builder:
         self.problems: list[Problem] = []
         self.contents: list[bytes] = []
 
-    def profile(
-        self, entry: TableFileSpec | InlineTableSpec | ParametricSpec, path: tuple[str, ...]
-    ) -> Profile | None:
+    def profile(self, entry: TableFileSpec | InlineTableSpec | ParametricSpec, path: tuple[str, ...]) -> Profile | None:
         if isinstance(entry, ParametricSpec):
             return Profile(
-                ParametricService(
-                    entry.distribution, mean_ns=entry.mean, per_sample_ns=entry.per_sample, cv=entry.cv
-                )
+                ParametricService(entry.distribution, mean_ns=entry.mean, per_sample_ns=entry.per_sample, cv=entry.cv)
             )
         if isinstance(entry, InlineTableSpec):
             return Profile(

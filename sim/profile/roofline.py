@@ -101,9 +101,7 @@ class _Placement:
     sharded: bool
 
 
-def roofline_seconds(
-    roofline: Roofline, representation: Representation, size: int
-) -> dict[str, float] | None:
+def roofline_seconds(roofline: Roofline, representation: Representation, size: int) -> dict[str, float] | None:
     """Time of each part of a query, in seconds.
 
     Parameters
@@ -207,8 +205,6 @@ def _stage_seconds(roofline: Roofline, stage: Stage, place: _Placement, size: in
     peak = roofline.peak_flops_per_s
     if stage.unit == "vector" and roofline.vector_peak_flops_per_s is not None:
         peak = roofline.vector_peak_flops_per_s
-    arithmetic = (
-        stage.flops_per_sample * (per_chip + roofline.small_batch) / (peak * roofline.compute_efficiency)
-    )
+    arithmetic = stage.flops_per_sample * (per_chip + roofline.small_batch) / (peak * roofline.compute_efficiency)
     traffic = (stage.weight_bytes + stage.stream_bytes_per_sample * per_chip) / stream
     return max(arithmetic, traffic)

@@ -143,6 +143,11 @@ class ServiceTable:
         step = float(self.sizes[-1] - self.sizes[-2])
         return _frozen(np.maximum(self.service_ns[-1] - self.service_ns[-2], 0.0) / step)
 
+    @property
+    def mean_slope_ns(self) -> float:
+        """Increase of the mean per sample above the largest size, in ns."""
+        return float(_integral(self.levels, self.slope_ns))
+
     @cached_property
     def mean_ns(self) -> NDArray[np.float64]:
         """Mean at each of `sizes`, float64 shape (S,): the exact integral of the quantile function."""
@@ -201,8 +206,7 @@ class ServiceTable:
         """
         low, high, weight, excess = self._rows(size)
         mean = self.mean_ns
-        slope = float(_integral(self.levels, self.slope_ns))
-        return np.asarray(mean[low] + weight * (mean[high] - mean[low]) + slope * excess)
+        return np.asarray(mean[low] + weight * (mean[high] - mean[low]) + self.mean_slope_ns * excess)
 
     def second_moment_at(self, size: ArrayLike) -> NDArray[np.float64]:
         """Second moment in ns^2 of the service time of queries of `size`, float64, the shape of `size`.
@@ -319,9 +323,7 @@ class ParametricService:
         fixed = {"exponential": 1.0, "deterministic": 0.0}.get(self.distribution)
         if fixed is not None:
             if self.cv not in (None, fixed):
-                raise ValueError(
-                    f"the cv of a service that is {self.distribution} is {fixed:g}, got {self.cv}"
-                )
+                raise ValueError(f"the cv of a service that is {self.distribution} is {fixed:g}, got {self.cv}")
             object.__setattr__(self, "cv", fixed)
         elif self.cv is None or not math.isfinite(self.cv) or self.cv <= 0:
             raise ValueError(f"{self.distribution} needs a positive cv")
@@ -367,9 +369,7 @@ class ParametricService:
 
     def quantile_at(self, size: ArrayLike, u: ArrayLike) -> NDArray[np.int64]:
         """Service time in ns of queries of `size` with service draws `u` in [0, 1), int64, broadcast."""
-        return np.asarray(
-            np.rint(self.mean_at(size) * self.unit_quantile(u)).astype(np.int64), dtype=np.int64
-        )
+        return np.asarray(np.rint(self.mean_at(size) * self.unit_quantile(u)).astype(np.int64), dtype=np.int64)
 
 
 Service: TypeAlias = ServiceTable | ParametricService

@@ -87,8 +87,7 @@ def format_service_csv(
     """Text of a table file with these numbers; parsing it gives them back exactly."""
     lines = ["size," + ",".join(repr(float(level)) for level in levels)]
     lines += [
-        f"{int(size)}," + ",".join(str(int(value)) for value in row)
-        for size, row in zip(sizes, rows, strict=True)
+        f"{int(size)}," + ",".join(str(int(value)) for value in row) for size, row in zip(sizes, rows, strict=True)
     ]
     return "\n".join(lines) + "\n"
 
@@ -116,9 +115,7 @@ class _Reader:
         """Quantile levels of the header; reported problems leave placeholders so that rows can be checked."""
         cells = _cells(line)
         if cells[0][1] != "size":
-            self.report(
-                number, 1, "the first column must be called size", cells[0][1], allowed="size,LEVEL,..."
-            )
+            self.report(number, 1, "the first column must be called size", cells[0][1], allowed="size,LEVEL,...")
         if len(cells) < 2:
             self.report(number, 1, "no quantile levels in the header", line, allowed="size,LEVEL,...")
         found: list[float] = []
@@ -130,9 +127,7 @@ class _Reader:
             if not 0 <= level <= 1:
                 self.report(number, column, "not a quantile level", cell, allowed="a number from 0 to 1")
             elif found and not math.isnan(found[-1]) and level <= found[-1]:
-                self.report(
-                    number, column, f"quantile levels must increase, {level:g} follows {found[-1]:g}", cell
-                )
+                self.report(number, column, f"quantile levels must increase, {level:g} follows {found[-1]:g}", cell)
             found.append(level)
         return found
 

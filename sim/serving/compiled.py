@@ -1,28 +1,84 @@
-"""The one place where functions are handed to numba."""
+"""The one place where functions are handed to numba, and where it keeps what it compiled."""
 
 from __future__ import annotations
 
 import functools
+import getpass
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar, cast
 
 import numba
 
-__all__ = ["jit"]
+__all__ = ["cache_folder", "jit", "source_hash"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
-
-@functools.cache
-def _compile(function: Callable[..., object]) -> Callable[..., object]:
-    return cast(Callable[..., object], numba.njit(cache=True, fastmath=False)(function))
+UNUSED_S = 30 * 86400
+"""Compiled code that was not used for this long is removed."""
 
 
 def jit(function: F) -> F:
     """Compile `function` with numba in nopython mode, cached on disk, without reordering floating point.
 
-    The same function always gives the same compiled one.
-
-    Fast-math stays off: both engines have to compute the same nanosecond from the same numbers.
+    Fast-math stays off: both engines have to compute the same nanosecond from the same numbers. The same function
+    always gives the same compiled one.
     """
     return cast(F, _compile(function))
+
+
+@functools.cache
+def _compile(function: Callable[..., object]) -> Callable[..., object]:
+    _use_cache_folder()
+    return cast(Callable[..., object], numba.njit(cache=True, fastmath=False)(function))
+
+
+def source_hash(*folders: Path) -> str:
+    """Return a hash of every Python source below `folders`."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(str(file.relative_to(folder)).encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def cache_folder() -> Path:
+    """Return the folder for compiled code of exactly this source.
+
+    numba looks only at the file of the function itself when it decides whether compiled code is current, and would go
+    on using code that has an older version of a *called* function inlined. A folder per state of the source rules
+    that out.
+    """
+    package = Path(__file__).resolve().parent.parent
+    sources = source_hash(package / "serving", package / "engine")
+    name = f"{sources}-py{sys.version_info.major}{sys.version_info.minor}"
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    for parent in (base / "mprec-sim", Path(tempfile.gettempdir()) / f"mprec-sim-{getpass.getuser()}"):
+        try:
+            (parent / name).mkdir(parents=True, exist_ok=True)
+            os.utime(parent / name)
+        except OSError:
+            continue
+        _remove_unused(parent)
+        return parent / name
+    return Path(tempfile.mkdtemp(prefix="mprec-sim-"))
+
+
+def _remove_unused(parent: Path) -> None:
+    for folder in parent.iterdir():
+        if time.time() - folder.stat().st_mtime > UNUSED_S:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@functools.cache
+def _use_cache_folder() -> None:
+    if not os.environ.get("NUMBA_CACHE_DIR"):
+        numba.config.CACHE_DIR = str(cache_folder())

@@ -1,8 +1,8 @@
 """Service-time look-up: every service of a system packed into two arrays, and the functions that read them.
 
 The look-up is written once, for numba; both engines call it. A service is a row of `index`; what the row points
-at lies in `grid`. Sizes and quantiles are interpolated linearly, the result is rounded to whole nanoseconds
-(or to the table's own resolution), halves upwards.
+at lies in `grid`. Sizes and then quantiles are interpolated linearly and the result is rounded to whole nanoseconds, or
+to the table's own resolution: what `sim.profile.service` says in numpy, one query at a time.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from sim.serving.compiled import jit
 
 __all__ = ["PackedServices", "expected_ns", "pack_services", "service_ns"]
 
-SIZES_AT, SIZES, LEVELS_AT, LEVELS, VALUES_AT, MEANS_AT, UNIT, ROUND, CEIL = range(9)
-COLUMNS = 9
+SIZES_AT, SIZES, LEVELS_AT, LEVELS, VALUES_AT, SLOPES_AT, MEANS_AT, UNIT, ROUND, CEIL = range(10)
+COLUMNS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class PackedServices:
 
     Attributes
     ----------
-    index : int64[services, 9]
+    index : int64[services, 10]
         Offsets into `grid` and options of each service.
     grid : float64[numbers]
         Sizes, quantile levels, service times and mean service times in ns.
@@ -67,7 +67,9 @@ def pack_services(services: Sequence[Service]) -> PackedServices:
             row[SIZES_AT], row[SIZES] = place(service.sizes), service.sizes.size
             row[LEVELS_AT], row[LEVELS] = place(service.levels), service.levels.size
             row[VALUES_AT] = place(service.service_ns)
-            row[MEANS_AT] = place(service.mean_ns)
+            row[SLOPES_AT] = place(service.slope_ns)
+            # The slope of the mean stands just before the means.
+            row[MEANS_AT] = 1 + place(np.concatenate([[service.mean_slope_ns], service.mean_ns]))
             row[UNIT] = -1
             row[ROUND] = service.round_to_ns
             row[CEIL] = service.size_step == "ceil"
@@ -83,9 +85,9 @@ def pack_services(services: Sequence[Service]) -> PackedServices:
 
 @jit
 def _whole(value: float, resolution: int) -> int:
-    """Round to a multiple of `resolution` ns (0 and 1: to whole ns), halves upwards, never below zero."""
+    """Round to a multiple of `resolution` ns (0 and 1: to whole ns), halves to even."""
     step = max(resolution, 1)
-    return max(int(np.floor(value / step + 0.5)) * step, 0)
+    return int(np.rint(value / step)) * step
 
 
 @jit
@@ -103,16 +105,33 @@ def _position(grid: NDArray[np.float64], at: int, count: int, value: float) -> i
 
 
 @jit
-def _size_weight(index: NDArray[np.int64], grid: NDArray[np.float64], service: int, size: int) -> tuple[int, float]:
-    """Return the row below `size` and the weight of the row above; weights over 1 extrapolate."""
+def _size_weight(
+    index: NDArray[np.int64], grid: NDArray[np.float64], service: int, size: int
+) -> tuple[int, float, float]:
+    """Return the row below `size`, the weight of the row above it, and the samples beyond the largest size."""
     at = index[service, SIZES_AT]
     count = index[service, SIZES]
     if count == 1 or size <= grid[at]:
-        return 0, 0.0
+        return 0, 0.0, 0.0
+    largest = grid[at + count - 1]
+    if size >= largest:
+        return count - 2, 1.0, size - largest
     row = _position(grid, at, count, float(size))
+    below = grid[at + row]
     if index[service, CEIL] > 0:
-        return (row, 0.0) if grid[at + row] >= size else (row, 1.0)
-    return row, (size - grid[at + row]) / (grid[at + row + 1] - grid[at + row])
+        return row, 0.0 if below == size else 1.0, 0.0
+    return row, (size - below) / (grid[at + row + 1] - below), 0.0
+
+
+@jit
+def _level(
+    grid: NDArray[np.float64], values: int, levels: int, column: int, weight: float, slope: float, excess: float
+) -> float:
+    """Return a service time at one quantile level: between two rows, or on the extension of the last two."""
+    value = grid[values + column]
+    if weight != 0.0:
+        value += weight * (grid[values + levels + column] - value)
+    return float(value + slope * excess)
 
 
 @jit
@@ -120,12 +139,9 @@ def expected_ns(index: NDArray[np.int64], grid: NDArray[np.float64], service: in
     """Return the mean service time of `size` samples in ns."""
     means = index[service, MEANS_AT]
     if index[service, UNIT] >= 0:
-        return _whole(grid[means] + grid[means + 1] * size, 0)
-    row, weight = _size_weight(index, grid, service, size)
-    mean = grid[means + row]
-    if weight != 0.0:
-        mean += weight * (grid[means + row + 1] - mean)
-    return _whole(mean, 0)
+        return _whole(grid[means] + grid[means + 1] * size, 1)
+    row, weight, excess = _size_weight(index, grid, service, size)
+    return _whole(_level(grid, means + row, 1, 0, weight, grid[means - 1], excess), 1)
 
 
 @jit
@@ -138,23 +154,17 @@ def service_ns(
     """
     if index[service, UNIT] >= 0:
         means = index[service, MEANS_AT]
-        return _whole((grid[means] + grid[means + 1] * size) * multiplier, 0)
-    row, weight = _size_weight(index, grid, service, size)
+        return _whole((grid[means] + grid[means + 1] * size) * multiplier, 1)
+    row, weight, excess = _size_weight(index, grid, service, size)
     levels = index[service, LEVELS]
+    slopes = index[service, SLOPES_AT]
     values = index[service, VALUES_AT] + row * levels
-    column = 0
-    share = 0.0
-    if levels > 1:
-        at = index[service, LEVELS_AT]
-        column = _position(grid, at, levels, u)
-        share = (u - grid[at + column]) / (grid[at + column + 1] - grid[at + column])
-        share = min(max(share, 0.0), 1.0)
-    value = grid[values + column]
-    if share != 0.0:
-        value += share * (grid[values + column + 1] - value)
-    if weight != 0.0:
-        above = grid[values + levels + column]
-        if share != 0.0:
-            above += share * (grid[values + levels + column + 1] - above)
-        value += weight * (above - value)
-    return _whole(value, index[service, ROUND])
+    if levels == 1:
+        return _whole(_level(grid, values, levels, 0, weight, grid[slopes], excess), index[service, ROUND])
+    at = index[service, LEVELS_AT]
+    column = _position(grid, at, levels, u)
+    share = (u - grid[at + column]) / (grid[at + column + 1] - grid[at + column])
+    share = min(max(share, 0.0), 1.0)
+    left = _level(grid, values, levels, column, weight, grid[slopes + column], excess)
+    right = _level(grid, values, levels, column + 1, weight, grid[slopes + column + 1], excess)
+    return _whole(left + share * (right - left), index[service, ROUND])

@@ -131,6 +131,17 @@ class _Planner:
             self.report(path, str(unknown), names=unknown.known)
             return None
 
+    def read_as_asked(self, path: KeyPath, use: DeviceUseSpec) -> Device | None:
+        """Return the profile of `use` with its tables read as `use` says."""
+        device = self.find_device((*path, "profile"), use.profile)
+        if device is None or (use.beyond is None and use.size_step is None and use.round_to is None):
+            return device
+        try:
+            return device.with_overrides(beyond=use.beyond, round_to_ns=use.round_to, size_step=use.size_step)
+        except ValueError as error:
+            self.report((*path, "beyond"), str(error))
+            return None
+
     def find_devices(self) -> list[list[tuple[str, Device | None, DeviceUseSpec | None]]]:
         groups = []
         for g, group in enumerate(self.experiment.fleet):
@@ -138,7 +149,7 @@ class _Planner:
             for name, use in group.devices.items():
                 path: KeyPath = ("fleet", g, "devices", name)
                 if isinstance(use, DeviceUseSpec):
-                    found.append((name, self.find_device((*path, "profile"), use.profile), use))
+                    found.append((name, self.read_as_asked(path, use), use))
                 else:
                     found.append((name, self.find_device(path, use), None))
             groups.append(found)
@@ -284,7 +295,7 @@ class _Planner:
         self.check_sizes(eligible)
         preference = self.preference(groups, eligible)
         self.stop_if_broken()
-        self.note_assumptions(model, eligible)
+        self.note_assumptions(model, groups, eligible)
         return Plan(model, tuple(groups), tuple(mapped), tuple(eligible), preference, tuple(self.assumptions))
 
     def device_names(self) -> list[str]:
@@ -378,7 +389,7 @@ class _Planner:
             ordered.extend(kind for kind in matching if kind not in ordered)
         return (*ordered, *(kind for kind in kinds if kind not in ordered))
 
-    def note_assumptions(self, model: Model, eligible: Sequence[Path]) -> None:
+    def note_assumptions(self, model: Model, groups: Sequence[PlannedGroup], eligible: Sequence[Path]) -> None:
         used = {path.representation for path in eligible}
         for name in sorted(used):
             representation = model.representations[name]
@@ -386,6 +397,10 @@ class _Planner:
                 self.assumptions.append(
                     f"accuracy of {name} ({representation.accuracy:.2%}) is {representation.accuracy_evidence}"
                 )
+        if any(model.representations[name].bytes is None for name in used):
+            limited = [device.name for group in groups for device in group.devices if device.memory_bytes is not None]
+            if limited:
+                self.assumptions.append(f"{model.name} has no known size in memory: it is taken to fit")
         modelled = sorted({path.name for path in eligible if path.service.evidence == "modelled"})
         if modelled:
             self.assumptions.append(f"service times of {', '.join(modelled)} are modelled, not measured")

@@ -101,9 +101,7 @@ class InlineTableSpec(_TableOptions):
 
     @field_validator("service")
     @classmethod
-    def _rows_fit(
-        cls, rows: tuple[tuple[int, ...], ...], info: ValidationInfo
-    ) -> tuple[tuple[int, ...], ...]:
+    def _rows_fit(cls, rows: tuple[tuple[int, ...], ...], info: ValidationInfo) -> tuple[tuple[int, ...], ...]:
         sizes, levels = info.data.get("sizes"), info.data.get("quantiles")
         if sizes is None or levels is None:
             return rows

@@ -67,6 +67,15 @@ class DeviceUseSpec(SpecModel):
         description="Most parts that may wait; a query that finds no room is dropped. Unbounded by default.",
     )
     data_loading: bool = Field(False, description="Add the measured data-loading time to the service time.")
+    beyond: Literal["refuse", "linear"] | None = Field(
+        None, description="Outside the measured sizes: an error, or the last segment extended; as the profile says."
+    )
+    size_step: Literal["linear", "ceil"] | None = Field(
+        None, description="Between measured sizes: interpolate, or take the next size's times; as the profile says."
+    )
+    round_to: DurationNs | None = Field(
+        None, description="Round service times to multiples of this; as the profile says by default."
+    )
 
 
 def _device_tag(value: Any) -> str:

@@ -15,7 +15,5 @@ def raw_latency() -> Path:
     shared = Path(given) if given else Path(__file__).resolve().parents[2].parent / "shared"
     folder = shared / "data" / "latency"
     if not folder.is_dir():
-        pytest.skip(
-            f"raw measurements are absent: no {folder.name} folder in $MPREC_SHARED or ../shared/data"
-        )
+        pytest.skip(f"raw measurements are absent: no {folder.name} folder in $MPREC_SHARED or ../shared/data")
     return folder

@@ -90,9 +90,7 @@ def test_no_profile_is_none() -> None:
 
 
 def test_a_plain_service_answers_for_every_model() -> None:
-    device = inline(
-        "service: {distribution: gamma, mean: 1ms, per_sample: 2us, cv: 0.5}\nmemory: 1GB\nlanes: 2\n"
-    )
+    device = inline("service: {distribution: gamma, mean: 1ms, per_sample: 2us, cv: 0.5}\nmemory: 1GB\nlanes: 2\n")
     service = device.service(find_model("dlrm-kaggle"), "hybrid")
     assert service == ParametricService("gamma", 1e6, 2e3, 0.5)
     assert device.representations(find_model("rm2")) == ("table",)

@@ -98,9 +98,7 @@ def test_shipped_rows_come_out_again(
     raw_latency: Path, campaign: str, instance: str, model: str, size: int, loading: bool
 ) -> None:
     samples = raw(raw_latency, campaign)
-    expected = quantile_row(
-        cell_samples(samples, CAMPAIGNS[campaign], instance, model, size, data_loading=loading)
-    )
+    expected = quantile_row(cell_samples(samples, CAMPAIGNS[campaign], instance, model, size, data_loading=loading))
     name = f"{campaign}-{instance}-{model}{'-with-loading' if loading else ''}.csv"
     shipped = parse_service_csv((data_dir("hwprofiles") / "tables" / name).read_bytes(), name)
     assert shipped.levels.tolist() == list(LEVELS)

@@ -58,9 +58,7 @@ def test_compute_bound_stage_by_hand() -> None:
 
 
 def test_memory_bound_stage_by_hand() -> None:
-    stage = Stage(
-        "mlp", "matrix", flops_per_sample=1.0, weight_bytes=1_000_000, stream_bytes_per_sample=500.0
-    )
+    stage = Stage("mlp", "matrix", flops_per_sample=1.0, weight_bytes=1_000_000, stream_bytes_per_sample=500.0)
     # 1 MB of weights once and 500 B x 100 samples at 0.5 GB/s.
     assert total(PLAIN, work(stage), 100) == pytest.approx(2e-3 + 100e-6)
 
@@ -193,9 +191,7 @@ def test_against_published_triton_latencies(raw_latency: Path) -> None:
     assert v100 is not None
     gpus = {
         "T4": replace(v100, peak_flops_per_s=8.1e12, bandwidth_bytes_per_s=320e9, host_link_bytes_per_s=None),
-        "A100": replace(
-            v100, peak_flops_per_s=156e12, bandwidth_bytes_per_s=2039e9, host_link_bytes_per_s=None
-        ),
+        "A100": replace(v100, peak_flops_per_s=156e12, bandwidth_bytes_per_s=2039e9, host_link_bytes_per_s=None),
     }
     ratios: dict[tuple[str, str, str], list[float]] = {}
     with (raw_latency / "nvidia_triton_recsys_latency_derived.csv").open(newline="") as file:

@@ -58,9 +58,7 @@ def test_one_level_is_deterministic() -> None:
 @settings(max_examples=60, deadline=None)
 def test_moments_equal_a_numerical_integral(values: list[int], levels: list[float], size: int) -> None:
     row = np.sort(np.array(values, dtype=float))
-    law = ServiceTable(
-        np.array([10, 20]), np.array(sorted(levels)[: row.size]), np.stack([row, 2 * row + 5]), "refuse"
-    )
+    law = ServiceTable(np.array([10, 20]), np.array(sorted(levels)[: row.size]), np.stack([row, 2 * row + 5]), "refuse")
     # Midpoint rule with N cells: a monotone function is integrated to within (max - min)/(2N).
     cells = 20_000
     draws = (np.arange(cells) + 0.5) / cells
@@ -197,9 +195,7 @@ def test_laws_agree_with_scipy() -> None:
     u = np.array([1e-9, 0.01, 0.5, 0.9, 0.999999])
     sigma = np.sqrt(np.log1p(0.7**2))
     expected = stats.lognorm(s=sigma, scale=np.exp(-(sigma**2) / 2)).ppf(u)
-    np.testing.assert_allclose(
-        ParametricService("lognormal", 1.0, cv=0.7).unit_quantile(u), expected, rtol=1e-10
-    )
+    np.testing.assert_allclose(ParametricService("lognormal", 1.0, cv=0.7).unit_quantile(u), expected, rtol=1e-10)
     expected = stats.gamma(a=1 / 0.7**2, scale=0.7**2).ppf(u)
     np.testing.assert_allclose(ParametricService("gamma", 1.0, cv=0.7).unit_quantile(u), expected, rtol=1e-10)
     expected = stats.expon().ppf(u)

@@ -53,6 +53,7 @@ def record_of(
         correct=np.where(served, size * accuracy, 0.0),
         outcome=outcome,
         drop_reason=np.where(admitted, -1, 0).astype(np.int8),
+        drop_ns=np.where(admitted, -1, arrival),
         part_query=begun,
         part_path=path[begun].astype(np.int32),
         part_lane=lane[begun].astype(np.int32),
@@ -64,6 +65,7 @@ def record_of(
         stop_ns=stop,
         in_system_integral=int((np.minimum(finish, stop) - arrival)[admitted].sum()),
         waiting_integral=int((np.minimum(start, stop) - arrival)[admitted].sum()),
+        unstarted_wait_ns=int((stop - arrival)[admitted & (start > stop)].sum()),
     )
 
 
