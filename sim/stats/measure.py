@@ -27,6 +27,7 @@ from sim.stats.devices import (
 
 __all__ = [
     "CENSORED_LIMIT",
+    "CURVE_TAILS",
     "METRICS",
     "PERCENTILES_PER_MILLE",
     "QUERIES_BEYOND_PERCENTILE",
@@ -45,6 +46,9 @@ PERCENTILES_PER_MILLE = {
     "latency_ms_p999": 999,
 }
 """The latency percentiles, in thousandths so that ranks are computed in integers."""
+
+CURVE_TAILS = tuple(10.0 ** (-step / 10) for step in range(1, 61))
+"""Probabilities beyond the points of the percentile curve: equal steps of -log10(1 - p), ten a decade."""
 
 METRICS = (
     *PERCENTILES_PER_MILLE,
@@ -96,6 +100,8 @@ class Measurement:
     waiting_parts : dict
         Time average of the parts waiting for a lane, by the device kind that served them in the end. None for
         every kind where parts that still wait when the clock stops would be missing from it.
+    curve_ms : tuple of float
+        Latency at the percentiles that `CURVE_TAILS` lie beyond, for as many of them as percentiles can be given.
     """
 
     cut: int
@@ -107,6 +113,7 @@ class Measurement:
     path_mix: dict[str, float]
     utilisation: dict[str, float]
     waiting_parts: dict[str, float | None]
+    curve_ms: tuple[float, ...] = ()
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; floats come back exactly."""
@@ -115,7 +122,7 @@ class Measurement:
     @classmethod
     def from_json_dict(cls, data: dict[str, Any]) -> Measurement:
         """Rebuild a measurement from `to_json_dict`."""
-        return cls(**data)
+        return cls(**{**data, "curve_ms": tuple(data["curve_ms"])})
 
 
 def count_outcomes(record: RunRecord) -> dict[str, int]:
@@ -221,6 +228,7 @@ def measure(record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[n
                 path_mix=_shares(view.path_names, samples_by_path[c]),
                 utilisation=utilisation(view, busy_ns, window_ns),
                 waiting_parts=waiting,
+                curve_ms=by_arrival.curve_ms(c),
             )
         )
     return measurements
@@ -258,6 +266,14 @@ class _ByArrival:
 
     def censored(self, c: int) -> bool:
         return bool(self.outcomes[c, Outcome.IN_FLIGHT] > CENSORED_LIMIT * len(self.ranked_ns[c]))
+
+    def curve_ms(self, c: int) -> tuple[float, ...]:
+        ranked = self.ranked_ns[c]
+        n = len(ranked)
+        beyond = np.floor(n * np.array(CURVE_TAILS)).astype(np.int64)
+        given = ranked[n - 1 - beyond[beyond >= QUERIES_BEYOND_PERCENTILE]]
+        finished = given[given != UNFINISHED_NS]
+        return tuple((finished / NS_PER_MS).tolist())
 
     def fill(self, c: int, metrics: dict[str, float | None], reasons: dict[str, str]) -> None:
         ranked = self.ranked_ns[c]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sim.engine.record import RunRecord
 from sim.stats.interval import t_interval
 from sim.stats.measure import (
+    CURVE_TAILS,
     METRICS,
     Measurement,
     SystemView,
@@ -20,7 +21,7 @@ from sim.stats.measure import (
 from sim.stats.saturation import Backlog, SaturationVerdict, backlog, saturation_verdict
 from sim.stats.warmup import BatchSeries, batch_series, candidate_cuts, choose_cut, warmup_cut
 
-__all__ = ["Metric", "ReplicationResult", "ScenarioSummary", "Warmup", "reduce_record", "summarise"]
+__all__ = ["CurvePoint", "Metric", "ReplicationResult", "ScenarioSummary", "Warmup", "reduce_record", "summarise"]
 
 FRACTIONS = frozenset({"sla_attainment", "drop_rate", "accuracy_served"})
 
@@ -96,6 +97,16 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A point of the percentile curve: latency in ms at probability `p`, with its interval."""
+
+    p: float
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Warmup:
     """The warm-up that was cut.
 
@@ -138,6 +149,10 @@ class ScenarioSummary:
         Means over replications.
     waiting_parts : dict of float or None
         Means over replications; None where a replication lacks it or the scenario is saturated.
+    sla_ms : float
+        The latency limit.
+    percentile_curve : tuple of CurvePoint
+        Latency over its percentiles, as far into the tail as every replication allows; empty if saturated.
     """
 
     parameters: dict[str, Any]
@@ -153,6 +168,8 @@ class ScenarioSummary:
     path_mix: dict[str, float]
     utilisation: dict[str, float]
     waiting_parts: dict[str, float | None]
+    sla_ms: float
+    percentile_curve: tuple[CurvePoint, ...]
 
     @property
     def saturated(self) -> bool:
@@ -165,11 +182,13 @@ class ScenarioSummary:
             "parameters": self.parameters,
             "saturated": self.saturated,
             "evidence": self.evidence,
+            "sla_ms": self.sla_ms,
             "counts": self.counts,
             "metrics": {name: _metric_json(metric) for name, metric in self.metrics.items()},
             "path_mix": self.path_mix,
             "utilisation": self.utilisation,
             "waiting_parts": self.waiting_parts,
+            "percentile_curve": [asdict(point) for point in self.percentile_curve],
             "dropped_by_reason": self.dropped_by_reason,
             "measured": self.measured,
             "replications": self.replications,
@@ -240,6 +259,7 @@ def summarise(
     results: Sequence[ReplicationResult],
     *,
     confidence: float = 0.95,
+    sla_ns: int,
     offered_load: float | None = None,
     time_varying: bool = False,
 ) -> ScenarioSummary:
@@ -258,6 +278,8 @@ def summarise(
         In any order; they are merged in the order of their numbers.
     confidence : float
         Of the intervals, within (0, 1).
+    sla_ns : int
+        The latency limit.
     offered_load : float, optional
         As in `saturation_verdict`.
     time_varying : bool
@@ -292,7 +314,19 @@ def summarise(
         path_mix={k: v for k, v in _mean_by_name([m.path_mix for m in chosen]).items() if v is not None},
         utilisation={k: v for k, v in _mean_by_name([m.utilisation for m in chosen]).items() if v is not None},
         waiting_parts=dict.fromkeys(waiting) if verdict.saturated else waiting,
+        sla_ms=sla_ns / 1e6,
+        percentile_curve=() if verdict.saturated else _curve(chosen, confidence),
     )
+
+
+def _curve(chosen: Sequence[Measurement], confidence: float) -> tuple[CurvePoint, ...]:
+    points = []
+    for tail, values in zip(CURVE_TAILS, zip(*(m.curve_ms for m in chosen), strict=False), strict=False):
+        interval = t_interval(values, confidence)
+        if interval.value is not None:
+            low = None if interval.low is None else max(interval.low, 0.0)
+            points.append(CurvePoint(1.0 - tail, interval.value, low, interval.high))
+    return tuple(points)
 
 
 def _cut(ordered: Sequence[ReplicationResult], time_varying: bool) -> tuple[Warmup, list[Measurement]]:

@@ -52,6 +52,8 @@ class PreparedScenario:
     seed, replications : int
     parts, choices : int
         Service draws and router draws that each query needs.
+    expected_queries : float
+        Mean number of queries of a replication.
     drain_ns : int
     warmup_ns : int or None
         None chooses by MSER-5.
@@ -61,8 +63,8 @@ class PreparedScenario:
     evidence : str
         The weakest kind that an eligible path stands on.
     assumptions : tuple of str
-    content_hashes : dict
-        Of the model and of every device profile, by name.
+    profiles : dict
+        Content hash, kind of evidence and provenance of every device profile, and the model's hash, by name.
     """
 
     label: str
@@ -75,13 +77,14 @@ class PreparedScenario:
     replications: int
     parts: int
     choices: int
+    expected_queries: float
     drain_ns: int
     warmup_ns: int | None
     time_varying: bool
     offered_load: float | None
     evidence: str
     assumptions: tuple[str, ...]
-    content_hashes: dict[str, str]
+    profiles: dict[str, dict[str, str]]
 
 
 def prepare(scenarios: Sequence[Scenario]) -> tuple[PreparedScenario, ...]:
@@ -128,19 +131,26 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         replications=experiment.replications,
         parts=most_parts(sizes.bounds[1], part),
         choices=ROUTERS[system.router.kind].choices(system.router),
+        expected_queries=workload.queries or process.mean_rate_per_s * (workload.duration or 0) / 1e9,
         drain_ns=DRAIN_SLAS * experiment.sla if drain == "auto" else drain,
         warmup_ns=None if warmup == "auto" else warmup,
         time_varying=process.time_varying,
         offered_load=_offered_load(experiment, plan, process.mean_rate_per_s, sizes),
         evidence=min((path.service.evidence for path in plan.eligible), key=EVIDENCE.index),
         assumptions=plan.assumptions,
-        content_hashes=_content_hashes(plan),
+        profiles=_profiles(plan),
     )
 
 
-def _content_hashes(plan: Plan) -> dict[str, str]:
-    profiles = {device.profile.name: device.profile.content_hash for group in plan.groups for device in group.devices}
-    return {f"model {plan.model.name}": plan.model.content_hash, **profiles}
+def _profiles(plan: Plan) -> dict[str, dict[str, str]]:
+    described = {f"model {plan.model.name}": {"content_hash": plan.model.content_hash}}
+    for profile in (device.profile for group in plan.groups for device in group.devices):
+        described[profile.name] = {
+            "content_hash": profile.content_hash,
+            "evidence": profile.evidence,
+            "provenance": profile.provenance,
+        }
+    return described
 
 
 def _view(plan: Plan, system: System) -> SystemView:

@@ -30,12 +30,15 @@ class Scenario:
         The YAML it was read from, for the positions of problems that are found later.
     base_dir : Path
         Folder of the experiment file.
+    sweep : dict or None
+        The whole sweep that this is one point of, as it is written.
     """
 
     parameters: dict[str, Any]
     experiment: Experiment
     node: Node
     base_dir: Path
+    sweep: dict[str, Any] | None = None
 
     @property
     def label(self) -> str:
@@ -103,6 +106,8 @@ def load_scenarios(
     if replications is not None:
         given.append(f"replications={replications}")
     root = load_experiment(path, given)
+    sweep = root.child("sweep")
+    written = sweep.plain() if sweep is not None else None
     scenarios: list[Scenario] = []
     problems: list[Problem] = []
     for point in expand_sweep(root):
@@ -111,7 +116,7 @@ def load_scenarios(
         except SpecError as error:
             problems.extend(error.problems)
             continue
-        scenarios.append(Scenario(dict(point.parameters), experiment, point.node, path.resolve().parent))
+        scenarios.append(Scenario(dict(point.parameters), experiment, point.node, path.resolve().parent, written))
     if problems:
         raise SpecError(problems)
     return scenarios

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sim._version import __version__
 from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
@@ -84,7 +83,10 @@ class Study:
         content = [
             __version__,
             [[scenario.parameters, scenario.experiment.model_dump(mode="json")] for scenario in self.scenarios],
-            [sorted(scenario.content_hashes.items()) for scenario in self.prepared],
+            [
+                {name: profile["content_hash"] for name, profile in scenario.profiles.items()}
+                for scenario in self.prepared
+            ],
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -135,16 +137,22 @@ class Study:
                 prepared.evidence,
                 [results[index, replication] for replication in range(prepared.replications)],
                 confidence=scenario.experiment.report.confidence,
+                sla_ns=scenario.experiment.sla,
                 offered_load=prepared.offered_load,
                 time_varying=prepared.time_varying,
             )
             for index, (scenario, prepared) in enumerate(zip(self.scenarios, self.prepared, strict=True))
         )
 
-    def describe(self) -> dict[str, Any]:
-        """Return what the report says of the study besides its numbers: assumptions and profiles."""
-        assumptions = dict.fromkeys(line for scenario in self.prepared for line in scenario.assumptions)
-        hashes: dict[str, str] = {}
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the scenarios take for granted, each said once."""
+        return tuple(dict.fromkeys(line for scenario in self.prepared for line in scenario.assumptions))
+
+    @property
+    def profiles(self) -> dict[str, dict[str, str]]:
+        """Content hash, evidence and provenance of every profile and model used, by name."""
+        profiles: dict[str, dict[str, str]] = {}
         for scenario in self.prepared:
-            hashes.update(scenario.content_hashes)
-        return {"assumptions": list(assumptions), "profiles": hashes}
+            profiles.update(scenario.profiles)
+        return profiles

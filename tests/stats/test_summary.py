@@ -6,14 +6,19 @@ import dataclasses
 import json
 import math
 import random
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from sim.stats import summary as stats_summary
 from sim.stats.measure import METRICS, measure
-from sim.stats.summary import ReplicationResult, reduce_record, summarise
+from sim.stats.summary import ReplicationResult, reduce_record
 
 MS = 1_000_000
+
+summarise = partial(stats_summary.summarise, sla_ns=25 * MS)
 
 
 @pytest.fixture(scope="module", name="results")
@@ -175,3 +180,21 @@ def test_counts_that_do_not_add_up_are_refused(results):
 def test_nan_never_reaches_the_file(results):
     with pytest.raises(ValueError, match=r"parameters\.rate"):
         summarise({"rate": math.nan}, "modelled", results).to_json_dict()
+
+
+def test_the_percentile_curve_ends_where_fewer_than_ten_queries_lie_beyond(results):
+    summary = summarise({}, "modelled", results)
+    curve = summary.percentile_curve
+    by_p = {round(point.p, 9): point for point in curve}
+    assert by_p[0.9].value == pytest.approx(summary.metrics["latency_ms_p90"].value)
+    assert by_p[0.99].value == pytest.approx(summary.metrics["latency_ms_p99"].value)
+    assert all(a.value <= b.value and a.p < b.p for a, b in pairwise(curve))
+    fewest = min(m.measured["offered"] for r in results for m in r.measurements)
+    assert fewest * (1 - curve[-1].p) > 9.99
+    assert 20_000 * (1 - curve[-1].p) * 10**-0.1 < 10.01 or fewest < 20_000
+    assert all(point.low <= point.value <= point.high for point in curve)
+    assert summary.to_json_dict()["sla_ms"] == 25.0
+
+
+def test_a_saturated_scenario_has_no_percentile_curve(overloaded):
+    assert summarise({}, "modelled", overloaded).percentile_curve == ()

@@ -1,0 +1,45 @@
+"""``mprec profiles``: the device profiles and models that ship."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List or show the device profiles and models that ship.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_profiles() -> None:
+    """List every device profile and model."""
+    from sim.profile.library import find_device, find_model, list_devices, list_models
+
+    models = [find_model(name) for name in list_models()]
+    typer.echo("devices")
+    for name in list_devices():
+        device = find_device(name)
+        known = [model.name for model in models if device.representations(model)]
+        typer.echo(f"  {name:<22} {device.kind:<4} {device.evidence:<9} {', '.join(known)}")
+    typer.echo("models")
+    for model in models:
+        typer.echo(f"  {model.name:<22} {', '.join(model.representations)}")
+
+
+@app.command("show")
+def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A device profile or a model.")]) -> None:
+    """Show where a profile's numbers come from, and the numbers."""
+    from sim.profile.library import find_device, find_model, list_devices, list_models
+    from sim.report.profiles import device_text, model_text
+    from sim.spec.problems import Problem, SpecError, nearest_name
+
+    if name in list_devices():
+        typer.echo(device_text(find_device(name), [find_model(model) for model in list_models()]))
+    elif name in list_models():
+        typer.echo(model_text(find_model(name)))
+    else:
+        names = [*list_devices(), *list_models()]
+        raise SpecError(
+            [Problem("no such profile", value=name, allowed=", ".join(names), nearest=nearest_name(name, names))]
+        )

@@ -1,0 +1,108 @@
+"""``mprec run``: run an experiment, keep everything in a run directory, print a table and a verdict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sim.cli.options import ExperimentArgument, OverridesOption, PluginsOption, add_plugins
+
+if TYPE_CHECKING:
+    from sim.study.study import Progress
+
+__all__ = ["run"]
+
+FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def run(
+    experiment: ExperimentArgument,
+    overrides: OverridesOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Run directory; runs/NAME by default.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of every draw, instead of the file's.")
+    ] = None,
+    replications: Annotated[
+        int | None, typer.Option("--replications", min=1, help="Independent runs of a scenario, instead of the file's.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Processes; all cores by default. Results do not depend on it.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Complete the run that was interrupted in the run directory.")
+    ] = False,
+    plugins: PluginsOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Run an experiment and print whether each scenario meets the SLA.
+
+    The table and the verdict go to stdout, progress to stderr. Ctrl-C keeps what is finished; --resume completes it.
+    """
+    from sim.engine.audit import InvariantError
+    from sim.report.rundir import RunDirectoryError
+    from sim.study.checkpoint import CheckpointMismatch
+    from sim.study.execute import WorkerLost
+    from sim.study.runs import DirectoryInUse, RunRequest, perform
+
+    add_plugins(plugins)
+    request = RunRequest(experiment, tuple(overrides or ()), out, seed, replications, jobs, resume)
+    again = "what is finished is kept: run the same command with --resume to complete it"
+    try:
+        with _progress(quiet) as progress:
+            finished = perform(request, progress)
+    except (DirectoryInUse, CheckpointMismatch) as error:
+        _say(error)
+        raise typer.Exit(BAD_INPUT) from error
+    except InvariantError as error:
+        _say(f"the simulator broke one of its own laws, and this run is not to be used:\n{error}")
+        raise typer.Exit(FAILED) from error
+    except (WorkerLost, RunDirectoryError, OSError) as error:
+        _say(f"{error}; {again}")
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as error:
+        _say(f"interrupted; {again}")
+        raise typer.Exit(INTERRUPTED) from error
+    _print_report(finished.report)
+
+
+def _say(message: object) -> None:
+    print(message, file=sys.stderr)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress | None]:
+    """Show a progress bar with the time left on stderr, where that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("replications", total=None)
+
+        def update(finished: int, total: int) -> None:
+            bar.update(task, completed=finished, total=total)
+
+        yield update
+
+
+def _print_report(report: object) -> None:
+    from shutil import get_terminal_size
+
+    from sim.report.table import Report, render
+
+    assert isinstance(report, Report)
+    encoding = (sys.stdout.encoding or "ascii").lower()
+    width = get_terminal_size((100, 24)).columns
+    print(render(report, width, unicode="utf" in encoding, colour=False))

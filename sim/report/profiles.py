@@ -1,0 +1,80 @@
+"""Device profiles and models as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sim.profile.device import Device
+from sim.profile.model import Model
+from sim.profile.service import Service, ServiceTable
+from sim.spec.units import format_bytes
+
+__all__ = ["device_text", "model_text"]
+
+SHOWN_SIZES = (1, 10, 32, 100, 128, 256, 500, 1000, 1024, 4096)
+SHOWN_LEVELS = (0.5, 0.99)
+
+
+def device_text(device: Device, models: Sequence[Model]) -> str:
+    """Return everything about a device: what it is, where its numbers come from, and its service times."""
+    lines = [
+        f"{device.name}: {device.description}" if device.description else device.name,
+        f"  kind       {device.kind}",
+        f"  evidence   {device.evidence}",
+        f"  memory     {_bytes(device.memory_bytes)}",
+        f"  lanes      {device.lanes}",
+        f"  power      {_known(device.busy_w, 'W busy')}, {_known(device.idle_w, 'W idle')}",
+        f"  price      {_known(device.price_usd_per_h, 'US$/h')}",
+        f"  hash       {device.content_hash[:16]}",
+        f"  provenance {device.provenance or 'not given'}",
+    ]
+    for model in models:
+        for representation in device.representations(model):
+            service = device.service(model, representation)
+            if service is not None:
+                lines += ["", f"  {model.name}, {representation}: service time in ms", *_service_lines(service)]
+    return "\n".join(lines)
+
+
+def _service_lines(service: Service) -> list[str]:
+    low = service.min_size or 1
+    high = service.max_size or max(SHOWN_SIZES)
+    sizes = sorted({low, high, *(size for size in SHOWN_SIZES if low <= size <= high)})
+    lines = [f"    {'samples':>8}  {'mean':>10}" + "".join(f"  {f'p{level * 100:g}':>10}" for level in SHOWN_LEVELS)]
+    for size in sizes:
+        values = [float(service.mean_at(size)), *(float(service.quantile_at(size, level)) for level in SHOWN_LEVELS)]
+        lines.append(f"    {size:>8}" + "".join(f"  {value / 1e6:>10.4g}" for value in values))
+    if isinstance(service, ServiceTable):
+        beyond = "an error" if service.beyond == "refuse" else "extended linearly"
+        lines.append(
+            f"    {service.sizes.size} sizes x {service.levels.size} quantiles; outside {int(np.min(service.sizes))} to "
+            f"{int(np.max(service.sizes))}: {beyond}"
+        )
+    return lines
+
+
+def model_text(model: Model) -> str:
+    """Return everything about a model: accuracy, bytes and FLOPs of its representations."""
+    lines = [f"{model.name}: {model.description}" if model.description else model.name]
+    lines.append(f"  {'representation':<15} {'accuracy':>9}  {'evidence':<9} {'memory':>12}  {'MFLOP/sample':>12}")
+    for name, representation in model.representations.items():
+        flops = representation.flops_per_sample
+        lines.append(
+            f"  {name:<15} {representation.accuracy:>9.2%}  {representation.accuracy_evidence:<9} "
+            f"{_bytes(representation.bytes):>12}  {'unknown' if flops is None else f'{flops / 1e6:.4g}':>12}"
+        )
+        if representation.accuracy_source:
+            lines.append(f"  {'':<15} accuracy: {representation.accuracy_source}")
+    return "\n".join(lines)
+
+
+def _bytes(value: int | None) -> str:
+    if value is None:
+        return "unknown"
+    return format_bytes(value) if value % 10**6 == 0 else f"{value / 1e6:,.1f} MB"
+
+
+def _known(value: float | None, unit: str) -> str:
+    return f"unknown {unit}" if value is None else f"{value:g} {unit}"

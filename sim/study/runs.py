@@ -1,0 +1,237 @@
+"""A run from start to end: the experiment's file in, a run directory out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sim._version import __version__
+from sim.report.comparison import check_baseline
+from sim.report.rundir import RunDirectory
+from sim.report.table import Report
+from sim.spec.binding import problem_at
+from sim.spec.problems import SpecError
+from sim.study.checkpoint import Checkpoint
+from sim.study.execute import usable_cores
+from sim.study.scenario import Scenario, find_experiment, load_scenarios
+from sim.study.study import Progress, Study, StudyResult
+
+__all__ = ["DirectoryInUse", "FinishedRun", "RunRequest", "perform"]
+
+KEPT_QUERIES = 500_000
+"""`report.queries: auto` keeps per-query records of runs up to this many queries."""
+
+PACKAGES = ("mprec-sim", "numpy", "scipy", "simpy", "numba", "pydantic", "matplotlib")
+
+
+class DirectoryInUse(ValueError):
+    """The run directory asked for holds something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What was asked for.
+
+    Attributes
+    ----------
+    experiment : str
+        Path, or name of an experiment that ships.
+    overrides : tuple of str
+        ``key.path=value``.
+    out : Path or None
+        Run directory; by default the first free of runs/NAME, runs/NAME-2, ...
+    seed, replications : int or None
+        Instead of the file's.
+    jobs : int or None
+        Processes; all usable cores by default.
+    resume : bool
+        Go on with what the run directory holds.
+    """
+
+    experiment: str
+    overrides: tuple[str, ...] = ()
+    out: Path | None = None
+    seed: int | None = None
+    replications: int | None = None
+    jobs: int | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A completed run: where it is and what it says."""
+
+    directory: Path
+    report: Report
+
+
+def perform(request: RunRequest, progress: Progress | None = None) -> FinishedRun:
+    """Run an experiment into a run directory.
+
+    Nothing is written before everything is known to be valid. If the run is interrupted, the directory keeps the
+    replications that are finished, and the same request with `resume` completes it.
+
+    Raises
+    ------
+    SpecError
+        If the experiment is not valid.
+    DirectoryInUse
+        If the run directory holds other things.
+    CheckpointMismatch
+        If what is to be resumed was another experiment.
+    InvariantError
+        If a replication breaks a law of queueing.
+    WorkerLost
+        If a process dies.
+    RunDirectoryError
+        If a file cannot be written.
+    """
+    started = datetime.now(UTC)
+    wall_s, cpu_s = time.perf_counter(), _cpu_s()
+    scenarios = load_scenarios(
+        request.experiment, request.overrides, seed=request.seed, replications=request.replications
+    )
+    _check_baseline(scenarios)
+    study = Study.of(scenarios)
+    directory = RunDirectory(_directory(request))
+    checkpoint = Checkpoint(directory.path / "replications", study.fingerprint)
+    keep = _keeps_records(study)
+    result = study.run(checkpoint, jobs=request.jobs or usable_cores(), keep_records=keep, progress=progress)
+    report = _write(directory, study, result)
+    directory.write_manifest(
+        {
+            **_manifest(study, result),
+            "command": ["mprec", *sys.argv[1:]],
+            "started": started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "wall_s": round(time.perf_counter() - wall_s, 3),
+            "cpu_s": round(_cpu_s() - cpu_s, 3),
+        }
+    )
+    checkpoint.remove()
+    return FinishedRun(directory.path, report)
+
+
+def _check_baseline(scenarios: Sequence[Scenario]) -> None:
+    first = scenarios[0]
+    baseline = first.experiment.report.baseline
+    try:
+        check_baseline([scenario.parameters for scenario in scenarios], baseline)
+    except ValueError as error:
+        raise SpecError([problem_at(first.node, ("report", "baseline"), str(error))]) from error
+
+
+def _directory(request: RunRequest) -> Path:
+    """Return the run directory, which is new, empty, or to be resumed."""
+    if request.out is not None:
+        path = request.out
+        if path.exists() and not path.is_dir():
+            raise DirectoryInUse(f"{path} is a file; choose another --out")
+        if path.is_dir() and any(path.iterdir()) and not request.resume:
+            hint = "--resume completes an interrupted run there" if _is_unfinished(path) else "choose another --out"
+            raise DirectoryInUse(f"{path} is not empty; {hint}")
+        return path
+    name = find_experiment(request.experiment).stem
+    taken = []
+    for number in count(1):
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        if not path.exists():
+            break
+        taken.append(path)
+    if not request.resume:
+        return path
+    unfinished = [former for former in taken if _is_unfinished(former)]
+    if not unfinished:
+        raise DirectoryInUse(f"there is no interrupted run of {name} under runs/ to resume; name it with --out")
+    return unfinished[-1]
+
+
+def _is_unfinished(path: Path) -> bool:
+    return (path / "replications" / "fingerprint").exists()
+
+
+def _keeps_records(study: Study) -> bool:
+    choice = study.scenarios[0].experiment.report.queries
+    if choice != "auto":
+        return choice == "always"
+    return sum(scenario.expected_queries * scenario.replications for scenario in study.prepared) <= KEPT_QUERIES
+
+
+def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
+    """Write everything but the manifest; return what is printed."""
+    first = study.scenarios[0].experiment
+    report = Report(
+        name=first.name,
+        model=first.model if isinstance(first.model, str) else first.model.name or "inline",
+        sla_ms=[scenario.experiment.sla / 1e6 for scenario in study.scenarios],
+        percentile=first.report.percentile,
+        baseline=first.report.baseline,
+        summaries=result.summaries,
+        assumptions=study.assumptions,
+        out_dir=directory.path,
+    )
+    directory.write_experiment(resolved_experiment(study.scenarios))
+    directory.write_summary(report.to_json_dict() | {"seed": first.seed})
+    directory.write_metrics(result.summaries)
+    if result.records:
+        directory.write_queries(result.records)
+    from sim.report.figures import plot_run
+
+    plot_run(directory.path)
+    return report
+
+
+def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
+    """Return the experiment as YAML that says everything: what was extended, set and left to defaults.
+
+    It runs as it is: trace files are named by their whole path.
+    """
+    scenario = scenarios[0]
+    content = scenario.experiment.model_dump(mode="json", exclude_none=True)
+    for part in ("arrivals", "sizes"):
+        block = content["workload"][part]
+        if isinstance(block, dict) and "file" in block and (scenario.base_dir / block["file"]).is_file():
+            block["file"] = str((scenario.base_dir / block["file"]).resolve())
+    if scenario.sweep is not None:
+        content["sweep"] = scenario.sweep
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _manifest(study: Study, result: StudyResult) -> dict[str, Any]:
+    return {
+        "experiment": study.scenarios[0].experiment.name,
+        "seed": study.scenarios[0].experiment.seed,
+        "replications": study.scenarios[0].experiment.replications,
+        "scenarios": len(study.scenarios),
+        "queries": result.queries,
+        "fingerprint": study.fingerprint,
+        "profiles": study.profiles,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "platform": platform.platform(),
+    }
+
+
+def _version(package: str) -> str | None:
+    if package == "mprec-sim":
+        return __version__
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_s() -> float:
+    """Return the CPU time of this process and of its finished children, in seconds."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
