@@ -26,10 +26,10 @@ def run(
     experiment: ExperimentArgument,
     overrides: OverridesOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Run directory; runs/NAME by default.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Run directory [runs/NAME].")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of every draw, instead of the file's.")
+        int | None, typer.Option("--seed", min=0, help="Seed of all draws, instead of the file's.")
     ] = None,
     replications: Annotated[
         int | None, typer.Option("--replications", min=1, help="Independent runs of a scenario, instead of the file's.")

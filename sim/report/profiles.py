@@ -49,8 +49,8 @@ def _service_lines(service: Service) -> list[str]:
     if isinstance(service, ServiceTable):
         beyond = "an error" if service.beyond == "refuse" else "extended linearly"
         lines.append(
-            f"    {service.sizes.size} sizes x {service.levels.size} quantiles; outside {int(np.min(service.sizes))} to "
-            f"{int(np.max(service.sizes))}: {beyond}"
+            f"    {service.sizes.size} sizes x {service.levels.size} quantiles; "
+            f"outside {int(np.min(service.sizes))} to {int(np.max(service.sizes))}: {beyond}"
         )
     return lines
 
