@@ -401,9 +401,9 @@ class _Planner:
             limited = [device.name for group in groups for device in group.devices if device.memory_bytes is not None]
             if limited:
                 self.assumptions.append(f"{model.name} has no known size in memory: it is taken to fit")
-        modelled = sorted({path.name for path in eligible if path.service.evidence == "modelled"})
-        if modelled:
-            self.assumptions.append(f"service times of {', '.join(modelled)} are modelled, not measured")
+        slots = {(path.group, path.slot) for path in eligible if path.service.evidence == "modelled"}
+        profiles = dict.fromkeys(groups[group].devices[slot].profile.name for group, slot in sorted(slots))
+        self.assumptions.extend(f"service times of {name} are modelled, not measured" for name in profiles)
 
 
 def plan_fleet(experiment: Experiment, node: Node, *, sizes: tuple[int, int], mean_size: float) -> Plan:
