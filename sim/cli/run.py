@@ -25,12 +25,8 @@ INTERRUPTED = 130
 def run(
     experiment: ExperimentArgument,
     overrides: OverridesOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Run directory [runs/NAME].")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of all draws, instead of the file's.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run directory [runs/NAME].")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all draws, instead of the file's.")] = None,
     replications: Annotated[
         int | None, typer.Option("--replications", min=1, help="Independent runs of a scenario, instead of the file's.")
     ] = None,
@@ -105,4 +101,4 @@ def _print_report(report: object) -> None:
     assert isinstance(report, Report)
     encoding = (sys.stdout.encoding or "ascii").lower()
     width = get_terminal_size((100, 24)).columns
-    print(render(report, width, unicode="utf" in encoding, colour=False))
+    print(render(report, width, unicode="utf" in encoding))

@@ -174,15 +174,15 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     report = Report(
         name=first.name,
         model=first.model if isinstance(first.model, str) else first.model.name or "inline",
-        sla_ms=[scenario.experiment.sla / 1e6 for scenario in study.scenarios],
         percentile=first.report.percentile,
         baseline=first.report.baseline,
         summaries=result.summaries,
         assumptions=study.assumptions,
+        seed=first.seed,
         out_dir=directory.path,
     )
     directory.write_experiment(resolved_experiment(study.scenarios))
-    directory.write_summary(report.to_json_dict() | {"seed": first.seed})
+    directory.write_summary(report.to_json_dict())
     directory.write_metrics(result.summaries)
     if result.records:
         directory.write_queries(result.records)

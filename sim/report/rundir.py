@@ -1,0 +1,120 @@
+"""The run directory: what a run leaves behind, every file written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sim.stats.summary import ScenarioSummary
+
+__all__ = ["RunDirectory", "RunDirectoryError", "read_summary"]
+
+
+class RunDirectoryError(OSError):
+    """A file of the run directory cannot be written or read; the message names it and says why."""
+
+
+class RunDirectory:
+    """A folder with ``experiment.yaml``, ``manifest.json``, ``summary.json``, ``metrics.csv`` and ``figures/``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write_experiment(self, text: str) -> Path:
+        """Write the resolved experiment."""
+        return self._write("experiment.yaml", text.encode())
+
+    def write_summary(self, summary: Mapping[str, Any]) -> Path:
+        """Write the summary: the same summary gives the same bytes."""
+        return self._write("summary.json", _json(summary))
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> Path:
+        """Write what the run was made with, and when."""
+        return self._write("manifest.json", _json(manifest))
+
+    def write_metrics(self, summaries: Sequence[ScenarioSummary]) -> Path:
+        """Write one row per scenario and metric: the sweep's parameters, the metric, its value and interval."""
+        parameters = list(dict.fromkeys(key for summary in summaries for key in summary.parameters))
+        text = io.StringIO(newline="")
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(
+            [*parameters, "metric", "value", "low", "high", "reason", "replications", "saturated", "evidence"]
+        )
+        for summary in summaries:
+            for name, metric in summary.metrics.items():
+                rows.writerow(
+                    [
+                        *(summary.parameters.get(key, "") for key in parameters),
+                        name,
+                        *("" if number is None else repr(number) for number in (metric.value, metric.low, metric.high)),
+                        metric.reason or "",
+                        summary.replications,
+                        str(summary.saturated).lower(),
+                        summary.evidence,
+                    ]
+                )
+        return self._write("metrics.csv", text.getvalue().encode())
+
+    def write_queries(self, records: Mapping[tuple[int, int], Path]) -> Path:
+        """Merge the per-query records of all replications, by scenario and replication, into ``queries.npz``."""
+        import numpy as np
+
+        columns: dict[str, list[Any]] = {}
+        for (scenario, replication), file in sorted(records.items()):
+            with np.load(file) as arrays:
+                count = len(arrays["arrival_ns"])
+                columns.setdefault("scenario", []).append(np.full(count, scenario, dtype=np.int32))
+                columns.setdefault("replication", []).append(np.full(count, replication, dtype=np.int32))
+                for name in arrays.files:
+                    columns.setdefault(name, []).append(arrays[name])
+        content = io.BytesIO()
+        np.savez_compressed(content, **{name: np.concatenate(parts) for name, parts in columns.items()})
+        return self._write("queries.npz", content.getvalue())
+
+    def _write(self, name: str, content: bytes) -> Path:
+        file = self.path / name
+        partial = file.with_name(f".{name}.partial")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as stream:
+                _write_whole(stream, content)
+            partial.replace(file)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise RunDirectoryError(f"{file} could not be written: {error.strerror or error}") from error
+        return file
+
+
+def _write_whole(stream: BinaryIO, content: bytes) -> None:
+    stream.write(content)
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read ``summary.json`` of a run directory.
+
+    Raises
+    ------
+    RunDirectoryError
+        If there is none, or it is not one.
+    """
+    file = path / "summary.json"
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunDirectoryError(f"{file} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise RunDirectoryError(f"{file} is damaged: {error}") from error
+    if not isinstance(summary, dict) or not isinstance(summary.get("scenarios"), list) or not summary["scenarios"]:
+        raise RunDirectoryError(f"{file} is not the summary of a run: it lists no scenarios")
+    return summary

@@ -1,0 +1,267 @@
+"""The table and the verdict that a run prints."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sim.report.comparison import Gain, gains
+from sim.report.verdict import Answer, Verdict, headline, judge
+from sim.stats.summary import Metric, ScenarioSummary
+
+__all__ = ["Report", "render"]
+
+EVIDENCE = ("modelled", "published", "measured")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a finished run has to say.
+
+    Attributes
+    ----------
+    name, model : str
+    percentile : str
+        The latency percentile that has to meet the SLA, such as ``"p99"``.
+    baseline : str, mapping or None
+    summaries : tuple of ScenarioSummary
+    assumptions : tuple of str
+    seed : int
+    out_dir : Path or None
+    """
+
+    name: str
+    model: str
+    percentile: str
+    baseline: str | Mapping[str, Any] | None
+    summaries: tuple[ScenarioSummary, ...]
+    assumptions: tuple[str, ...]
+    seed: int
+    out_dir: Path | None
+
+    @property
+    def evidence(self) -> str:
+        """The weakest kind of evidence that any scenario stands on."""
+        return min((summary.evidence for summary in self.summaries), key=EVIDENCE.index)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return the content of ``summary.json``."""
+        return {
+            "name": self.name,
+            "model": self.model,
+            "seed": self.seed,
+            "percentile": self.percentile,
+            "baseline": self.baseline,
+            "evidence": self.evidence,
+            "assumptions": list(self.assumptions),
+            "scenarios": [
+                entry.to_json_dict() | {"verdict": judge(entry, self.percentile).answer.value, "gain": _gain_json(gain)}
+                for entry, gain in zip(self.summaries, gains(self.summaries, self.baseline), strict=True)
+            ],
+        }
+
+
+def _gain_json(gain: Gain | None) -> dict[str, Any] | None:
+    if gain is None:
+        return None
+    return {
+        name: {"value": ratio.value, "low": ratio.low, "high": ratio.high}
+        for name, ratio in (
+            ("correct_predictions_per_s", gain.correct),
+            ("correct_predictions_within_sla_per_s", gain.correct_within_sla),
+        )
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    summary: ScenarioSummary
+    verdict: Verdict
+    gain: Gain | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column: columns of a higher `rank` are the first to go where the terminal is narrow."""
+
+    header: str
+    cell: Callable[[_Row], str]
+    rank: int
+    right: bool = True
+
+
+def render(report: Report, width: int, *, unicode: bool = True) -> str:
+    """Return the table, the verdict, the assumptions and where the files are, as text of at most `width` columns.
+
+    Parameters
+    ----------
+    report : Report
+    width : int
+        Columns of the terminal; under 40 counts as 40.
+    unicode : bool
+        Whether the terminal can show more than ASCII.
+    """
+    width = max(width, 40)
+    marks = _Marks(unicode)
+    verdicts = [judge(summary, report.percentile) for summary in report.summaries]
+    found = gains(report.summaries, report.baseline)
+    rows = [_Row(*row) for row in zip(report.summaries, verdicts, found, strict=True)]
+    lines = _wrapped(report.name, width)
+    slas = dict.fromkeys(f"{summary.sla_ms:g} ms" for summary in report.summaries)
+    first = report.summaries[0]
+    lines += _wrapped(
+        f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {first.replications} "
+        f"replication{'s' if first.replications > 1 else ''}, {first.confidence:.0%} intervals",
+        width,
+    )
+    lines += ["", *_table(report, rows, width, marks), ""]
+    for line in headline(report.summaries, verdicts, found, report.percentile):
+        lines += _wrapped(line, width, "  ")
+    lines += _warnings(rows, width)
+    lines += ["", "Assumptions"]
+    for assumption in report.assumptions or ("none beyond what the experiment file says",):
+        lines += _wrapped(f"{marks.bullet} {assumption}", width, "    ", "  ")
+    weakest = "the weakest of what the scenarios stand on" if len({s.evidence for s in report.summaries}) > 1 else ""
+    lines += [f"Evidence: {report.evidence}{f' ({weakest})' if weakest else ''}"]
+    if report.out_dir is not None:
+        lines.append(f"Files: {report.out_dir}")
+    text = "\n".join(line.rstrip() for line in lines)
+    return text if unicode else text.encode("ascii", "replace").decode("ascii")
+
+
+class _Marks:
+    """Characters that depend on what the terminal can show."""
+
+    def __init__(self, unicode: bool) -> None:
+        self.plus_minus = "±" if unicode else "+-"
+        self.times = "×" if unicode else "x"
+        self.bullet = "·" if unicode else "-"
+        self.rule = "─" if unicode else "-"
+        self.cut = "…" if unicode else "~"
+
+
+def _wrapped(text: str, width: int, later: str = "", first: str = "") -> list[str]:
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=later, break_on_hyphens=False) or [""]
+
+
+def _columns(report: Report, marks: _Marks) -> list[_Column]:
+    names = list(dict.fromkeys(key for summary in report.summaries for key in summary.parameters))
+    percentile = f"latency_ms_{report.percentile}"
+
+    def parameter(name: str) -> Callable[[_Row], str]:
+        return lambda row: str(row.summary.parameters.get(name, ""))
+
+    columns = [_Column(name.split(".")[-1], parameter(name), 0, right=i > 0) for i, name in enumerate(names)]
+    columns += [
+        _Column(f"{report.percentile} ms", lambda row: _value(row, percentile), 0),
+        _Column(marks.plus_minus, lambda row: _half_width(row.summary.metrics[percentile]), 4),
+        _Column("SLA", lambda row: _answer(row.verdict), 0, right=False),
+        _Column("in time", lambda row: _percent(row.summary.metrics["sla_attainment"].value), 2),
+        _Column("correct/s in time", lambda row: _number(row, "correct_predictions_within_sla_per_s"), 1),
+        _Column("accuracy", lambda row: _percent(row.summary.metrics["accuracy_served"].value), 5),
+    ]
+    if report.baseline is not None:
+        columns.append(_Column(f"gain{marks.times}", lambda row: _gain(row, marks), 3))
+    if any((row.metrics["drop_rate"].value or 0) > 0 for row in report.summaries):
+        columns.append(_Column("dropped", lambda row: _percent(row.summary.metrics["drop_rate"].value), 2))
+    return columns
+
+
+def _value(row: _Row, name: str) -> str:
+    metric = row.summary.metrics[name]
+    return "-" if metric.value is None else _significant(metric.value)
+
+
+def _half_width(metric: Metric) -> str:
+    if metric.low is None or metric.high is None:
+        return "-"
+    return _significant((metric.high - metric.low) / 2, 2)
+
+
+def _number(row: _Row, name: str) -> str:
+    value = row.summary.metrics[name].value
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 1000 else _significant(value)
+
+
+def _significant(value: float, digits: int = 3) -> str:
+    text = f"{value:#.{digits}g}".removesuffix(".")
+    if "e" not in text:
+        return text
+    return f"{value:,.0f}" if abs(value) >= 1 else f"{value:.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}%"
+
+
+def _gain(row: _Row, marks: _Marks) -> str:
+    if row.gain is None or row.gain.correct_within_sla.value is None:
+        return "-"
+    ratio = row.gain.correct_within_sla
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.3f}"
+    return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+
+
+def _answer(verdict: Verdict) -> str:
+    return {
+        Answer.MEETS: "meets",
+        Answer.MISSES: "misses",
+        Answer.CLOSE: "close",
+        Answer.SATURATED: "saturated",
+        Answer.UNKNOWN: "unknown",
+    }[verdict.answer]
+
+
+def _table(report: Report, rows: Sequence[_Row], width: int, marks: _Marks) -> list[str]:
+    columns = _columns(report, marks)
+    cells = [[column.cell(row) for column in columns] for row in rows]
+    widths = [max(len(column.header), *(len(row[i]) for row in cells)) for i, column in enumerate(columns)]
+    kept = list(range(len(columns)))
+    while sum(widths[i] for i in kept) + 2 * (len(kept) - 1) > width:
+        removable = max(kept, key=lambda i: (columns[i].rank, i))
+        if columns[removable].rank == 0:
+            widths[kept[0]] -= sum(widths[i] for i in kept) + 2 * (len(kept) - 1) - width
+            widths[kept[0]] = max(widths[kept[0]], 6)
+            break
+        kept.remove(removable)
+
+    def line(texts: Sequence[str]) -> str:
+        shown = []
+        for i in kept:
+            text = texts[i] if len(texts[i]) <= widths[i] else texts[i][: widths[i] - 1] + marks.cut
+            shown.append(text.rjust(widths[i]) if columns[i].right else text.ljust(widths[i]))
+        return "  ".join(shown)
+
+    header = line([column.header for column in columns])
+    lines = [header, marks.rule * min(len(header), width)]
+    for i, row in enumerate(cells):
+        if i and len(report.summaries[i].parameters) > 1 and row[0] != cells[i - 1][0]:
+            lines.append("")
+        lines.append(line(row))
+    return lines
+
+
+def _warnings(rows: Sequence[_Row], width: int) -> list[str]:
+    """Say what the table cannot: why numbers are missing or to be read with care."""
+    lines: list[str] = []
+    saturated = sum(row.verdict.answer is Answer.SATURATED for row in rows)
+    if saturated:
+        verb = "scenarios are" if saturated > 1 else "scenario is"
+        lines.append(
+            f"{saturated} {verb} saturated: the backlog grows for as long as the load lasts, so there is no tail to give"
+        )
+    reasons = dict.fromkeys(row.verdict.why for row in rows if row.verdict.answer is Answer.UNKNOWN)
+    lines += [f"no {reason_of} in some scenarios: {why}" for reason_of, why in (("percentile", r) for r in reasons)]
+    unsettled = sum(not row.summary.warmup.established for row in rows)
+    if unsettled:
+        lines.append(
+            f"{unsettled} scenario{'s' if unsettled > 1 else ''} had not settled when the run was half over: "
+            "give the workload more time"
+        )
+    return [part for line in lines for part in _wrapped(line, width, "  ")]

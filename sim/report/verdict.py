@@ -1,0 +1,106 @@
+"""Whether scenarios meet the SLA, and which serves the most correct predictions within it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from sim.report.comparison import Gain
+from sim.stats.summary import ScenarioSummary
+
+__all__ = ["Answer", "Verdict", "headline", "judge"]
+
+
+class Answer(Enum):
+    """Whether a latency percentile meets the SLA."""
+
+    MEETS = "meets"
+    MISSES = "misses"
+    CLOSE = "too close to call"
+    SATURATED = "saturated"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer for one scenario, and why, where it is not plain from the numbers."""
+
+    answer: Answer
+    why: str = ""
+
+
+def judge(summary: ScenarioSummary, percentile: str) -> Verdict:
+    """Return whether the scenario's latency percentile is within the SLA.
+
+    The interval decides: entirely within, entirely beyond, or too close to call. Queries that were dropped have no
+    latency, so a scenario that drops more than the percentile leaves aside cannot meet it.
+    """
+    metric = summary.metrics[f"latency_ms_{percentile}"]
+    if summary.saturated:
+        return Verdict(Answer.SATURATED, summary.saturation.reason or "")
+    if metric.value is None:
+        return Verdict(Answer.UNKNOWN, metric.reason or "")
+    dropped = summary.metrics["drop_rate"].value or 0.0
+    if dropped > 1.0 - _probability(percentile):
+        return Verdict(Answer.MISSES, f"{dropped:.1%} of the queries are dropped")
+    low = metric.value if metric.low is None else metric.low
+    high = metric.value if metric.high is None else metric.high
+    if high <= summary.sla_ms:
+        return Verdict(Answer.MEETS)
+    if low > summary.sla_ms:
+        return Verdict(Answer.MISSES)
+    return Verdict(Answer.CLOSE)
+
+
+def _probability(percentile: str) -> float:
+    digits = percentile.removeprefix("p")
+    return int(digits) / 10 ** len(digits)
+
+
+def headline(
+    summaries: Sequence[ScenarioSummary], verdicts: Sequence[Verdict], gains: Sequence[Gain | None], percentile: str
+) -> list[str]:
+    """Return, for each group of scenarios under one load, which one to take.
+
+    Scenarios that share all parameters but the first make a group; of those that meet the SLA the one with the most
+    correct predictions per second in time is named, with its gain over the baseline.
+    """
+    lines = []
+    for where, members in _groups(summaries).items():
+        prefix = f"{where}: " if where else ""
+        meeting = [i for i in members if verdicts[i].answer is Answer.MEETS]
+        if not meeting:
+            lines.append(f"{prefix}no scenario meets the SLA at {percentile}")
+            continue
+        best = max(meeting, key=lambda i: summaries[i].metrics["correct_predictions_within_sla_per_s"].value or 0.0)
+        name = _label(summaries[best])
+        if len(members) == 1:
+            lines.append(f"{prefix}{name} meets the SLA at {percentile}" if name else f"the SLA is met at {percentile}")
+        else:
+            of = f"{len(meeting)} of {len(members)} meet the SLA at {percentile}"
+            lines.append(f"{prefix}{of}; most correct predictions in time: {name}{_gain_text(gains[best])}")
+    return lines
+
+
+def _gain_text(gain: Gain | None) -> str:
+    if gain is None or gain.correct_within_sla.value is None:
+        return ""
+    ratio = gain.correct_within_sla
+    if ratio.low is None or ratio.high is None:
+        return f" ({ratio.value:.4g}x the baseline)"
+    noise = ", within noise" if ratio.low <= 1.0 <= ratio.high else ""
+    return f" ({ratio.value:.4g}x the baseline [{ratio.low:.4g}, {ratio.high:.4g}]{noise})"
+
+
+def _groups(summaries: Sequence[ScenarioSummary]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for i, summary in enumerate(summaries):
+        rest = list(summary.parameters.values())[1:]
+        groups.setdefault(", ".join(str(value) for value in rest), []).append(i)
+    return groups
+
+
+def _label(summary: ScenarioSummary) -> str:
+    values = list(summary.parameters.values())
+    return str(values[0]) if values else ""
