@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,7 +29,8 @@ def device_text(device: Device, models: Sequence[Model]) -> str:
         f"  power      {_known(device.busy_w, 'W busy')}, {_known(device.idle_w, 'W idle')}",
         f"  price      {_known(device.price_usd_per_h, 'US$/h')}",
         f"  hash       {device.content_hash[:16]}",
-        f"  provenance {device.provenance or 'not given'}",
+        "  provenance",
+        *_indented(device.provenance or "not given"),
     ]
     for model in models:
         for representation in device.representations(model):
@@ -36,6 +38,14 @@ def device_text(device: Device, models: Sequence[Model]) -> str:
             if service is not None:
                 lines += ["", f"  {model.name}, {representation}: service time in ms", *_service_lines(service)]
     return "\n".join(lines)
+
+
+def _indented(text: str) -> list[str]:
+    return [
+        part
+        for line in text.splitlines()
+        for part in textwrap.wrap(line, 100, initial_indent="    ", subsequent_indent="      ")
+    ]
 
 
 def _service_lines(service: Service) -> list[str]:
@@ -73,7 +83,8 @@ def model_text(model: Model) -> str:
 def _bytes(value: int | None) -> str:
     if value is None:
         return "unknown"
-    return format_bytes(value) if value % 10**6 == 0 else f"{value / 1e6:,.1f} MB"
+    exact = format_bytes(value)
+    return exact if len(exact) <= 8 else f"{value / 1e6:,.1f} MB"
 
 
 def _known(value: float | None, unit: str) -> str:

@@ -73,7 +73,8 @@ class RunDirectory:
                 for name in arrays.files:
                     columns.setdefault(name, []).append(arrays[name])
         content = io.BytesIO()
-        np.savez_compressed(content, **{name: np.concatenate(parts) for name, parts in columns.items()})
+        merged: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
+        np.savez_compressed(content, **merged)
         return self._write("queries.npz", content.getvalue())
 
     def _write(self, name: str, content: bytes) -> Path:

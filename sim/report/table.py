@@ -254,7 +254,7 @@ def _warnings(rows: Sequence[_Row], width: int) -> list[str]:
     if saturated:
         verb = "scenarios are" if saturated > 1 else "scenario is"
         lines.append(
-            f"{saturated} {verb} saturated: the backlog grows for as long as the load lasts, so there is no tail to give"
+            f"{saturated} {verb} saturated: the backlog grows for as long as the load lasts, so there is no tail"
         )
     reasons = dict.fromkeys(row.verdict.why for row in rows if row.verdict.answer is Answer.UNKNOWN)
     lines += [f"no {reason_of} in some scenarios: {why}" for reason_of, why in (("percentile", r) for r in reasons)]

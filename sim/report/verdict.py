@@ -55,7 +55,7 @@ def judge(summary: ScenarioSummary, percentile: str) -> Verdict:
 
 def _probability(percentile: str) -> float:
     digits = percentile.removeprefix("p")
-    return int(digits) / 10 ** len(digits)
+    return float(f"0.{digits}")
 
 
 def headline(

@@ -81,4 +81,4 @@ def _remove_unused(parent: Path) -> None:
 @functools.cache
 def _use_cache_folder() -> None:
     if not os.environ.get("NUMBA_CACHE_DIR"):
-        numba.config.CACHE_DIR = str(cache_folder())
+        numba.config.CACHE_DIR = str(cache_folder())  # type: ignore[attr-defined]

@@ -394,8 +394,9 @@ class _Planner:
         for name in sorted(used):
             representation = model.representations[name]
             if representation.accuracy_evidence in ("assumed", "recalled"):
+                why = f" ({representation.accuracy_source})" if representation.accuracy_source else ""
                 self.assumptions.append(
-                    f"accuracy of {name} ({representation.accuracy:.2%}) is {representation.accuracy_evidence}"
+                    f"accuracy of {name}, {representation.accuracy:.2%}, is {representation.accuracy_evidence}{why}"
                 )
         if any(model.representations[name].bytes is None for name in used):
             limited = [device.name for group in groups for device in group.devices if device.memory_bytes is not None]

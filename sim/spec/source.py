@@ -215,7 +215,7 @@ class _Builder:
             result[key] = self.build(value_node, position, inside)
         return result
 
-    def scalar(self, node: yaml.Node) -> Any:
+    def scalar(self, node: Any) -> Any:
         text = str(node.value)
         tag = node.tag.rpartition(":")[2]
         # A plain scalar gets its type from its text; a quoted or block one, and one tagged !!str, is a string.

@@ -137,9 +137,15 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         time_varying=process.time_varying,
         offered_load=_offered_load(experiment, plan, process.mean_rate_per_s, sizes),
         evidence=min((path.service.evidence for path in plan.eligible), key=EVIDENCE.index),
-        assumptions=plan.assumptions,
+        assumptions=(*plan.assumptions, *_workload_assumptions(workload, process.time_varying)),
         profiles=_profiles(plan),
     )
+
+
+def _workload_assumptions(workload: WorkloadSpec, time_varying: bool) -> list[str]:
+    if time_varying and workload.warmup == "auto":
+        return ["the load varies with time, so there is no steady state to wait for: no warm-up is cut"]
+    return []
 
 
 def _profiles(plan: Plan) -> dict[str, dict[str, str]]:
