@@ -1,0 +1,54 @@
+"""Another simulator's published results: Ribbon's look-up table of instance mixes for MT-WND (SC 2021).
+
+The expected figures are in `tests/data/ribbon_mtwnd_expected.json`, with their source.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from sim.profile.library import data_dir
+from sim.study.prepare import prepare
+from sim.study.replication import run_record
+from sim.study.scenario import load_scenarios
+
+EXPECTED = json.loads((Path(__file__).parents[1] / "data" / "ribbon_mtwnd_expected.json").read_text())
+MOST_ON_AVERAGE = 1.0
+"""Percentage points of queries within the QoS."""
+
+
+def within_qos_percent(mix: list[int]) -> float:
+    """Run `ribbon-mtwnd.yaml` with another mix of instances; its fleet holds all three types in their order."""
+    counts = [(name, count) for name, count in zip(EXPECTED["types"], mix, strict=True) if count]
+    fleet = ", ".join(
+        f"{{name: {name.split('.')[0]}, count: {count}, devices: {{instance: {{profile: ribbon-{name}, beyond: linear, "
+        f"size_step: ceil, round_to: 1ms}}}}}}"
+        for name, count in counts
+    )
+    overrides = ["sweep={}", f"fleet=[{fleet}]", "report={}"]
+    (scenario,) = prepare(load_scenarios("ribbon-mtwnd", overrides, replications=1))
+    record = run_record(scenario, 0)
+    assert len(record.arrival_ns) == 10_000
+    return 100 * float(
+        np.mean((record.finish_ns >= 0) & (record.finish_ns - record.arrival_ns <= scenario.system.sla_ns))
+    )
+
+
+def test_published_instance_mixes() -> None:
+    mixes = EXPECTED["mixes"]
+    assert len(mixes) >= 100
+    differences = {}
+    for mix in mixes:
+        differences[tuple(mix["instances"])] = within_qos_percent(mix["instances"]) - mix["within_qos_percent"]
+    sizes = np.abs(list(differences.values()))
+    worst = max(differences, key=lambda mix: abs(differences[mix]))
+    print(f"{len(mixes)} mixes: mean {sizes.mean():.3f} points, worst {differences[worst]:+.2f} at {worst}")
+    assert sizes.mean() < MOST_ON_AVERAGE
+
+
+def test_the_shipped_experiment_is_the_published_set_up() -> None:
+    text = (data_dir("experiments") / "ribbon-mtwnd.yaml").read_text()
+    assert "integer-poisson-ms" in text and "kind: late" in text and "sla: 21ms" in text
