@@ -1,7 +1,7 @@
 """Derives the load shapes that ship from published traces.
 
-``python -m sim.calibrate.shapes TRACES_DIR OUT_DIR`` writes the YAML files of ``workloads/shapes``. TRACES_DIR holds the
-raw files of the sources that each shape names; only relative rates over equal windows are kept.
+``python -m sim.calibrate.shapes TRACES_DIR OUT_DIR`` writes the YAML files of ``workloads/shapes``. TRACES_DIR holds
+the raw files of the sources that each shape names; only relative rates over equal windows are kept.
 """
 
 from __future__ import annotations

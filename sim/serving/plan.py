@@ -121,14 +121,14 @@ class _Planner:
         try:
             return find_model(reference) if isinstance(reference, str) else build_model(reference)
         except UnknownName as unknown:
-            self.report(("model",), str(unknown), names=unknown.known)
+            self.report(("model",), "unknown model", names=unknown.known)
             return None
 
     def find_device(self, path: KeyPath, reference: str | DeviceSpec) -> Device | None:
         try:
             return find_device(reference) if isinstance(reference, str) else build_device(reference)
         except UnknownName as unknown:
-            self.report(path, str(unknown), names=unknown.known)
+            self.report(path, "unknown device", names=unknown.known)
             return None
 
     def read_as_asked(self, path: KeyPath, use: DeviceUseSpec) -> Device | None:

@@ -45,6 +45,9 @@ __all__ = [
     "parse_rate_per_s",
 ]
 
+LARGEST = 2**62
+"""Durations and sizes are 64-bit integers, with room to add a few up."""
+
 NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.DOTALL)
 
 DURATIONS = {
@@ -120,6 +123,8 @@ class Dimension:
         if scaled < 0 or (scaled == 0 and not self.zero):
             raise ValueError(f"a {self.noun} has to be {'zero or more' if self.zero else 'more than zero'}")
         if self.whole:
+            if scaled > LARGEST:
+                raise ValueError(f"a {self.noun} of more than {self.format(LARGEST)} cannot be counted in 64 bits")
             rounded = int(scaled.to_integral_value())
             if rounded == 0 and scaled > 0:
                 raise ValueError(f"a {self.noun} of less than one {next(iter(self.units))} cannot be told from zero")

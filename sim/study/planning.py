@@ -3,25 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sim.serving.plan import Plan, plan_fleet
+from sim.spec.binding import problem_at
 from sim.spec.problems import Problem, SpecError
 from sim.study.scenario import Scenario
-from sim.workload.sizes import size_distribution
+from sim.workload.arrivals import TraceArrivals, arrival_process
+from sim.workload.sizes import SizeDistribution, TraceSizes, size_distribution
 
 __all__ = ["plan_scenario", "plan_scenarios"]
 
 
 def plan_scenario(scenario: Scenario) -> Plan:
-    """Find the profiles, map the representations and check that the policy has paths.
+    """Find the profiles, read the traces, map the representations and check that the policy has paths.
 
     Raises
     ------
     SpecError
-        With every problem of the scenario that its file alone does not show.
+        With every problem of the scenario that the shape of its file does not show.
     """
-    sizes = size_distribution(scenario.experiment.workload, scenario.base_dir)
-    return plan_fleet(scenario.experiment, scenario.node, sizes=sizes.bounds, mean_size=sizes.mean)
+    workload = scenario.experiment.workload
+    problems: list[Problem] = []
+    sizes: SizeDistribution | None = None
+    try:
+        sizes = size_distribution(workload, scenario.base_dir)
+        if isinstance(sizes, TraceSizes) and not sizes.repeat:
+            problems += _sizes_end(scenario, len(sizes.sizes))
+    except SpecError as error:
+        problems += _placed(scenario, error, ("workload", "sizes"))
+    except ValueError as error:
+        problems.append(problem_at(scenario.node, ("workload", "sizes"), str(error)))
+    try:
+        process = arrival_process(workload, scenario.base_dir)
+        if isinstance(process, TraceArrivals) and process.period_ns is None:
+            problems += _trace_ends(scenario, process)
+    except SpecError as error:
+        problems += _placed(scenario, error, ("workload", "arrivals"))
+    if sizes is None:
+        raise SpecError(problems)
+    try:
+        plan = plan_fleet(scenario.experiment, scenario.node, sizes=sizes.bounds, mean_size=sizes.mean)
+    except SpecError as error:
+        raise SpecError([*problems, *error.problems]) from error
+    if problems:
+        raise SpecError(problems)
+    return plan
+
+
+def _placed(scenario: Scenario, error: SpecError, default: tuple[str, ...]) -> list[Problem]:
+    """Give problems that know no place in the experiment file the place of what they are about."""
+    placed = []
+    for problem in error.problems:
+        if problem.position is None:
+            path = tuple(problem.key_path.split(".")) if problem.key_path else default
+            found, _ = scenario.node.nearest(path)
+            problem = replace(problem, position=found.position, key_path=".".join(path))
+        placed.append(problem)
+    return placed
+
+
+def _trace_ends(scenario: Scenario, process: TraceArrivals) -> list[Problem]:
+    workload = scenario.experiment.workload
+    count = len(process.times_ns)
+    if workload.duration is not None and int(process.times_ns[-1]) < workload.duration:
+        length = f"{int(process.times_ns[-1]) / 1e9:g} s"
+        return [_over(scenario, "arrivals", f"the trace ends after {length}, before the duration")]
+    if workload.queries is not None and count < workload.queries:
+        return [_over(scenario, "arrivals", f"the trace has {count} arrivals, fewer than the queries asked for")]
+    return []
+
+
+def _sizes_end(scenario: Scenario, sizes: int) -> list[Problem]:
+    queries = scenario.experiment.workload.queries
+    if queries is not None and sizes < queries:
+        return [_over(scenario, "sizes", f"the trace has {sizes} sizes, fewer than the queries asked for")]
+    return []
+
+
+def _over(scenario: Scenario, part: str, message: str) -> Problem:
+    return problem_at(scenario.node, ("workload", part), message, allowed="a shorter run, or repeat: true")
 
 
 def plan_scenarios(scenarios: Sequence[Scenario]) -> list[Plan]:

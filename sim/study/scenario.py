@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sim.profile.library import data_dir
-from sim.spec.binding import bind
+from sim.profile.library import data_dir, list_devices, list_models
+from sim.spec.binding import bind, problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError, nearest_name
 from sim.spec.scenario import expand_sweep, load_experiment
 from sim.spec.source import Node
+from sim.workload.shapes import list_workload_files
 
 __all__ = ["Scenario", "find_experiment", "load_scenarios", "shipped_experiments"]
 
@@ -114,9 +115,31 @@ def load_scenarios(
         try:
             experiment = bind(point.node, Experiment)
         except SpecError as error:
-            problems.extend(error.problems)
+            problems.extend([*error.problems, *_unknown_names(point.node)])
             continue
         scenarios.append(Scenario(dict(point.parameters), experiment, point.node, path.resolve().parent, written))
     if problems:
         raise SpecError(problems)
     return scenarios
+
+
+def _unknown_names(node: Node) -> list[Problem]:
+    """Return the names in a file that nothing has, also where the file is not valid otherwise."""
+    problems: list[Problem] = []
+
+    def check(path: tuple[str | int, ...], what: str, names: Sequence[str]) -> None:
+        found = node.find(path)
+        if found is not None and isinstance(found.value, str) and found.value not in names:
+            problems.append(problem_at(node, path, f"unknown {what}", names=names))
+
+    devices = list_devices()
+    check(("model",), "model", list_models())
+    check(("workload", "sizes"), "size distribution", list_workload_files("sizes"))
+    check(("workload", "arrivals", "shape"), "shape", list_workload_files("shapes"))
+    fleet = node.child("fleet")
+    for i, _ in enumerate(fleet.value if fleet is not None and isinstance(fleet.value, list) else ()):
+        uses = node.find(("fleet", i, "devices"))
+        for name in uses.value if uses is not None and isinstance(uses.value, dict) else ():
+            check(("fleet", i, "devices", name), "device", devices)
+            check(("fleet", i, "devices", name, "profile"), "device", devices)
+    return problems

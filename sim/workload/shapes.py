@@ -26,7 +26,7 @@ def _load(folder: str, name: str, key_path: str) -> Node:
         raise SpecError(
             [
                 Problem(
-                    "no such name",
+                    f"unknown {'shape' if folder == 'shapes' else 'size distribution'}",
                     key_path=key_path,
                     value=name,
                     allowed=", ".join(names),

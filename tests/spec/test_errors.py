@@ -1,0 +1,223 @@
+"""Bad experiment files: the whole message, with place, key, value, what is allowed and the nearest name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim.spec.problems import SpecError
+from sim.study.planning import plan_scenarios
+from sim.study.scenario import load_scenarios
+
+GOOD = """\
+name: test
+model: dlrm-kaggle
+sla: 10ms
+workload:
+  arrivals: {kind: poisson, rate: 100/s}
+  sizes: {kind: fixed, size: 100}
+  duration: 1s
+fleet:
+  - name: hw
+    devices: {cpu: cpu-broadwell, gpu: {profile: gpu-v100, memory: 32GB}}
+policy: {kind: mp-rec}
+"""
+
+
+def problems(folder: Path, text: str, *overrides: str) -> list[str]:
+    file = folder / "e.yaml"
+    file.write_text(text)
+    try:
+        plan_scenarios(load_scenarios(str(file), overrides))
+    except SpecError as error:
+        return [line.replace(str(folder) + "/", "") for line in str(error).splitlines()]
+    return []
+
+
+def test_a_good_file_has_no_problems(tmp_path: Path) -> None:
+    assert problems(tmp_path, GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "sla: 10ms",
+            "slaa: 10ms\nsla: 10ms",
+            "e.yaml:3:1: slaa: unknown key (allowed: name, model, sla, workload, fleet, mapping, policy, binding, "
+            "router, splitting, replications, seed, report); did you mean 'sla'?",
+        ),
+        (
+            "sla: 10ms",
+            "sla: 10 parsecs",
+            "e.yaml:3:6: sla: 'parsecs' is no unit of a duration: write one of ns, us, ms, s, min, h, d, such as 10ms "
+            "(got '10 parsecs')",
+        ),
+        (
+            "rate: 100/s",
+            "rate: -100/s",
+            "e.yaml:5:35: workload.arrivals.rate: a rate has to be more than zero (got '-100/s')",
+        ),
+        (
+            "rate: 100/s",
+            "rate: .nan",
+            "e.yaml:5:35: workload.arrivals.rate: not a rate: write a number and one of /s, /min, /h, k/s, k/min, k/h, "
+            "M/s, M/min, M/h, G/s, G/min, G/h, such as 250/s (got nan)",
+        ),
+        (
+            "kind: poisson",
+            "kind: poison",
+            "e.yaml:5:20: workload.arrivals.kind: not one of the known names (got 'poison'; allowed: poisson, gamma, "
+            "weibull, integer-poisson-ms, piecewise-rate, trace); did you mean 'poisson'?",
+        ),
+        ("sla: 10ms", "sla: 10ms\nsla: 9ms", "e.yaml:4:1: sla: key 'sla' stands twice (first on line 3)"),
+        (
+            "policy: {kind: mp-rec}",
+            "policy: {kind: mp-rec\nseed: 1",
+            "e.yaml:12:5: YAML syntax: expected ',' or '}', but got ':' while parsing a flow mapping",
+        ),
+        (
+            "policy: {kind: mp-rec}",
+            "sweep: {}",
+            "e.yaml:11:8: sweep: the sweep is empty (allowed: at least one key path)",
+        ),
+        (
+            "policy: {kind: mp-rec}",
+            "sweep: {policy: []}",
+            "e.yaml:11:17: sweep.policy: has no values (allowed: at least one value)",
+        ),
+        (
+            "policy: {kind: mp-rec}",
+            "sweep: {seed: [1, 2]}",
+            "e.yaml:11:9: sweep.seed: cannot be swept",
+        ),
+        (
+            "cpu: cpu-broadwell",
+            "cpu: cpu-broadwel",
+            "e.yaml:10:20: fleet[0].devices.cpu: unknown device (got 'cpu-broadwel'; allowed: cpu-broadwell, gpu-v100, "
+            "ipu-gc200, ipu-pod16, kairos-c5n.2xlarge, kairos-g4dn.xlarge, kairos-r5n.large, kairos-t3.xlarge, "
+            "ribbon-c5.2xlarge, ribbon-c5a.2xlarge, ribbon-g4dn.xlarge, ribbon-m5.xlarge, ribbon-m5n.xlarge, "
+            "ribbon-r5.large, ribbon-r5n.large, ribbon-t3.xlarge, tpu-v3-8); did you mean 'cpu-broadwell'?",
+        ),
+        (
+            "policy: {kind: mp-rec}",
+            "policy: {kind: static, representation: table, device: gpu}\n"
+            "mapping: {kind: explicit, devices: {gpu: [dhe]}}",
+            "e.yaml:11:9: policy: no path of the fleet suits the policy (kind static, representation table, device "
+            "gpu) (allowed: the paths that exist: dhe@gpu)",
+        ),
+        (
+            "memory: 32GB",
+            "memory: 100MB",
+            "e.yaml:11:9: policy: no path of the fleet suits the policy (kind static, representation hybrid, device "
+            "gpu) (allowed: the paths that exist: hybrid@cpu, dhe@cpu, select@cpu, table@cpu, select@gpu)",
+        ),
+        (
+            "policy: {kind: mp-rec}",
+            "report: {baseline: nothing}",
+            "",
+        ),
+        (
+            "replications: 10",
+            "replications: 0",
+            "e.yaml:12:15: replications: has to be at least 1 (got 0)",
+        ),
+    ],
+)
+def test_message(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    text = GOOD
+    if "replications" in old:
+        text += "replications: 10\n"
+    if "32GB" in old:
+        text = text.replace("{kind: mp-rec}", "{kind: static, representation: hybrid, device: gpu}")
+    assert old in text
+    found = problems(tmp_path, text.replace(old, new))
+    assert found == ([expected] if expected else [])
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace("model: dlrm-kaggle", "model: dlrm-kagle")
+        .replace("sla: 10ms", "sla: ten")
+        .replace("size: 100", "size: 0")
+        .replace("kind: mp-rec", "kind: mprec")
+        .replace("gpu-v100", "gpu-v10")
+    )
+    found = problems(tmp_path, text)
+    assert [line.split(": ")[1] for line in found] == [
+        "model",
+        "sla",
+        "workload.sizes.size",
+        "fleet[0].devices.gpu.profile",
+        "policy.kind",
+    ]
+    assert all(line.startswith(f"e.yaml:{number}:") for line, number in zip(found, (2, 3, 6, 10, 11), strict=True))
+
+
+def test_errors_inside_a_sweep_point_into_the_sweep(tmp_path: Path) -> None:
+    text = GOOD + "sweep:\n  policy:\n    good: {kind: fastest}\n    bad: {kind: static, representation: tables}\n"
+    (line,) = problems(tmp_path, text.replace("policy: {kind: mp-rec}\n", "", 1))
+    assert line.startswith("e.yaml:14:41: policy.representation: not one of the known names (got 'tables'")
+    assert line.endswith("did you mean 'table'?")
+
+
+def test_errors_in_an_extended_file_name_that_file(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(GOOD.replace("sla: 10ms", "sla: 10"))
+    (line,) = problems(tmp_path, "extends: base.yaml\nname: child\n")
+    assert line.startswith("base.yaml:3:6: sla: a duration needs a unit")
+    assert problems(tmp_path, "extends: base.yaml\nname: child\nsla: 10ms\n") == []
+
+
+def test_circles_and_missing_parents_are_told(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, "extends: e.yaml\n")
+    assert "e.yaml:1:10: extends: files extend each other in a circle" in line
+    (line,) = problems(tmp_path, "extends: nothing.yaml\n")
+    assert line == "e.yaml:1:10: extends: no such file (got 'nothing.yaml')"
+
+
+def test_a_different_kind_replaces_the_parents_block_and_the_same_kind_merges(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(GOOD.replace("{kind: mp-rec}", "{kind: mp-rec, margin: 0.1}"))
+    (tmp_path / "e.yaml").write_text("extends: base.yaml\npolicy: {kind: fastest}\n")
+    (scenario,) = load_scenarios(str(tmp_path / "e.yaml"))
+    assert scenario.experiment.policy.model_dump() == {"kind": "fastest", "queue": "expected"}
+    (tmp_path / "e.yaml").write_text("extends: base.yaml\npolicy: {kind: mp-rec, tie_break: first}\n")
+    (scenario,) = load_scenarios(str(tmp_path / "e.yaml"))
+    assert scenario.experiment.policy.margin == 0.1 and scenario.experiment.policy.tie_break == "first"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sla", "not an override (got 'sla'; allowed: key.path=value)"),
+        ("fleet.hx.count=2", "there is nothing at 'hx' to set"),
+        ("workload.arrivals.rat=2/s", "did you mean 'rate'?"),
+        ("policy={kind: [", "YAML syntax"),
+    ],
+)
+def test_bad_overrides(override: str, message: str, tmp_path: Path) -> None:
+    assert any(message in line for line in problems(tmp_path, GOOD, override))
+
+
+def test_overrides_reach_list_items_by_name_and_by_number(tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text(GOOD)
+    for key in ("fleet.hw.count", "fleet.0.count"):
+        (scenario,) = load_scenarios(str(tmp_path / "e.yaml"), [f"{key}=3", "workload.arrivals.rate=2k/s"])
+        assert scenario.experiment.fleet[0].count == 3
+        assert scenario.experiment.workload.arrivals.rate == 2000.0
+
+
+def test_an_override_of_what_the_sweep_sets_is_told(tmp_path: Path) -> None:
+    text = GOOD + "sweep: {sla: [10ms, 20ms]}\n"
+    (line,) = problems(tmp_path, text, "sla=5ms")
+    assert "sla: has no effect: the sweep sets sla" in line
+    assert problems(tmp_path, text, "sweep={}", "sla=5ms") == []
+
+
+def test_a_sweep_is_the_product_of_its_axes_the_first_slowest(tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text(
+        GOOD + "sweep:\n  policy: {a: {kind: fastest}, b: {kind: mp-rec}}\n  workload.arrivals.rate: [1/s, 2/s]\n"
+    )
+    scenarios = load_scenarios(str(tmp_path / "e.yaml"))
+    assert [tuple(s.parameters.values()) for s in scenarios] == [("a", "1/s"), ("a", "2/s"), ("b", "1/s"), ("b", "2/s")]
+    assert [s.experiment.workload.arrivals.rate for s in scenarios] == [1.0, 2.0, 1.0, 2.0]
