@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,12 @@ def plot(
 ) -> None:
     """Draw every figure of a run directory and print their files."""
     from sim.report.figures import plot_run
+    from sim.report.rundir import RunDirectoryError
 
-    for file in plot_run(run_dir):
+    try:
+        files = plot_run(run_dir)
+    except RunDirectoryError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from error
+    for file in files:
         typer.echo(str(file))
