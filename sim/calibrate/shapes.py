@@ -6,13 +6,14 @@ the raw files of the sources that each shape names; only relative rates over equ
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
 import io
 import json
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -155,11 +156,17 @@ def shape_text(name: str, traces: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(traces: Path, out: Path) -> None:
-    """Write every shape into `out`."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write every shape into a folder; the command line of this module."""
+    parser = argparse.ArgumentParser(prog="python -m sim.calibrate.shapes", description=__doc__)
+    parser.add_argument("traces", metavar="TRACES_DIR", type=Path, help="folder of the raw files")
+    parser.add_argument("out", metavar="OUT_DIR", type=Path, help="folder of the shapes")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
     for name in SHAPES:
-        (out / f"{name}.yaml").write_text(shape_text(name, traces), encoding="utf-8")
+        (options.out / f"{name}.yaml").write_text(shape_text(name, options.traces), encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(main())

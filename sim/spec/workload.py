@@ -118,6 +118,10 @@ class TraceArrivalsSpec(SpecModel):
     unit: Literal["s", "ms", "us", "ns"] = Field("s", description="Unit of time stamps that are numbers.")
     rate: RatePerS | None = Field(None, description="Stretch or squeeze the trace to this mean rate.")
     repeat: bool = Field(False, description="Start again when the trace is over.")
+    gaps: Literal["recorded", "exponential"] = Field(
+        "recorded",
+        description="exponential puts a Poisson process of the trace's mean rate in its place, to compare with.",
+    )
 
 
 ArrivalsSpec = Annotated[

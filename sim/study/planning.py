@@ -9,7 +9,7 @@ from sim.serving.plan import Plan, plan_fleet
 from sim.spec.binding import problem_at
 from sim.spec.problems import Problem, SpecError
 from sim.study.scenario import Scenario
-from sim.workload.arrivals import TraceArrivals, arrival_process
+from sim.workload.arrivals import arrival_process
 from sim.workload.sizes import SizeDistribution, TraceSizes, size_distribution
 
 __all__ = ["plan_scenario", "plan_scenarios"]
@@ -35,9 +35,7 @@ def plan_scenario(scenario: Scenario) -> Plan:
     except ValueError as error:
         problems.append(problem_at(scenario.node, ("workload", "sizes"), str(error)))
     try:
-        process = arrival_process(workload, scenario.base_dir)
-        if isinstance(process, TraceArrivals) and process.period_ns is None:
-            problems += _trace_ends(scenario, process)
+        arrival_process(workload, scenario.base_dir)
     except SpecError as error:
         problems += _placed(scenario, error, ("workload", "arrivals"))
     if sizes is None:
@@ -63,26 +61,12 @@ def _placed(scenario: Scenario, error: SpecError, default: tuple[str, ...]) -> l
     return placed
 
 
-def _trace_ends(scenario: Scenario, process: TraceArrivals) -> list[Problem]:
-    workload = scenario.experiment.workload
-    count = len(process.times_ns)
-    if workload.duration is not None and int(process.times_ns[-1]) < workload.duration:
-        length = f"{int(process.times_ns[-1]) / 1e9:g} s"
-        return [_over(scenario, "arrivals", f"the trace ends after {length}, before the duration")]
-    if workload.queries is not None and count < workload.queries:
-        return [_over(scenario, "arrivals", f"the trace has {count} arrivals, fewer than the queries asked for")]
-    return []
-
-
 def _sizes_end(scenario: Scenario, sizes: int) -> list[Problem]:
     queries = scenario.experiment.workload.queries
-    if queries is not None and sizes < queries:
-        return [_over(scenario, "sizes", f"the trace has {sizes} sizes, fewer than the queries asked for")]
-    return []
-
-
-def _over(scenario: Scenario, part: str, message: str) -> Problem:
-    return problem_at(scenario.node, ("workload", part), message, allowed="a shorter run, or repeat: true")
+    if queries is None or sizes >= queries:
+        return []
+    message = f"the trace has {sizes} sizes, fewer than the queries asked for"
+    return [problem_at(scenario.node, ("workload", "sizes"), message, allowed="a shorter run, or repeat: true")]
 
 
 def plan_scenarios(scenarios: Sequence[Scenario]) -> list[Plan]:

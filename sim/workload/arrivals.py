@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.spec.problems import Problem, SpecError
+from sim.spec.units import format_duration_ns
 from sim.spec.workload import (
     GammaSpec,
     IntegerPoissonMsSpec,
@@ -29,6 +30,9 @@ from sim.workload.shapes import find_shape
 from sim.workload.traces import find_trace, read_time_stamps
 
 __all__ = ["PROCESSES", "RenewalArrivals", "TraceArrivals", "arrival_process"]
+
+FOREVER_NS = 2**62
+"""146 years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +57,26 @@ class TraceArrivals:
     ----------
     times_ns : int64, shape (arrivals,)
         From 0 on, in order.
-    period_ns : int or None
-        The trace starts again after this long; None if it does not.
+    period_ns : int
+        Length of the trace: from its first arrival to its last, and one mean gap.
+    repeat : bool
+        Whether the trace starts again after its length.
     """
 
     times_ns: NDArray[np.int64]
-    period_ns: int | None
+    period_ns: int
+    repeat: bool
     time_varying: bool = True
 
     @property
     def mean_rate_per_s(self) -> float:
-        """Arrivals over the time from the first to the last, and one mean gap more."""
-        return 1e9 * len(self.times_ns) / _period_ns(self.times_ns)
+        """Arrivals over the length of the trace."""
+        return 1e9 * len(self.times_ns) / self.period_ns
 
     def times(self, first: int, count: int) -> NDArray[np.int64]:
         """Return the arrival times of `count` queries from query `first` on, fewer where the trace ends."""
         index = np.arange(first, first + count)
-        if self.period_ns is None:
+        if not self.repeat:
             return self.times_ns[index[index < len(self.times_ns)]]
         rounds, row = np.divmod(index, len(self.times_ns))
         return np.asarray(rounds * self.period_ns + self.times_ns[row], dtype=np.int64)
@@ -107,7 +114,16 @@ def _piecewise_rate(spec: PiecewiseRateSpec, duration_ns: int | None, _base_dir:
     if spec.steps is not None:
         starts = [step.at for step in spec.steps]
         # Without a period the last step goes on: for the rest of the run, or for ever.
-        end = period_ns if period_ns is not None and period_ns > starts[-1] else max(2 * starts[-1], 10**9)
+        end = period_ns if period_ns is not None and period_ns > starts[-1] else FOREVER_NS
+        if period_ns is None and not spec.steps[-1].rate > 0:
+            raise SpecError(
+                [
+                    Problem(
+                        "the last step goes on for ever at rate 0, so the queries never come; give a period",
+                        key_path="workload.arrivals.steps",
+                    )
+                ]
+            )
         edges = np.array([*starts, end], dtype=np.float64)
         rates = np.array([step.rate for step in spec.steps]) / 1e9
         return RenewalArrivals(ExponentialGaps(), PiecewiseRate(edges, rates), time_varying=True)
@@ -115,7 +131,7 @@ def _piecewise_rate(spec: PiecewiseRateSpec, duration_ns: int | None, _base_dir:
     shape = find_shape(spec.shape) if isinstance(spec.shape, str) else np.array(spec.shape, dtype=np.float64)
     if period_ns is None:
         raise SpecError(
-            [Problem("a shape needs a period, or a workload with a duration", key_path="workload.arrivals")]
+            [Problem("a shape needs a period, or a workload with a duration", key_path="workload.arrivals.shape")]
         )
     edges = np.linspace(0.0, float(period_ns), len(shape) + 1)
     rates = shape / shape.mean() * spec.rate / 1e9
@@ -123,11 +139,24 @@ def _piecewise_rate(spec: PiecewiseRateSpec, duration_ns: int | None, _base_dir:
 
 
 def _trace(spec: TraceArrivalsSpec, _duration_ns: int | None, base_dir: Path) -> Process:
-    times_ns = read_time_stamps(find_trace(spec.file, base_dir), spec.column, spec.unit)
+    times_ns = read_time_stamps(find_trace(spec.file, base_dir, "workload.arrivals.file"), spec.column, spec.unit)
+    if times_ns[-1] == 0 and (spec.rate is not None or spec.repeat or spec.gaps != "recorded"):
+        raise SpecError(
+            [
+                Problem(
+                    "all arrivals of the trace are at one time, so it has no rate",
+                    key_path="workload.arrivals.file",
+                    value=spec.file,
+                )
+            ]
+        )
+    if spec.gaps == "exponential":
+        rate_per_ns = spec.rate / 1e9 if spec.rate is not None else len(times_ns) / _period_ns(times_ns)
+        return RenewalArrivals(ExponentialGaps(), ConstantRate(rate_per_ns))
     if spec.rate is not None:
         stretch = len(times_ns) * 1e9 / (spec.rate * _period_ns(times_ns))
         times_ns = np.rint(times_ns * stretch).astype(np.int64)
-    return TraceArrivals(times_ns, _period_ns(times_ns) if spec.repeat else None)
+    return TraceArrivals(times_ns, _period_ns(times_ns), spec.repeat)
 
 
 PROCESSES: dict[str, Builder] = {
@@ -147,6 +176,21 @@ def arrival_process(spec: WorkloadSpec, base_dir: Path) -> Process:
     Raises
     ------
     SpecError
-        If a trace or shape cannot be had.
+        If a trace or shape cannot be had, or a trace is over before the run.
     """
-    return PROCESSES[spec.arrivals.kind](spec.arrivals, spec.duration, base_dir)
+    process = PROCESSES[spec.arrivals.kind](spec.arrivals, spec.duration, base_dir)
+    if isinstance(process, TraceArrivals) and not process.repeat:
+        _check_length(spec, process)
+    return process
+
+
+def _check_length(spec: WorkloadSpec, trace: TraceArrivals) -> None:
+    """Refuse a run that is longer than its trace, before it starts."""
+    count = len(trace.times_ns)
+    advice = "shorten the run or repeat the trace"
+    if spec.queries is not None and spec.queries > count:
+        message = f"the trace is over after {count} arrivals; {advice}"
+        raise SpecError([Problem(message, key_path="workload.queries", value=spec.queries)])
+    if spec.duration is not None and spec.duration > trace.period_ns:
+        message = f"the trace is over after {trace.period_ns / 1e9:.6g} s; {advice}"
+        raise SpecError([Problem(message, key_path="workload.duration", value=format_duration_ns(spec.duration))])

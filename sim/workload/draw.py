@@ -62,7 +62,7 @@ class QueryStream:
     Raises
     ------
     SpecError
-        If a trace cannot be read.
+        If a trace cannot be read, or is over before the arrival period.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class QueryStream:
         Raises
         ------
         SpecError
-            If a trace is over before the arrival period.
+            If a trace of sizes is over before the arrivals.
         """
         seed, replication = self._seed, self._replication
         size_stream = open_stream(seed, "size", replication)
@@ -116,7 +116,15 @@ class QueryStream:
             count = len(arrival_ns)
             size = self._sizes.draw(size_stream.uniforms(count), first)
             if len(size) < count:
-                raise SpecError([Problem("the trace of sizes is over before the arrivals; give it repeat: true")])
+                raise SpecError(
+                    [
+                        Problem(
+                            f"the trace of sizes is over after {first + len(size)} queries, before the arrivals; "
+                            "shorten the run or repeat the trace",
+                            key_path="workload.sizes.repeat",
+                        )
+                    ]
+                )
             yield QueryChunk(
                 first,
                 arrival_ns,
@@ -148,10 +156,7 @@ class QueryStream:
                 if queries is not None:
                     self._end_ns = last_ns
                 return
-        wanted = f"{queries} queries" if queries is not None else "the duration"
-        raise SpecError(
-            [Problem(f"the trace is over after {first} arrivals, before {wanted}; shorten the run or repeat the trace")]
-        )
+        # Only a trace is ever over; that the arrival period ends within its last gap was checked when it was read.
 
     def _renewal_times(self, chunk: int) -> Iterator[NDArray[np.int64]]:
         process = self._process

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sim.workload.inverse import InverseTable
 
 __all__ = ["ExponentialGaps", "GammaGaps", "GapLaw", "IntegerPoissonGaps", "WeibullGaps", "weibull_shape"]
 
@@ -98,32 +101,33 @@ def weibull_shape(cv: float) -> float:
     return math.exp(float(brentq(excess, math.log(0.05), math.log(1000.0), xtol=1e-14)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WeibullGaps:
     """Weibull gaps."""
 
     cv: float
     discrete: bool = False
 
+    @cached_property
     def _law(self) -> tuple[float, float]:
         shape = weibull_shape(self.cv)
         return shape, 1.0 / math.gamma(1 + 1 / shape)
 
     def draw(self, u: Floats) -> Floats:  # noqa: D102
-        shape, scale = self._law()
+        shape, scale = self._law
         return np.asarray(scale * (-np.log1p(-u)) ** (1 / shape), dtype=np.float64)
 
     def cdf(self, gap: Floats) -> Floats:  # noqa: D102
         from scipy import stats
 
-        shape, scale = self._law()
+        shape, scale = self._law
         return np.asarray(stats.weibull_min.cdf(gap, shape, scale=scale), dtype=np.float64)
 
     def sum_cdf(self, count: int, total: float) -> float | None:  # noqa: D102
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IntegerPoissonGaps:
     """Gaps that are Poisson counts of ms with the given mean: not a Poisson process, see `IntegerPoissonMsSpec`."""
 
@@ -134,15 +138,21 @@ class IntegerPoissonGaps:
     def cv(self) -> float:  # noqa: D102
         return float(self.mean_ms**-0.5)
 
-    def draw(self, u: Floats) -> Floats:  # noqa: D102
-        from scipy.special import pdtr, pdtrik
+    @cached_property
+    def _counts(self) -> tuple[int, InverseTable]:
+        """The least count that a uniform reaches, and the distribution function from there on."""
+        from scipy.special import pdtr
 
-        # The smallest count whose distribution function reaches u; the continuous inverse may be off by one.
-        count = np.ceil(pdtrik(u, self.mean_ms))
-        count = np.where((count > 0) & (pdtr(np.maximum(count - 1, 0), self.mean_ms) >= u), count - 1, count)
-        count = np.where(pdtr(count, self.mean_ms) < u, count + 1, count)
-        count = np.where(u <= math.exp(-self.mean_ms), 0.0, count)
-        return np.asarray(count / self.mean_ms, dtype=np.float64)
+        reach = 10.0 * math.sqrt(self.mean_ms) + 50.0
+        first = max(0, math.floor(self.mean_ms - reach))
+        counts = np.arange(first, math.ceil(self.mean_ms + reach) + 1, dtype=np.float64)
+        cumulative = np.maximum.accumulate(np.asarray(pdtr(counts, self.mean_ms), dtype=np.float64))
+        cumulative[-1] = 1.0
+        return first, InverseTable(cumulative)
+
+    def draw(self, u: Floats) -> Floats:  # noqa: D102
+        first, inverse = self._counts
+        return np.asarray((first + inverse.rows(u)) / self.mean_ms, dtype=np.float64)
 
     def cdf(self, gap: Floats) -> Floats:  # noqa: D102
         from scipy import stats

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from sim.spec.binding import SpecModel
+from sim.spec.problems import Problem, SpecError
 from sim.spec.workload import (
     FixedSizesSpec,
     LognormalSizesSpec,
@@ -27,6 +29,7 @@ from sim.spec.workload import (
     UniformSizesSpec,
     WorkloadSpec,
 )
+from sim.workload.inverse import InverseTable
 from sim.workload.shapes import find_sizes
 from sim.workload.traces import find_trace, read_sizes
 
@@ -62,7 +65,7 @@ class SizeDistribution(Protocol):
         """Return the sizes at the uniforms `u` of the queries from number `first` on; fewer where a trace ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DiscreteSizes:
     """Independent sizes of one law.
 
@@ -75,6 +78,11 @@ class DiscreteSizes:
 
     values: NDArray[np.int64]
     probabilities: Floats
+
+    @cached_property
+    def _inverse(self) -> InverseTable:
+        cumulative = np.cumsum(self.probabilities)
+        return InverseTable(cumulative / cumulative[-1])
 
     @property
     def bounds(self) -> tuple[int, int]:  # noqa: D102
@@ -89,9 +97,7 @@ class DiscreteSizes:
         return math.fsum(((self.values - self.mean) ** 2 * self.probabilities).tolist())
 
     def draw(self, u: Floats, first: int) -> NDArray[np.int64]:  # noqa: D102
-        cumulative = np.cumsum(self.probabilities)
-        row = np.searchsorted(cumulative / cumulative[-1], u, side="left")
-        return self.values[np.minimum(row, len(self.values) - 1)]
+        return self.values[self._inverse.rows(u)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,8 @@ def _rounded(cdf: Callable[[Floats], Floats], low: int, high: int) -> DiscreteSi
     weights = np.diff(cdf(edges))
     total = math.fsum(weights.tolist())
     if not total > 0:
-        raise ValueError(f"the distribution has no mass between {low} and {high}")
+        message = f"the distribution has no probability between {low} and {high}"
+        raise SpecError([Problem(message, key_path="workload.sizes", allowed="bounds nearer to the mean")])
     return DiscreteSizes(np.arange(low, high + 1, dtype=np.int64), weights / total)
 
 
@@ -190,7 +197,7 @@ def _mixture(spec: MixtureSizesSpec, base_dir: Path) -> DiscreteSizes:
 
 
 def _trace(spec: TraceSizesSpec, base_dir: Path) -> TraceSizes:
-    return TraceSizes(read_sizes(find_trace(spec.file, base_dir), spec.column), spec.repeat)
+    return TraceSizes(read_sizes(find_trace(spec.file, base_dir, "workload.sizes.file"), spec.column), spec.repeat)
 
 
 DISTRIBUTIONS: dict[str, Builder] = {
@@ -215,10 +222,14 @@ def size_distribution(spec: WorkloadSpec, base_dir: Path) -> SizeDistribution:
     Raises
     ------
     SpecError
-        If a trace or a name cannot be found.
+        If a trace or a name cannot be found, or a trace is over before the run.
     """
     if isinstance(spec.sizes, SpecModel):
-        return _distribution(spec.sizes, base_dir)
-
-    adapter: TypeAdapter[Any] = TypeAdapter(SizesSpec)
-    return _distribution(adapter.validate_python(find_sizes(spec.sizes).plain()), base_dir)
+        sizes = _distribution(spec.sizes, base_dir)
+    else:
+        adapter: TypeAdapter[Any] = TypeAdapter(SizesSpec)
+        sizes = _distribution(adapter.validate_python(find_sizes(spec.sizes).plain()), base_dir)
+    if isinstance(sizes, TraceSizes) and not sizes.repeat and (spec.queries or 0) > len(sizes.sizes):
+        message = f"the trace of sizes is over after {len(sizes.sizes)} queries; shorten the run or repeat the trace"
+        raise SpecError([Problem(message, key_path="workload.queries", value=spec.queries)])
+    return sizes

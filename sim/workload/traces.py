@@ -21,8 +21,10 @@ STAMP = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?\s*(?:
 MOST_SHOWN = 20
 
 
-def find_trace(file: str, base_dir: Path) -> Path:
+def find_trace(file: str, base_dir: Path, key_path: str) -> Path:
     """Return the trace named `file`: relative to the experiment file's folder, else to the working directory.
+
+    `key_path` is the key that names it, for the message.
 
     Raises
     ------
@@ -33,7 +35,14 @@ def find_trace(file: str, base_dir: Path) -> Path:
         if candidate.is_file():
             return candidate
     raise SpecError(
-        [Problem(f"no trace file {file!r} beside the experiment file or in the working directory", value=file)]
+        [
+            Problem(
+                "no such trace file beside the experiment file or in the working directory; "
+                f"name yours with --set {key_path}=FILE",
+                key_path=key_path,
+                value=file,
+            )
+        ]
     )
 
 
