@@ -159,12 +159,12 @@ def _columns(report: Report, marks: _Marks) -> list[_Column]:
         _Column(f"{report.percentile} ms", lambda row: _value(row, percentile), 0),
         _Column(marks.plus_minus, lambda row: _half_width(row.summary.metrics[percentile]), 4),
         _Column("SLA", lambda row: _answer(row.verdict), 0, right=False),
-        _Column("in time", lambda row: _percent(row.summary.metrics["sla_attainment"].value), 2),
+        _Column("in time", lambda row: _percent(row.summary.metrics["sla_attainment"].value), 3),
         _Column("correct/s in time", lambda row: _number(row, "correct_predictions_within_sla_per_s"), 1),
         _Column("accuracy", lambda row: _percent(row.summary.metrics["accuracy_served"].value), 5),
     ]
     if report.baseline is not None:
-        columns.append(_Column(f"gain{marks.times}", lambda row: _gain(row, marks), 3))
+        columns.append(_Column(f"gain{marks.times}", lambda row: _gain(row, marks), 2))
     if any((row.metrics["drop_rate"].value or 0) > 0 for row in report.summaries):
         columns.append(_Column("dropped", lambda row: _percent(row.summary.metrics["drop_rate"].value), 2))
     return columns

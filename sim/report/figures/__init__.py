@@ -47,7 +47,8 @@ def plot_run(run_dir: Path) -> list[Path]:
 
 def _figures(run: Run) -> Figures:
     if run.load_axis is not None:
-        yield "latency-load", latency_over_load(run)
+        if not all(entry.saturated for entry in run.entries):
+            yield "latency-load", latency_over_load(run)
         yield "correct-predictions-load", correct_predictions(run)
     else:
         yield "correct-predictions", correct_bars(run)

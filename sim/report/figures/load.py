@@ -56,13 +56,14 @@ def latency_over_load(run: Run) -> Drawing:
         _curve(axes, [entry for entry in run.line(label) if not entry.saturated], metric, index, label)
     values = [v for entry in run.entries if (v := entry.metric(metric).value) is not None and not entry.saturated]
     slas = sorted({float(entry.data["sla_ms"]) for entry in run.entries})
+    near = [sla for sla in slas if not values or sla <= 3 * max(values)]
     if values and max(values) > LOG_RANGE * min(values):
         logarithmic(axes)
-        top = max([*values, *slas]) * 3
-        axes.set_ylim(min([*values, *slas]) / 1.6, top)
+        top = max([*values, *near]) * 3
+        axes.set_ylim(min([*values, *near]) / 1.6, top)
         edge = [top / 1.35**k for k in range(1, 9)]
     else:
-        top = max([*values, *slas], default=1.0) * 1.35
+        top = max([*values, *near], default=1.0) * 1.35
         axes.set_ylim(0, top)
         edge = [top * (1 - 0.035 * k) for k in range(1, 9)]
     hollow = False

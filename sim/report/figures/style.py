@@ -84,7 +84,14 @@ def note(axes: Axes, text: str) -> None:
 
 
 def sla_line(axes: Axes, sla_ms: float) -> None:
-    """Draw the latency limit."""
+    """Draw the latency limit; where it would squeeze everything else to the bottom, say only that it lies above."""
+    low, high = axes.get_ylim()
+    if sla_ms > high:
+        if sla_ms > 3 * high:
+            note(axes, f"the SLA of {sla_ms:g} ms lies above")
+            axes.set_ylim(low, high)
+            return
+        axes.set_ylim(low, 1.12 * sla_ms)
     axes.axhline(sla_ms, color="0.25", linewidth=1.1, linestyle=(0, (6, 3)))
     axes.annotate(
         f"SLA {sla_ms:g} ms",

@@ -1,0 +1,209 @@
+"""What a run says: comparisons, verdicts, the table, files."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim.report import rundir
+from sim.report.comparison import baselines, check_baseline, gains
+from sim.report.figures.series import read_run
+from sim.report.rundir import RunDirectory, RunDirectoryError, read_summary
+from sim.report.table import Report, render
+from sim.report.verdict import Answer, judge
+from sim.stats.measure import METRICS
+from sim.stats.saturation import SaturationVerdict
+from sim.stats.summary import Metric, ScenarioSummary, Warmup
+
+
+def metric(value: float | None, half: float = 0.0, values: tuple[float, ...] = (), reason: str | None = None) -> Metric:
+    if value is None:
+        return Metric(None, None, None, reason, ())
+    return Metric(value, value - half, value + half, None, values or (value - half, value, value + half))
+
+
+def summary(
+    parameters: dict[str, Any],
+    p99_ms: float | None = 5.0,
+    half_ms: float = 0.5,
+    correct: tuple[float, ...] = (100.0, 110.0, 120.0),
+    *,
+    saturated: bool = False,
+    drop_rate: float = 0.0,
+    reason: str | None = None,
+) -> ScenarioSummary:
+    mean = sum(correct) / len(correct)
+    metrics = {name: metric(1.0) for name in METRICS}
+    metrics |= {
+        "latency_ms_p99": metric(p99_ms, half_ms, reason=reason),
+        "correct_predictions_per_s": metric(mean, 1.0, correct),
+        "correct_predictions_within_sla_per_s": metric(mean, 1.0, correct),
+        "sla_attainment": metric(0.987),
+        "accuracy_served": metric(0.7879),
+        "drop_rate": metric(drop_rate),
+    }
+    counts = {"offered": 10, "served_in_time": 10, "served_late": 0, "dropped": 0, "in_flight": 0}
+    return ScenarioSummary(
+        parameters=parameters,
+        evidence="measured",
+        saturation=SaturationVerdict(
+            saturated, 0.2 if saturated else 0.0, None, None, "load 1.2" if saturated else None
+        ),
+        warmup=Warmup("mser-5", 0.05, True),
+        replications=3,
+        confidence=0.95,
+        counts=counts,
+        dropped_by_reason={},
+        measured=counts,
+        metrics=metrics,
+        path_mix={"table@cpu": 1.0},
+        utilisation={"cpu": 0.5},
+        waiting_parts={"cpu": 0.1},
+        sla_ms=10.0,
+        percentile_curve=(),
+    )
+
+
+def test_the_interval_decides_whether_the_sla_is_met() -> None:
+    assert judge(summary({}, 9.0, 0.9), "p99").answer is Answer.MEETS
+    assert judge(summary({}, 9.5, 0.6), "p99").answer is Answer.CLOSE
+    assert judge(summary({}, 10.4, 0.3), "p99").answer is Answer.MISSES
+    assert judge(summary({}, None, saturated=True), "p99").answer is Answer.SATURATED
+    unknown = judge(summary({}, None, reason="too few queries"), "p99")
+    assert unknown.answer is Answer.UNKNOWN and unknown.why == "too few queries"
+
+
+def test_drops_beyond_the_percentile_miss_it_whatever_the_others_latency() -> None:
+    assert judge(summary({}, 1.0, drop_rate=0.009), "p99").answer is Answer.MEETS
+    verdict = judge(summary({}, 1.0, drop_rate=0.02), "p99")
+    assert verdict.answer is Answer.MISSES and "2.0% of the queries are dropped" in verdict.why
+
+
+GRID = [{"policy": p, "rate": r} for p in ("base", "other") for r in ("1/s", "2/s")]
+
+
+def test_baselines_differ_in_nothing_but_what_they_name() -> None:
+    assert baselines(GRID, "base") == [None, None, 0, 1]
+    assert baselines(GRID, {"policy": "base", "rate": "1/s"}) == [None, 0, 0, 0]
+    assert baselines(GRID, None) == [None] * 4
+    check_baseline(GRID, "base")
+    with pytest.raises(ValueError, match="its labels are: base, 1/s, 2/s, other"):
+        check_baseline(GRID, "bas")
+    with pytest.raises(ValueError, match="there is no sweep"):
+        check_baseline([{}], "base")
+
+
+def test_gains_are_ratios_of_means_paired_by_replication() -> None:
+    base = summary(GRID[0], correct=(190.0, 200.0, 210.0))
+    other = summary(GRID[2], correct=(285.0, 300.0, 315.0))
+    first, second = gains([base, other], "base")
+    assert first is None and second is not None
+    # Every replication gives exactly 1.5, however much the replications differ from each other.
+    assert second.correct.value == pytest.approx(1.5)
+    assert second.correct.low == pytest.approx(1.5) and second.correct.high == pytest.approx(1.5)
+
+
+def report(**changes: Any) -> Report:
+    summaries = (
+        summary(GRID[0], 5.0, 0.25, (100.0, 101.0, 99.0)),
+        summary(GRID[1], 9.9, 0.4, (200.0, 202.0, 198.0)),
+        summary(GRID[2], 4.0, 0.1, (110.0, 111.0, 109.0)),
+        summary(GRID[3], None, saturated=True, correct=(1.0, 2.0, 3.0)),
+    )
+    values: dict[str, Any] = {
+        "name": "A test",
+        "model": "m",
+        "percentile": "p99",
+        "baseline": "base",
+        "summaries": summaries,
+        "assumptions": ("something is assumed",),
+        "seed": 1,
+        "out_dir": Path("runs") / "test",
+    }
+    return Report(**(values | changes))
+
+
+TABLE = """\
+A test
+m, SLA 10 ms at p99; 3 replications, 95% intervals
+
+policy  rate  p99 ms  SLA        correct/s in time                  gain×
+─────────────────────────────────────────────────────────────────────────
+base     1/s    5.00  meets                    100                      -
+base     2/s    9.90  close                    200                      -
+
+other    1/s    4.00  meets                    110   1.100 [1.098, 1.103]
+other    2/s       -  saturated               2.00  0.010 [-0.002, 0.023]
+
+1/s: 2 of 2 meet the SLA at p99; most correct predictions in time: other (1.1x
+  the baseline [1.098, 1.103])
+2/s: no scenario meets the SLA at p99
+1 scenario is saturated: the backlog grows for as long as the load lasts, so
+  there is no tail
+
+Assumptions
+  · something is assumed
+Evidence: measured
+Files: runs/test
+"""
+
+
+def test_table_at_80_columns() -> None:
+    assert render(report(), 80).splitlines() == TABLE.splitlines()
+
+
+def test_narrow_terminals_lose_columns_and_not_sense() -> None:
+    lines = render(report(), 50).splitlines()
+    assert max(map(len, lines)) <= 50
+    header = next(line for line in lines if line.startswith("policy"))
+    assert header.split() == ["policy", "rate", "p99", "ms", "SLA", "correct/s", "in", "time"]
+    assert render(report(), 50, unicode=False).isascii()
+
+
+def test_it_says_which_scenario_to_take_and_what_it_stands_on() -> None:
+    text = render(report(), 200)
+    assert "1/s: 2 of 2 meet the SLA at p99; most correct predictions in time: other (1.1x the baseline" in text
+    assert "2/s: no scenario meets the SLA at p99" in text
+    assert "1 scenario is saturated" in text
+    assert "something is assumed" in text
+    assert "Evidence: measured" in text and text.endswith(f"Files: {Path('runs') / 'test'}")
+
+
+def test_json_has_the_shape_that_is_promised() -> None:
+    content = report().to_json_dict()
+    entry = content["scenarios"][2]
+    assert {"parameters", "saturated", "evidence", "counts", "metrics", "path_mix", "utilisation"} <= set(entry)
+    assert entry["verdict"] == "meets"
+    assert entry["gain"]["correct_predictions_per_s"]["value"] == pytest.approx(1.1)
+    run = read_run(content)
+    assert (
+        run.load_axis == "offered load, queries/s" and run.loads == ["1/s", "2/s"] and run.labels == ["base", "other"]
+    )
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = RunDirectory(tmp_path / "run")
+    directory.write_summary({"scenarios": [1]})
+    before = (tmp_path / "run" / "summary.json").read_bytes()
+
+    def full(stream: Any, content: bytes) -> None:
+        stream.write(content[:3])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rundir, "_write_whole", full)
+    with pytest.raises(RunDirectoryError, match=r"summary\.json could not be written: No space left on device"):
+        directory.write_summary({"scenarios": [2]})
+    assert (tmp_path / "run" / "summary.json").read_bytes() == before
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["summary.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"scenarios": []}', "{"])
+def test_damaged_summaries_are_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(RunDirectoryError):
+        read_summary(tmp_path)
+    with pytest.raises(RunDirectoryError, match="cannot be read"):
+        read_summary(tmp_path / "nowhere")
