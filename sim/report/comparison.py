@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sim.stats.interval import Interval, paired_ratio
@@ -94,4 +94,6 @@ def gains(summaries: Sequence[ScenarioSummary], baseline: Baseline) -> list[Gain
 def _ratio(summary: ScenarioSummary, baseline: ScenarioSummary, name: str) -> Interval:
     ours, theirs = summary.metrics[name].values, baseline.metrics[name].values
     paired = min(len(ours), len(theirs))
-    return paired_ratio(ours[:paired], theirs[:paired], summary.confidence)
+    ratio = paired_ratio(ours[:paired], theirs[:paired], summary.confidence)
+    # Rates are not negative: cutting the interval there costs no coverage.
+    return replace(ratio, low=None if ratio.low is None else max(ratio.low, 0.0))

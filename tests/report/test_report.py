@@ -130,13 +130,13 @@ TABLE = """\
 A test
 m, SLA 10 ms at p99; 3 replications, 95% intervals
 
-policy  rate  p99 ms  SLA        correct/s in time                  gain×
-─────────────────────────────────────────────────────────────────────────
-base     1/s    5.00  meets                    100                      -
-base     2/s    9.90  close                    200                      -
+policy  rate  p99 ms  SLA        correct/s in time                 gain×
+────────────────────────────────────────────────────────────────────────
+base     1/s    5.00  meets                    100                     -
+base     2/s    9.90  close                    200                     -
 
-other    1/s    4.00  meets                    110   1.100 [1.098, 1.103]
-other    2/s       -  saturated               2.00  0.010 [-0.002, 0.023]
+other    1/s    4.00  meets                    110  1.100 [1.098, 1.103]
+other    2/s       -  saturated               2.00  0.010 [0.000, 0.023]
 
 1/s: 2 of 2 meet the SLA at p99; most correct predictions in time: other (1.1x
   the baseline [1.098, 1.103])
