@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,11 @@ def test_validate_does_not_load_numba() -> None:
         "assert 'numba' not in sys.modules and 'simpy' not in sys.modules and 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
+    named = {name for name in settings["options"]["packages"].split() if not name.startswith("sim._data")}
+    packages = {".".join(("sim", *file.parent.relative_to(PACKAGE).parts)) for file in PACKAGE.rglob("__init__.py")}
+    assert named == packages
