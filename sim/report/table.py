@@ -110,7 +110,7 @@ def render(report: Report, width: int, *, unicode: bool = True) -> str:
     found = gains(report.summaries, report.baseline)
     rows = [_Row(*row) for row in zip(report.summaries, verdicts, found, strict=True)]
     lines = _wrapped(report.name, width)
-    slas = dict.fromkeys(f"{summary.sla_ms:g} ms" for summary in report.summaries)
+    slas = dict.fromkeys(f"{summary.sla_ms:,.9g} ms" for summary in report.summaries)
     first = report.summaries[0]
     lines += _wrapped(
         f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {first.replications} "

@@ -70,10 +70,16 @@ def headline(
     for where, members in _groups(summaries).items():
         prefix = f"{where}: " if where else ""
         meeting = [i for i in members if verdicts[i].answer is Answer.MEETS]
+        if all(verdicts[i].answer is Answer.SATURATED for i in members):
+            best = max(members, key=lambda i: _correct_in_time(summaries[i]))
+            most = f"; most correct predictions in time: {_label(summaries[best])}{_gain_text(gains[best])}"
+            told = len(members) > 1 and _correct_in_time(summaries[best]) > 0.0
+            lines.append(f"{prefix}{'every scenario' if len(members) > 1 else 'it'} is saturated{most if told else ''}")
+            continue
         if not meeting:
             lines.append(f"{prefix}no scenario meets the SLA at {percentile}")
             continue
-        best = max(meeting, key=lambda i: summaries[i].metrics["correct_predictions_within_sla_per_s"].value or 0.0)
+        best = max(meeting, key=lambda i: _correct_in_time(summaries[i]))
         name = _label(summaries[best])
         if len(members) == 1:
             lines.append(f"{prefix}{name} meets the SLA at {percentile}" if name else f"the SLA is met at {percentile}")
@@ -81,6 +87,10 @@ def headline(
             of = f"{len(meeting)} of {len(members)} meet the SLA at {percentile}"
             lines.append(f"{prefix}{of}; most correct predictions in time: {name}{_gain_text(gains[best])}")
     return lines
+
+
+def _correct_in_time(summary: ScenarioSummary) -> float:
+    return summary.metrics["correct_predictions_within_sla_per_s"].value or 0.0
 
 
 def _gain_text(gain: Gain | None) -> str:

@@ -172,6 +172,15 @@ def test_it_says_which_scenario_to_take_and_what_it_stands_on() -> None:
     assert "Evidence: measured" in text and text.endswith(f"Files: {Path('runs') / 'test'}")
 
 
+def test_where_every_scenario_is_saturated_it_says_so_and_which_served_most() -> None:
+    overloaded = tuple(
+        summary(GRID[i], None, saturated=True, correct=correct)
+        for i, correct in ((0, (100.0, 101.0, 99.0)), (2, (200.0, 202.0, 198.0)))
+    )
+    text = render(report(summaries=overloaded), 200)
+    assert "1/s: every scenario is saturated; most correct predictions in time: other (2x the baseline" in text
+
+
 def test_json_has_the_shape_that_is_promised() -> None:
     content = report().to_json_dict()
     entry = content["scenarios"][2]
