@@ -6,10 +6,15 @@ The checks read the records alone and share no code with the engines. Where an e
 
 from __future__ import annotations
 
+from collections import deque
+from heapq import heappop, heappush
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.record import NEVER, Outcome, RunRecord
+from sim.serving.queueing import Order, Shed
 from sim.serving.system import System
 
 __all__ = ["InvariantError", "audit"]
@@ -26,15 +31,17 @@ def audit(record: RunRecord, system: System) -> list[str]:
     2. Causality: arrival <= start <= finish; a query starts with its first part and finishes with its last.
     3. Little's law, exactly: the integral of the number in the system is the sum of the times spent there, and
        likewise for the number waiting.
-    4. Lanes: no lane serves two parts at once, so none is over 100% busy.
-    5. Work conservation: a part that waited started at the very instant its lane was freed.
-    6. Order: the parts of a queue start in the order in which they joined.
+    4. Lanes: no lane serves two parts at once, but for those of a batch, so none is over 100% busy.
+    5. Work conservation: a part that waited started at the very instant its lane was freed, or its batch was ready.
+    6. Batches: within their limits, on one lane and path, from the same start to the same finish.
+    7. Order: the parts of a queue start in the queue's order.
     """
     return [
         *_conservation(record),
         *_causality(record, system),
         *_littles_law(record),
-        *_lanes(record),
+        *_lanes(record, system),
+        *_batches(record, system),
         *_order(record, system),
     ]
 
@@ -99,32 +106,104 @@ def _littles_law(record: RunRecord) -> list[str]:
     return violations
 
 
-def _lanes(record: RunRecord) -> list[str]:
-    order = np.lexsort((record.part_finish_ns, record.part_start_ns, record.part_lane))
+def _lanes(record: RunRecord, system: System) -> list[str]:
+    first = _first_of_batch(record)
+    order = np.lexsort((record.part_finish_ns[first], record.part_start_ns[first], record.part_lane[first]))
+    order = first[order]
     lane, start, finish = record.part_lane[order], record.part_start_ns[order], record.part_finish_ns[order]
     same = lane[1:] == lane[:-1]
     violations = []
     overlaps = same & (start[1:] < finish[:-1])
     if np.any(overlaps):
         violations.append(f"lanes: lane {lane[1:][overlaps][0]} serves two parts at once")
-    waited = start > record.part_enqueue_ns[order]
     freed = np.zeros(len(lane), dtype=np.bool_)
     freed[1:] = same & (start[1:] == finish[:-1])
+    waited = start > record.part_enqueue_ns[order]
+    # A batch may also start when a part joins (and fills it, though it may not be in it) or is overdue.
+    device = _device_of_lane(system, lane)
+    batches = system.batch_queries[device] > 0
+    if np.any(batches):
+        joined = np.unique(record.part_enqueue_ns)
+        overdue = np.isin(start - system.batch_timeout_ns[device], joined)
+        freed |= batches & (np.isin(start, joined) | overdue)
+        if system.shed != Shed.NEVER:
+            freed |= batches  # What was shed is not in the records, and it may have been what filled a batch.
     if np.any(waited & ~freed):
         violations.append("work conservation: a part waited although its lane was free")
     return violations
 
 
+def _batches(record: RunRecord, system: System) -> list[str]:
+    first = _first_of_batch(record)
+    count = np.diff(np.append(first, len(record.part_batch)))
+    device = _device_of_lane(system, record.part_lane[first])
+    violations = []
+    if len(np.unique(record.part_batch[first])) != len(first):
+        violations.append("batches: the parts of a batch did not start one after the other")
+    for name in ("part_lane", "part_path", "part_start_ns", "part_finish_ns"):
+        column = getattr(record, name)
+        if np.any(column != np.repeat(column[first], count)):
+            violations.append(f"batches: parts served together differ in {name}")
+    if np.any(count > np.maximum(system.batch_queries[device], 1)):
+        violations.append("batches: a batch has more parts than its device takes")
+    limit = system.batch_samples[device]
+    if len(first) and np.any((limit > 0) & (np.add.reduceat(record.part_size, first) > limit)):
+        violations.append("batches: a batch has more samples than its device takes")
+    return violations
+
+
 def _order(record: RunRecord, system: System) -> list[str]:
+    """Check that no part started while one with a lower key waited in the same line; ties by the order of joining."""
     if system.late_lanes is not None:
-        queue = np.zeros(len(record.part_lane), dtype=np.int64)
+        line = np.zeros(len(record.part_lane), dtype=np.int64)
     else:
-        queue = np.searchsorted(system.device_lane, record.part_lane, side="right") - 1
-    order = np.argsort(queue, kind="stable")
-    queue, joined = queue[order], record.part_query[order]
-    if np.any((queue[1:] == queue[:-1]) & (joined[1:] < joined[:-1])):
-        return ["order: a part overtook one that joined the same queue before it"]
+        line = _device_of_lane(system, record.part_lane)
+        # Where a device batches, each path has a line of its own.
+        paths = len(system.paths)
+        line = line * paths + np.where(system.batch_queries[line] > 0, record.part_path, 0)
+    order = np.argsort(line, kind="stable")
+    if system.order == Order.FIFO:
+        line, joined = line[order], record.part_query[order]
+        if np.any((line[1:] == line[:-1]) & (joined[1:] < joined[:-1])):
+            return ["order: a part overtook one that joined the same queue before it"]
+        return []
+    changes = np.flatnonzero(np.diff(line[order])) + 1
+    for begin, end in pairwise([0, *changes.tolist(), len(order)]):
+        if _overtakes(record, system, order[begin:end]):
+            return ["order: a part started while one that goes before it waited in the same queue"]
     return []
+
+
+def _overtakes(record: RunRecord, system: System, started: NDArray[np.int64]) -> bool:
+    """Whether one of these parts of a line, in the order of their starts, went before one with a lower key."""
+    query = record.part_query[started]
+    by_size = system.order == Order.SMALLEST_FIRST
+    key = (record.part_size[started] if by_size else record.arrival_ns[query]).tolist()
+    start, enqueue = record.part_start_ns[started].tolist(), record.part_enqueue_ns[started].tolist()
+    joining = deque(np.argsort(enqueue, kind="stable").tolist())
+    waiting: list[tuple[int, int, int]] = []
+    gone = set()
+    for i, now in enumerate(start):
+        # A part that joined at this very instant may have come after the start.
+        while joining and enqueue[joining[0]] < now:
+            j = joining.popleft()
+            heappush(waiting, (key[j], int(query[j]), j))
+        while waiting and waiting[0][2] in gone:
+            heappop(waiting)
+        if waiting and waiting[0][:2] < (key[i], int(query[i])):
+            return True
+        gone.add(i)
+    return False
+
+
+def _first_of_batch(record: RunRecord) -> NDArray[np.int64]:
+    """Return the index of the first part of every batch; a part that is served alone is a batch."""
+    batch = record.part_batch
+    return np.flatnonzero(np.append(True, batch[1:] != batch[:-1])[: len(batch)]).astype(np.int64)
+
+
+def _device_of_lane(system: System, lane: NDArray[np.int32]) -> NDArray[np.int64]:
+    return (np.searchsorted(system.device_lane, lane, side="right") - 1).astype(np.int64)
 
 
 def _exact_sum(values: NDArray[np.int64]) -> int:

@@ -47,10 +47,10 @@ class RunRecord:
         Index into the engine's drop reasons for dropped queries, otherwise -1.
     drop_ns : int64, shape (queries,)
         When a dropped query was dropped, otherwise `NEVER`.
-    part_query, part_path, part_lane, part_size, part_enqueue_ns, part_start_ns, part_finish_ns : shape (parts,)
+    part_query, part_path, part_lane, part_size, part_enqueue_ns, part_start_ns, part_finish_ns, part_batch : (parts,)
         One entry per part that started service before `stop_ns`, in the order of starts. A query that is not
         split has one part. `part_lane` numbers the lanes of the whole fleet; `part_finish_ns` is the scheduled
-        finish and may lie beyond `stop_ns`.
+        finish and may lie beyond `stop_ns`. Parts that a lane serves together have the same number in `part_batch`.
     end_ns : int
         End of the arrival period; throughput and utilisation are taken over windows that end here.
     stop_ns : int
@@ -82,6 +82,7 @@ class RunRecord:
     part_enqueue_ns: NDArray[np.int64]
     part_start_ns: NDArray[np.int64]
     part_finish_ns: NDArray[np.int64]
+    part_batch: NDArray[np.int64]
     end_ns: int
     stop_ns: int
     in_system_integral: int

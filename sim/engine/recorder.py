@@ -41,6 +41,7 @@ class Recorder:
         self.part_enqueue_ns: array[int] = array("q")
         self.part_start_ns: array[int] = array("q")
         self.part_finish_ns: array[int] = array("q")
+        self.part_batch: array[int] = array("q")
 
     def offer(self, arrival_ns: NDArray[np.int64], size: NDArray[np.int64]) -> None:
         """Add the queries of one chunk, none of which has arrived yet."""
@@ -64,9 +65,17 @@ class Recorder:
         self.drop_ns[query] = now_ns
 
     def start_part(
-        self, query: int, path: int, lane: int, size: int, enqueue_ns: int, start_ns: int, finish_ns: int
+        self,
+        query: int,
+        path: int,
+        lane: int,
+        size: int,
+        enqueue_ns: int,
+        start_ns: int,
+        finish_ns: int,
+        batch: int,
     ) -> None:
-        """Record that a part starts service, and when it will finish."""
+        """Record that a part starts service, in which batch, and when it will finish."""
         self.part_query.append(query)
         self.part_path.append(path)
         self.part_lane.append(lane)
@@ -74,6 +83,7 @@ class Recorder:
         self.part_enqueue_ns.append(enqueue_ns)
         self.part_start_ns.append(start_ns)
         self.part_finish_ns.append(finish_ns)
+        self.part_batch.append(batch)
         if self.start_ns[query] == NEVER:
             self.start_ns[query] = start_ns
 
@@ -115,6 +125,7 @@ class Recorder:
             part_enqueue_ns=_integers(self.part_enqueue_ns),
             part_start_ns=_integers(self.part_start_ns),
             part_finish_ns=_integers(self.part_finish_ns),
+            part_batch=_integers(self.part_batch),
             end_ns=end_ns,
             stop_ns=stop_ns,
             in_system_integral=in_system_integral,

@@ -10,9 +10,13 @@ arrival
     it; if a queue has no room for one of them the whole query is dropped, otherwise they join and idle lanes wake.
     Late binding: the query or its parts join the central queue, and idle lanes wake in preference order.
 wake or completion
-    A completion first ends its part; a query ends with its last part. Then the lane takes the oldest part of its
-    queue, or rests. Under late binding the policy now picks among the paths on the lane's device. The part starts
-    and its completion is scheduled.
+    A completion first ends its part; a query ends with its last part. Then the lane takes the next part of its
+    queue, or rests. Under late binding the policy now picks among the paths on the lane's device. A part that is
+    not worth serving any more is shed, its query with it, and the lane takes the next one. The part starts and its
+    completion is scheduled. Where a device batches, the lane takes the parts of a batch one after the other and
+    starts them together.
+timer
+    A part has waited for the timeout of batching: an idle lane wakes.
 stop
     The drain is over: what is unfinished stays in flight.
 """
@@ -20,21 +24,20 @@ stop
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from sim.engine.batching import BatchQueue
+from sim.engine.binding import Binder
 from sim.engine.instant import Clock, Instant, Rank
 from sim.engine.record import RunRecord
 from sim.engine.recorder import NOT_DROPPED, Recorder
-from sim.engine.station import Lane, Part, Queue
-from sim.serving.compiled import jit
-from sim.serving.estimate import estimate_paths
-from sim.serving.lookup import expected_ns, service_ns
+from sim.engine.station import Fifo, Lane, Line, Part, Queue, Sorted
 from sim.serving.policies.base import DROP
+from sim.serving.queueing import Order, Shed, order_key, sheds
 from sim.serving.routers import ROUTERS, Route
 from sim.serving.splitting import part_sizes
 from sim.serving.state import State
@@ -42,10 +45,10 @@ from sim.serving.system import System
 
 __all__ = ["DROP_REASONS", "Chunk", "Stream", "simulate"]
 
-DROP_REASONS = ("queue-full", "policy")
+DROP_REASONS = ("queue-full", "policy", "deadline")
 """Why a query was dropped, by `RunRecord.drop_reason`."""
 
-QUEUE_FULL, BY_POLICY = range(2)
+QUEUE_FULL, BY_POLICY, PAST_DEADLINE = range(3)
 
 Process = Generator[simpy.Event, None, None]
 
@@ -82,26 +85,6 @@ class Stream(Protocol):
 
     def chunks(self) -> Iterable[Chunk]:
         """Yield the queries in order of arrival."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceSet:
-    """The paths that the policy chooses among at one place, with room for their estimates."""
-
-    first: int
-    accuracy: NDArray[np.float64]
-    service_ns: NDArray[np.int64]
-    wait_ns: NDArray[np.int64]
-
-
-def _choice_set(system: System, first: int, end: int) -> ChoiceSet:
-    count = end - first
-    return ChoiceSet(
-        first,
-        system.path_accuracy[first:end].copy(),
-        np.zeros(count, dtype=np.int64),
-        np.zeros(count, dtype=np.int64),
-    )
 
 
 def simulate(system: System, stream: Stream, *, drain_ns: int) -> RunRecord:
@@ -152,10 +135,12 @@ class Cell:
         self.node_device: list[int] = system.node_device.tolist()
         self.path_slot: list[int] = system.paths[:, 0].tolist()
         self.accuracy: list[float] = system.path_accuracy.tolist()
-        self.unit_of_path: list[int] = system.services.unit_of_service.tolist()
         self.device_splits: list[bool] = system.device_splits.tolist()
-        self.choose = jit(system.choose) if system.compiles else system.choose
         self.route: Route = ROUTERS[system.router.kind].bind(system.router, system, state)
+        self.path_overhead_ns: list[int] = system.path_overhead_ns.tolist()
+        self.sorts = system.order != Order.FIFO
+        self.sheds = system.shed != Shed.NEVER
+        self.served = 0
         self.parts_left: dict[int, int] = {}
         self.in_system = 0
         self.waiting = 0
@@ -164,23 +149,8 @@ class Cell:
         self.unstarted_wait_ns = 0
         self.counted_ns = 0
         self.late = system.late_lanes is not None
-        self.node_choices = [
-            _choice_set(system, int(first), int(end))
-            for first, end in zip(system.group_path[:-1], system.group_path[1:], strict=True)
-        ]
-        self.device_choices = self._device_choices() if self.late else {}
+        self.binder = Binder(system, state, env)
         self.queues = self._start_lanes()
-
-    def _device_choices(self) -> dict[tuple[int, int], ChoiceSet]:
-        """Return the paths of each (group, slot): what the policy chooses among when the device is given."""
-        system = self.system
-        choices = {}
-        for group in range(len(system.group_path) - 1):
-            rows = range(int(system.group_path[group]), int(system.group_path[group + 1]))
-            for slot in sorted({self.path_slot[row] for row in rows}):
-                mine = [row for row in rows if self.path_slot[row] == slot]
-                choices[group, slot] = _choice_set(system, mine[0], mine[-1] + 1)
-        return choices
 
     def _start_lanes(self) -> list[Queue]:
         """Start a process for every lane that may serve; return the queue of each device."""
@@ -190,16 +160,34 @@ class Cell:
         # Lanes report themselves idle when their processes start.
         self.state.idle_lanes[:] = 0
         if system.late_lanes is None:
-            queues = [Queue(limit) for limit in system.device_limit.tolist()]
+            queues = [self._queue(device) for device in range(len(system.device_limit))]
             lanes = list(range(len(lane_device)))
         else:
-            queues = [Queue(system.late_limit)] * (len(system.device_lane) - 1)
+            queues = [Queue(system.late_limit, self._line())] * (len(system.device_lane) - 1)
             lanes = system.late_lanes.tolist()
         for rank, number in enumerate(lanes):
             device = lane_device[number]
             lane = Lane(self.env, number, device, device_node[device], queues[device], rank)
-            self.env.process(self.serve(lane))
+            queue = lane.queue
+            self.env.process(self.serve_batches(lane, queue) if isinstance(queue, BatchQueue) else self.serve(lane))
         return queues
+
+    def _line(self) -> Line:
+        return Sorted() if self.sorts else Fifo()
+
+    def _queue(self, device: int) -> Queue:
+        system = self.system
+        limit, batch = int(system.device_limit[device]), int(system.batch_queries[device])
+        if not batch:
+            return Queue(limit, self._line())
+        return BatchQueue(
+            limit,
+            self._line,
+            self.env,
+            queries=batch,
+            samples=int(system.batch_samples[device]),
+            timeout_ns=int(system.batch_timeout_ns[device]),
+        )
 
     # -- the two kinds of process -------------------------------------------------------------------------
 
@@ -230,21 +218,99 @@ class Cell:
                 yield lane.rest()
                 self.idle_lanes[lane.device] -= 1
             part = waiting.popleft()
-            self.count()
-            self.waiting -= 1
-            if not self.late:
-                self.waiting_parts[lane.device] -= 1
-                self.waiting_work_ns[lane.device] -= part.expected_ns
-            elif not self.bind_late(part, lane):
-                self.unstarted_wait_ns += env.now - part.enqueue_ns
-                continue
-            now = env.now
-            self.lane_until_ns[lane.number] = now + part.expected_ns
+            if self.take(part, lane):
+                now = env.now
+                self.lane_until_ns[lane.number] = now + part.expected_ns
+                self.recorder.start_part(
+                    part.query,
+                    part.path,
+                    lane.number,
+                    part.size,
+                    part.enqueue_ns,
+                    now,
+                    now + part.service_ns,
+                    self.served,
+                )
+                self.served += 1
+                yield Instant(env, part.service_ns, Rank.COMPLETION)
+                self.complete(part, lane)
+
+    def serve_batches(self, lane: Lane, queue: BatchQueue) -> Process:
+        """Serve batches from the lane's queue, one after the other, for ever."""
+        env = self.env
+        while True:
+            while (line := queue.ready()) is None:
+                self.idle_lanes[lane.device] += 1
+                yield lane.rest()
+                self.idle_lanes[lane.device] -= 1
+            batch: list[Part] = []
+            samples = 0
+            while queue.fits(line, len(batch), samples):
+                part = line.popleft()
+                if self.take(part, lane):
+                    batch.append(part)
+                    samples += part.size
+            queue.wake_if_ready()
+            if batch:
+                service_ns = self.start_batch(batch, samples, lane)
+                yield Instant(env, service_ns, Rank.COMPLETION)
+                for part in batch:
+                    self.complete(part, lane)
+
+    def take(self, part: Part, lane: Lane) -> bool:
+        """Count the part out of its queue; False if it is not served, because its query is or was dropped."""
+        self.count()
+        self.waiting -= 1
+        if self.late:
+            served = self.bind_late(part, lane)
+        else:
+            self.waiting_parts[lane.device] -= 1
+            self.waiting_work_ns[lane.device] -= part.expected_ns
+            served = not self.sheds or self.is_worth_serving(part)
+            if not served:
+                self.unfinished_parts[lane.node] -= 1
+        if not served:
+            self.unstarted_wait_ns += self.env.now - part.enqueue_ns
+        return served
+
+    def is_worth_serving(self, part: Part) -> bool:
+        """Whether the part's query was not dropped, and is not to be shed now; sheds it otherwise."""
+        query = part.query
+        if self.recorder.drop_reason[query] != NOT_DROPPED:
+            return False
+        system = self.system
+        deadline_ns = self.recorder.arrival_ns[query] + system.sla_ns
+        if not sheds(system.shed, self.env.now, deadline_ns, part.expected_ns):
+            return True
+        self.drop_admitted(query, PAST_DEADLINE)
+        return False
+
+    def start_batch(self, batch: list[Part], samples: int, lane: Lane) -> int:
+        """Start the parts of a batch together; return their service time.
+
+        The draw is that of the first part; a batch of one part takes exactly as long as the part alone.
+        """
+        now = self.env.now
+        first = batch[0]
+        duration_ns, expected = first.service_ns, first.expected_ns
+        if len(batch) > 1:
+            overhead_ns = (len(batch) - 1) * self.path_overhead_ns[first.path]
+            self.binder.time(first, samples)
+            duration_ns, expected = first.service_ns + overhead_ns, first.expected_ns + overhead_ns
+        self.lane_until_ns[lane.number] = now + expected
+        for part in batch:
             self.recorder.start_part(
-                part.query, part.path, lane.number, part.size, part.enqueue_ns, now, now + part.service_ns
+                part.query,
+                part.path,
+                lane.number,
+                part.size,
+                part.enqueue_ns,
+                now,
+                now + duration_ns,
+                self.served,
             )
-            yield Instant(env, part.service_ns, Rank.COMPLETION)
-            self.complete(part, lane)
+        self.served += 1
+        return duration_ns
 
     # -- arrival --------------------------------------------------------------------------------------------
 
@@ -253,13 +319,13 @@ class Cell:
         system = self.system
         now = self.env.now
         node = self.route(query, size, now, router_u)
-        choice = self.node_choices[self.node_group[node]]
+        choice = self.binder.node_choices[self.node_group[node]]
         first_device = self.node_device[node]
         if system.split_by_part:
             sizes = part_sizes(size, system.part_size)
             pick = None
         else:
-            pick = self.pick(choice, first_device, size, system.sla_ns)
+            pick = self.binder.pick(choice, first_device, size, system.sla_ns)
             if pick == DROP:
                 self.recorder.drop(query, BY_POLICY, now)
                 return
@@ -267,11 +333,11 @@ class Cell:
             sizes = part_sizes(size, system.part_size) if self.device_splits[device] else [size]
         parts: list[Part] = []
         for part_size, (u, multipliers) in zip(sizes, draws, strict=False):
-            chosen = self.pick(choice, first_device, part_size, system.sla_ns) if pick is None else pick
+            chosen = self.binder.pick(choice, first_device, part_size, system.sla_ns) if pick is None else pick
             reason = BY_POLICY
             if chosen != DROP:
                 part = Part(query, part_size, u, multipliers, now)
-                self.look_up(part, choice, chosen, part_size == size or pick is None)
+                self.binder.look_up(part, choice, chosen, part_size == size or pick is None)
                 part.device = first_device + self.path_slot[part.path]
                 if self.queues[part.device].has_room():
                     self.join(part, node)
@@ -299,7 +365,10 @@ class Cell:
                 self.waiting -= parts
                 self.recorder.drop(query, QUEUE_FULL, now)
                 return
-            queue.waiting.append(Part(query, part_size, u, multipliers, now))
+            part = Part(query, part_size, u, multipliers, now)
+            if self.sorts:
+                self.sort(part)
+            queue.waiting.append(part)
             self.waiting += 1
             parts += 1
         self.admit(query, parts)
@@ -314,11 +383,18 @@ class Cell:
     def join(self, part: Part, node: int) -> None:
         """Put the part at the end of its device's queue."""
         device = part.device
+        if self.sorts:
+            self.sort(part)
         self.queues[device].waiting.append(part)
         self.waiting += 1
         self.waiting_parts[device] += 1
         self.waiting_work_ns[device] += part.expected_ns
         self.unfinished_parts[node] += 1
+
+    def sort(self, part: Part) -> None:
+        """Give the part what its queue sorts it by."""
+        system = self.system
+        part.key = order_key(system.order, part.size, self.recorder.arrival_ns[part.query] + system.sla_ns)
 
     def leave(self, part: Part, node: int) -> None:
         """Take back the part that joined last."""
@@ -331,81 +407,30 @@ class Cell:
 
     # -- binding --------------------------------------------------------------------------------------------
 
-    def pick(self, choice: ChoiceSet, first_device: int, size: int, time_left_ns: int) -> int:
-        """Return the policy's pick among the paths of `choice`, or DROP."""
-        system = self.system
-        if system.uses_estimates:
-            state = self.state
-            services = system.services
-            estimate_paths(
-                size,
-                self.env.now,
-                system.sees_queue,
-                first_device,
-                choice.first,
-                system.paths,
-                system.device_lane,
-                state.idle_lanes,
-                state.waiting_parts,
-                state.waiting_work_ns,
-                state.lane_until_ns,
-                services.index,
-                services.grid,
-                choice.service_ns,
-                choice.wait_ns,
-            )
-        pick = int(
-            self.choose(
-                size,
-                time_left_ns,
-                choice.accuracy,
-                choice.service_ns,
-                choice.wait_ns,
-                system.policy_parameters,
-            )
-        )
-        if not DROP <= pick < len(choice.accuracy):
-            raise IndexError(
-                f"the policy chose path {pick} of a node with {len(choice.accuracy)} paths; {DROP} drops the query"
-            )
-        return pick
-
-    def look_up(self, part: Part, choice: ChoiceSet, pick: int, estimated: bool) -> None:
-        """Give the part its path, and its true and expected service times.
-
-        `estimated` says that `choice` holds the policy's estimate for a part of this very size.
-        """
-        system = self.system
-        index, grid = system.services.index, system.services.grid
-        part.path = path = choice.first + pick
-        unit = self.unit_of_path[path]
-        multiplier = part.multipliers[unit] if unit >= 0 else 1.0
-        part.service_ns = service_ns(index, grid, path, part.size, part.u, multiplier)
-        if system.knows_service:
-            part.expected_ns = part.service_ns
-        elif estimated and system.uses_estimates:
-            part.expected_ns = int(choice.service_ns[pick])
-        else:
-            part.expected_ns = expected_ns(index, grid, path, part.size)
-
     def bind_late(self, part: Part, lane: Lane) -> bool:
         """Let the policy pick among the paths of the lane's device; False if the query is dropped instead."""
         query = part.query
         if self.recorder.drop_reason[query] != NOT_DROPPED:
             return False
         slot = lane.device - self.node_device[lane.node]
-        choice = self.device_choices[self.node_group[lane.node], slot]
+        choice = self.binder.device_choices[self.node_group[lane.node], slot]
         waited_ns = self.env.now - self.recorder.arrival_ns[query]
-        pick = self.pick(choice, self.node_device[lane.node], part.size, self.system.sla_ns - waited_ns)
+        pick = self.binder.pick(choice, self.node_device[lane.node], part.size, self.system.sla_ns - waited_ns)
         if pick == DROP:
-            self.recorder.drop(query, BY_POLICY, self.env.now)
-            self.parts_left.pop(query, None)
-            self.in_system -= 1
+            self.drop_admitted(query, BY_POLICY)
             return False
-        self.look_up(part, choice, pick, True)
+        self.binder.look_up(part, choice, pick, True)
+        if self.sheds and not self.is_worth_serving(part):
+            return False
         self.recorder.node[query] = lane.node
         self.unfinished_parts[lane.node] += 1
         return True
+
+    def drop_admitted(self, query: int, reason: int) -> None:
+        """Drop a query that has joined its queue; parts of it that still wait are left out when their turn comes."""
+        self.recorder.drop(query, reason, self.env.now)
+        self.parts_left.pop(query, None)
+        self.in_system -= 1
 
     # -- completion -----------------------------------------------------------------------------------------
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from heapq import heappop, heappush
+from collections.abc import Iterator, Sequence
+from heapq import heapify, heappop, heappush
+from typing import Protocol
 
 import simpy
 
 from sim.engine.instant import Clock, Rank
 from sim.engine.record import NO_PATH
 
-__all__ = ["Lane", "Part", "Queue"]
+__all__ = ["Fifo", "Lane", "Line", "Part", "Queue", "Sorted"]
 
 
 class Part:
@@ -21,9 +22,11 @@ class Part:
         "device",
         "enqueue_ns",
         "expected_ns",
+        "key",
         "multipliers",
         "path",
         "query",
+        "serial",
         "service_ns",
         "size",
         "u",
@@ -35,20 +38,79 @@ class Part:
         self.u = u
         self.multipliers = multipliers
         self.enqueue_ns = enqueue_ns
+        self.key = 0
+        self.serial = 0
         self.path = NO_PATH
         self.device = NO_PATH
         self.service_ns = 0
         self.expected_ns = 0
 
 
+class Line(Protocol):
+    """Parts in the order in which they are to be served."""
+
+    def append(self, part: Part, /) -> None:
+        """Add a part."""
+
+    def popleft(self) -> Part:
+        """Remove and return the part that is to be served next."""
+
+    def pop(self) -> Part:
+        """Remove and return the part that was added last."""
+
+    def __len__(self) -> int:
+        """Return the number of parts."""
+
+    def __iter__(self) -> Iterator[Part]:
+        """Yield the parts, in any order."""
+
+
+class Fifo(deque[Part]):
+    """First come, first served."""
+
+
+class Sorted:
+    """The least key first; equal keys first come, first served."""
+
+    def __init__(self) -> None:
+        self.added = 0
+        self.heap: list[tuple[int, int, Part]] = []
+
+    def append(self, part: Part) -> None:
+        """Add a part at its key."""
+        heappush(self.heap, (part.key, self.added, part))
+        self.added += 1
+
+    def popleft(self) -> Part:
+        """Remove and return the part with the least key."""
+        return heappop(self.heap)[2]
+
+    def pop(self) -> Part:
+        """Remove and return the part that was added last."""
+        last = max(range(len(self.heap)), key=lambda i: self.heap[i][1])
+        part = self.heap[last][2]
+        self.heap[last] = self.heap[-1]
+        self.heap.pop()
+        heapify(self.heap)
+        return part
+
+    def __len__(self) -> int:
+        """Return the number of parts."""
+        return len(self.heap)
+
+    def __iter__(self) -> Iterator[Part]:
+        """Yield the parts in their order."""
+        return (entry[2] for entry in sorted(self.heap))
+
+
 class Queue:
-    """Parts that wait, first in, first out, and the idle lanes that would take them."""
+    """Parts that wait, and the idle lanes that would take them."""
 
     __slots__ = ("idle", "limit", "waiting")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, waiting: Line) -> None:
         self.limit = limit
-        self.waiting: deque[Part] = deque()
+        self.waiting = waiting
         self.idle: list[tuple[int, Lane]] = []
 
     def has_room(self) -> bool:
@@ -63,7 +125,7 @@ class Queue:
 
 
 class Lane:
-    """One lane of a device: serves one part at a time."""
+    """One lane of a device: serves one part, or one batch, at a time."""
 
     __slots__ = ("device", "env", "node", "number", "queue", "rank", "woken")
 

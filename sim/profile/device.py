@@ -69,6 +69,7 @@ class Device:
     profiles: Mapping[tuple[str, str], Profile] = field(default_factory=dict, repr=False)
     any_model: Service | None = field(default=None, repr=False)
     roofline: Roofline | None = None
+    per_query_overhead_ns: int = 0
 
     def service(self, model: Model, representation: str, *, data_loading: bool = False) -> Service | None:
         """Service times of a representation on one lane of this device.
@@ -211,6 +212,7 @@ def build_device(
         profiles=profiles,
         any_model=any_model,
         roofline=None if spec.roofline is None else _roofline(spec.roofline),
+        per_query_overhead_ns=spec.per_query_overhead,
     )
 
 

@@ -29,7 +29,7 @@ from sim.spec.experiment import (
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import Node
 
-__all__ = ["Path", "Plan", "PlannedDevice", "PlannedGroup", "plan_fleet"]
+__all__ = ["Path", "Plan", "PlannedDevice", "PlannedGroup", "is_named", "plan_fleet"]
 
 KeyPath = tuple[str | int, ...]
 
@@ -92,6 +92,11 @@ class Plan:
     eligible: tuple[Path, ...]
     preference: tuple[tuple[int, int], ...]
     assumptions: tuple[str, ...]
+
+
+def is_named(names: Sequence[str] | None, group: str, device: str) -> bool:
+    """Whether `names` has this device, by its name or as group/device; None names them all."""
+    return names is None or device in names or f"{group}/{device}" in names
 
 
 class _Planner:
@@ -292,7 +297,7 @@ class _Planner:
             self.assumptions.extend(f"no path on {line}" for line in unmapped)
         self.stop_if_broken()
         eligible = self.eligible(groups, mapped)
-        self.check_sizes(eligible)
+        self.check_sizes(groups, eligible)
         preference = self.preference(groups, eligible)
         self.stop_if_broken()
         self.note_assumptions(model, groups, eligible)
@@ -317,6 +322,8 @@ class _Planner:
             named += [(("mapping", "devices", name), name) for name in experiment.mapping.devices]
         if experiment.splitting is not None and experiment.splitting.devices is not None:
             named += [(("splitting", "devices", i), name) for i, name in enumerate(experiment.splitting.devices)]
+        if experiment.batching is not None and experiment.batching.devices is not None:
+            named += [(("batching", "devices", i), name) for i, name in enumerate(experiment.batching.devices)]
         if isinstance(experiment.binding, LateBindingSpec):
             named += [(("binding", "preference", i), name) for i, name in enumerate(experiment.binding.preference)]
             if not POLICIES[policy.kind].binds_late:
@@ -355,7 +362,7 @@ class _Planner:
             self.assumptions.append(f"nodes of {', '.join(idle)} hold no path of the policy and serve nothing")
         return eligible
 
-    def check_sizes(self, eligible: Sequence[Path]) -> None:
+    def check_sizes(self, groups: Sequence[PlannedGroup], eligible: Sequence[Path]) -> None:
         splitting = self.experiment.splitting
         low, high = part_bounds(self.sizes, splitting.part) if splitting else self.sizes
         if splitting and splitting.over == "lanes" and splitting.devices is not None:
@@ -370,6 +377,30 @@ class _Planner:
                     f"queries (or their parts) have {low} to {high} samples, but {path.name} was measured over "
                     f"{service.min_size} to {service.max_size}",
                     allowed="sizes within the measured range; bound them with min and max, or split the queries",
+                )
+        self.check_batches(groups, eligible, high)
+
+    def check_batches(self, groups: Sequence[PlannedGroup], eligible: Sequence[Path], largest: int) -> None:
+        batching = self.experiment.batching
+        if batching is None:
+            return
+        if batching.samples is not None and batching.samples < largest:
+            self.report(
+                ("batching", "samples"),
+                f"a query (or part) may have {largest} samples, more than a whole batch",
+                allowed=f"at least {largest}, or splitting into parts of at most {batching.samples}",
+            )
+            return
+        most = batching.queries * largest if batching.samples is None else batching.samples
+        most = min(most, batching.queries * largest)
+        for path in eligible:
+            group = groups[path.group]
+            limit = path.service.max_size
+            if is_named(batching.devices, group.name, group.devices[path.slot].name) and limit and most > limit:
+                self.report(
+                    ("batching",),
+                    f"a batch may have {most} samples, but {path.name} was measured up to {limit}",
+                    allowed=f"samples: {limit} or less, or beyond: linear on the device",
                 )
 
     def preference(self, groups: Sequence[PlannedGroup], eligible: Sequence[Path]) -> tuple[tuple[int, int], ...]:

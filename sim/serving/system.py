@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.serving.lookup import PackedServices, pack_services
-from sim.serving.plan import Plan
+from sim.serving.plan import Plan, is_named
 from sim.serving.policies import POLICIES, Choose
 from sim.serving.policies.user import load_function
+from sim.serving.queueing import Order, Shed
 from sim.spec.experiment import (
     Experiment,
     LateBindingSpec,
@@ -66,6 +67,13 @@ class System:
         Largest part of a query; 0 does not split.
     split_by_part : bool
         Whether the policy binds each part on its own (over devices).
+    order, shed : int
+        An `Order` and a `Shed` of `sim.serving.queueing`.
+    batch_queries, batch_samples, batch_timeout_ns : int64[devices]
+        Most parts and samples in a batch, and how long one that is not full waits for more. 0 queries is no
+        batching, 0 samples is no limit.
+    path_overhead_ns : int64[paths]
+        Extra service time for each part of a batch after its first.
     """
 
     sla_ns: int
@@ -90,6 +98,21 @@ class System:
     late_limit: int
     part_size: int
     split_by_part: bool
+    order: int
+    shed: int
+    batch_queries: NDArray[np.int64]
+    batch_samples: NDArray[np.int64]
+    batch_timeout_ns: NDArray[np.int64]
+    path_overhead_ns: NDArray[np.int64]
+
+    @property
+    def batches(self) -> bool:
+        """Whether any device batches."""
+        return bool(np.any(self.batch_queries > 0))
+
+
+ORDERS = {"fifo": Order.FIFO, "smallest-first": Order.SMALLEST_FIRST, "earliest-deadline": Order.EARLIEST_DEADLINE}
+SHEDS = {"never": Shed.NEVER, "late": Shed.LATE, "hopeless": Shed.HOPELESS}
 
 
 def _starts(counts: list[int]) -> NDArray[np.int64]:
@@ -99,7 +122,13 @@ def _starts(counts: list[int]) -> NDArray[np.int64]:
 def _splits(splitting: SplittingSpec | None, group: str, device: str) -> bool:
     if splitting is None or splitting.over == "devices":
         return False
-    return splitting.devices is None or device in splitting.devices or f"{group}/{device}" in splitting.devices
+    return is_named(splitting.devices, group, device)
+
+
+def _limit(own: int | None, common: int | None) -> int:
+    """Return the bound of a device's queue: its own, else the common one, else -1."""
+    limit = common if own is None else own
+    return -1 if limit is None else limit
 
 
 def _late_lanes(plan: Plan, node_device: NDArray[np.int64], device_lane: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -138,14 +167,23 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
     group_path = _starts([sum(path.group == index for path in eligible) for index in range(len(plan.groups))])
     binding = experiment.binding
     late = isinstance(binding, LateBindingSpec)
+    queue_spec = experiment.queue
+    limit = None if queue_spec is None else queue_spec.limit
     late_limit = binding.queue_limit if isinstance(binding, LateBindingSpec) else None
+    if late_limit is None:
+        late_limit = limit
+    batching = experiment.batching
+    batching_devices = np.array(
+        [batching is not None and is_named(batching.devices, group.name, device.name) for group, device in devices],
+        dtype=np.int64,
+    )
     return System(
         sla_ns=experiment.sla,
         node_group=node_group,
         node_device=node_device,
         device_lane=device_lane,
         device_limit=np.array(
-            [-1 if device.queue_limit is None else device.queue_limit for _, device in devices],
+            [_limit(device.queue_limit, limit) for _, device in devices],
             dtype=np.int64,
         ),
         device_splits=np.array(
@@ -168,4 +206,13 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         late_limit=-1 if late_limit is None else late_limit,
         part_size=experiment.splitting.part if experiment.splitting else 0,
         split_by_part=experiment.splitting is not None and experiment.splitting.over == "devices",
+        order=ORDERS[queue_spec.order] if queue_spec else Order.FIFO,
+        shed=SHEDS[queue_spec.shed] if queue_spec else Shed.NEVER,
+        batch_queries=batching_devices * (batching.queries if batching else 0),
+        batch_samples=batching_devices * ((batching.samples or 0) if batching else 0),
+        batch_timeout_ns=batching_devices * (batching.timeout if batching else 0),
+        path_overhead_ns=np.array(
+            [plan.groups[path.group].devices[path.slot].profile.per_query_overhead_ns for path in eligible],
+            dtype=np.int64,
+        ),
     )

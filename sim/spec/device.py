@@ -221,6 +221,9 @@ class DeviceSpec(SpecModel):
     evidence: Literal["measured", "published", "modelled"] = "modelled"
     memory: Bytes | None = Field(default=None, description="What mapping may fill; left out: no limit.")
     lanes: Count = Field(default=1, description="Queries served at once.")
+    per_query_overhead: DurationOrZeroNs = Field(
+        default=0, description="Extra service time of a batch for each query after its first."
+    )
     power: PowerSpec | None = None
     price: PriceUsdPerH | None = None
     provenance: ProvenanceSpec | None = None

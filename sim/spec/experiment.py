@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from sim.spec.binding import SpecModel, inline_or_name
 from sim.spec.device import DeviceSpec
 from sim.spec.model import ModelSpec
+from sim.spec.queueing import BatchingSpec, QueueSpec
 from sim.spec.units import Bytes, DurationNs
 from sim.spec.workload import WorkloadSpec
 
@@ -324,6 +325,8 @@ class Experiment(SpecModel):
     binding: BindingSpec = Field(EarlyBindingSpec(kind="early"), description="When a query is bound to a device.")
     router: RouterSpec | None = Field(None, description="Which node gets a query; least-backlog by default.")
     splitting: SplittingSpec | None = Field(None, description="Cut large queries into parts; off by default.")
+    queue: QueueSpec | None = Field(None, description="Order, bound and shedding of the queues; first in, first out.")
+    batching: BatchingSpec | None = Field(None, description="Serve what waits on a device together; off by default.")
     replications: int = Field(10, ge=1, le=100_000, description="Independent runs of each scenario.")
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of every draw.")
     report: ReportSpec = Field(ReportSpec(), description="What is reported, and against what.")
@@ -341,6 +344,26 @@ class Experiment(SpecModel):
     def _router_has_a_use(self) -> Experiment:
         if self.router is not None and isinstance(self.binding, LateBindingSpec):
             raise ValueError("router has no effect with binding: {kind: late}; leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _batches_are_bound_early(self) -> Experiment:
+        if self.batching is not None and isinstance(self.binding, LateBindingSpec):
+            raise ValueError(
+                "batching needs early binding: parts in a central queue have no representation to be batched by"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Experiment:
+        binding = self.binding
+        if (
+            isinstance(binding, LateBindingSpec)
+            and binding.queue_limit is not None
+            and self.queue is not None
+            and self.queue.limit is not None
+        ):
+            raise ValueError("queue.limit and binding.queue_limit bound the same queue; leave one of them out")
         return self
 
 

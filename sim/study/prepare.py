@@ -191,6 +191,10 @@ def _offered_load(experiment: Experiment, plan: Plan, rate_per_s: float, sizes: 
     """Return work offered over work possible where that does not depend on choices: one path on equal nodes."""
     if len(plan.groups) != 1 or len(plan.eligible) != 1 or experiment.splitting is not None:
         return None
+    if experiment.batching is not None or (
+        experiment.queue is not None and (experiment.queue.limit is not None or experiment.queue.shed != "never")
+    ):
+        return None
     group = plan.groups[0]
     (path,) = plan.eligible
     device = group.devices[path.slot]

@@ -110,6 +110,25 @@ SIZES = st.sampled_from(
 )
 
 
+QUEUE_SPECS = st.fixed_dictionaries(
+    {},
+    optional={
+        "order": st.sampled_from(["fifo", "smallest-first", "earliest-deadline"]),
+        "limit": st.integers(0, 6),
+        "shed": st.sampled_from(["never", "late", "hopeless"]),
+    },
+)
+BATCHING = st.builds(
+    lambda queries, samples, timeout: (
+        {"queries": queries, "timeout": f"{timeout if queries > 1 else 0}us"}
+        | ({"samples": samples} if samples else {})
+    ),
+    st.integers(1, 6),
+    st.sampled_from([None, 500, 700]),
+    st.sampled_from([0, 0, 50, 900]),
+)
+
+
 @st.composite
 def experiments(draw: st.DrawFn) -> dict[str, Any]:
     document: dict[str, Any] = {
@@ -143,6 +162,17 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             else draw(st.sampled_from(["lanes", "devices"]))
         )
         document["splitting"] = {"part": draw(st.sampled_from([40, 130])), "over": over}
+    late = document.get("binding", {}).get("kind") == "late"
+    if draw(st.booleans()):
+        document["queue"] = draw(QUEUE_SPECS)
+        if "queue_limit" in document.get("binding", {}):
+            document["queue"].pop("limit", None)
+    if not late and draw(st.booleans()):
+        document["batching"] = draw(BATCHING)
+        for group in document["fleet"]:
+            for use in group["devices"].values():
+                use["beyond"] = "linear"
+                use["profile"]["per_query_overhead"] = draw(st.sampled_from(["0s", "30us"]))
     return document
 
 
@@ -157,7 +187,7 @@ def run(document: dict[str, Any]) -> RunRecord | None:
         return record
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(experiments())
 def test_any_scenario_obeys_the_laws_and_repeats_exactly(document: dict[str, Any]) -> None:
     record = run(document)

@@ -61,6 +61,7 @@ def record_of(
         part_enqueue_ns=arrival[begun],
         part_start_ns=start[begun],
         part_finish_ns=finish[begun],
+        part_batch=np.arange(len(begun)),
         end_ns=end_ns,
         stop_ns=stop,
         in_system_integral=int((np.minimum(finish, stop) - arrival)[admitted].sum()),

@@ -112,3 +112,77 @@ def test_each_law_is_held(tamper: Tamper, law: str, sound: tuple[RunRecord, Syst
     record, system = sound
     violations = audit(tamper(record), system)
     assert any(violation.startswith(law) for violation in violations), violations
+
+
+@pytest.fixture(scope="module", name="batched")
+def _batched(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, System]:
+    text = experiment(
+        service="{distribution: exponential, mean: 1ms, per_sample: 1us}",
+        rate_per_s=3000,
+        queries=500,
+        lanes=2,
+        replications=1,
+        more="batching: {queries: 4, samples: 300, timeout: 1ms}\nqueue: {order: smallest-first}",
+    ).replace("{kind: fixed, size: 1}", "{kind: quantiles, values: [50, 90, 150]}")
+    scenario = prepared(tmp_path_factory.mktemp("batched"), text)
+    return run_record(scenario, 0), scenario.system
+
+
+def member(record: RunRecord) -> int:
+    """The second part of a batch."""
+    return int(np.flatnonzero(record.part_batch[1:] == record.part_batch[:-1])[5]) + 1
+
+
+def alone(record: RunRecord) -> int:
+    """A part before and after which another batch starts."""
+    batch = record.part_batch
+    return int(np.flatnonzero((batch[2:] != batch[1:-1]) & (batch[1:-1] != batch[:-2]))[5]) + 1
+
+
+def finish_before_the_rest(record: RunRecord) -> RunRecord:
+    part = member(record)
+    return replace(record, part_finish_ns=changed(record.part_finish_ns, part, int(record.part_finish_ns[part]) - 1))
+
+
+def put_in_a_batch_too_many(record: RunRecord) -> RunRecord:
+    batch = record.part_batch.copy()
+    batch[:6] = batch[0]
+    return replace(record, part_batch=batch)
+
+
+def put_in_a_batch_too_much(record: RunRecord) -> RunRecord:
+    return replace(record, part_size=changed(record.part_size, member(record), 300))
+
+
+def split_a_batch(record: RunRecord) -> RunRecord:
+    return replace(record, part_batch=changed(record.part_batch, member(record), -5))
+
+
+def serve_the_larger_first(record: RunRecord) -> RunRecord:
+    # Claim that the smallest of a long wait was the largest: what waited beside it should have gone first.
+    waits = record.part_start_ns - record.part_enqueue_ns
+    part = int(np.argmax(np.where(record.part_size == 50, waits, -1)))
+    return replace(record, part_size=changed(record.part_size, part, 151))
+
+
+def idle_with_a_batch_waiting(record: RunRecord) -> RunRecord:
+    late = (record.part_batch == record.part_batch[waited(record)]).astype(np.int64)
+    return replace(record, part_start_ns=record.part_start_ns + late)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "law"),
+    [
+        (finish_before_the_rest, "batches: parts served together differ"),
+        (put_in_a_batch_too_many, "batches: a batch has more parts"),
+        (put_in_a_batch_too_much, "batches: a batch has more samples"),
+        (split_a_batch, "lanes"),
+        (idle_with_a_batch_waiting, "work conservation"),
+        (serve_the_larger_first, "order"),
+    ],
+)
+def test_each_law_of_batches_and_orders_is_held(tamper: Tamper, law: str, batched: tuple[RunRecord, System]) -> None:
+    record, system = batched
+    assert audit(record, system) == []
+    violations = audit(tamper(record), system)
+    assert any(violation.startswith(law) for violation in violations), violations

@@ -1,0 +1,139 @@
+"""Binding: what the policy is told of the paths it chooses among, its pick, and the service times that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.engine.instant import Clock
+from sim.engine.station import Part
+from sim.serving.compiled import jit
+from sim.serving.estimate import estimate_paths
+from sim.serving.lookup import expected_ns, service_ns
+from sim.serving.policies.base import DROP
+from sim.serving.state import State
+from sim.serving.system import System
+
+__all__ = ["Binder", "ChoiceSet"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceSet:
+    """The paths that the policy chooses among at one place, with room for their estimates."""
+
+    first: int
+    accuracy: NDArray[np.float64]
+    service_ns: NDArray[np.int64]
+    wait_ns: NDArray[np.int64]
+
+
+def _choice_set(system: System, first: int, end: int) -> ChoiceSet:
+    count = end - first
+    return ChoiceSet(
+        first,
+        system.path_accuracy[first:end].copy(),
+        np.zeros(count, dtype=np.int64),
+        np.zeros(count, dtype=np.int64),
+    )
+
+
+class Binder:
+    """Asks the policy for a path, and looks up how long parts take on it.
+
+    Attributes
+    ----------
+    node_choices : list of ChoiceSet
+        By group of nodes: the paths that the policy chooses among on a node.
+    device_choices : dict of (group, slot) to ChoiceSet
+        The same where the device is given, as it is under late binding.
+    """
+
+    def __init__(self, system: System, state: State, env: Clock) -> None:
+        self.system = system
+        self.state = state
+        self.env = env
+        self.choose = jit(system.choose) if system.compiles else system.choose
+        self.unit_of_path: list[int] = system.services.unit_of_service.tolist()
+        self.node_choices = [
+            _choice_set(system, int(first), int(end))
+            for first, end in zip(system.group_path[:-1], system.group_path[1:], strict=True)
+        ]
+        self.device_choices = self._device_choices() if system.late_lanes is not None else {}
+
+    def _device_choices(self) -> dict[tuple[int, int], ChoiceSet]:
+        """Return the paths of each (group, slot): what the policy chooses among when the device is given."""
+        system = self.system
+        slots: list[int] = system.paths[:, 0].tolist()
+        choices = {}
+        for group in range(len(system.group_path) - 1):
+            rows = range(int(system.group_path[group]), int(system.group_path[group + 1]))
+            for slot in sorted({slots[row] for row in rows}):
+                mine = [row for row in rows if slots[row] == slot]
+                choices[group, slot] = _choice_set(system, mine[0], mine[-1] + 1)
+        return choices
+
+    def pick(self, choice: ChoiceSet, first_device: int, size: int, time_left_ns: int) -> int:
+        """Return the policy's pick among the paths of `choice`, or DROP."""
+        system = self.system
+        if system.uses_estimates:
+            state = self.state
+            services = system.services
+            estimate_paths(
+                size,
+                self.env.now,
+                system.sees_queue,
+                first_device,
+                choice.first,
+                system.paths,
+                system.device_lane,
+                state.idle_lanes,
+                state.waiting_parts,
+                state.waiting_work_ns,
+                state.lane_until_ns,
+                services.index,
+                services.grid,
+                choice.service_ns,
+                choice.wait_ns,
+            )
+        pick = int(
+            self.choose(
+                size,
+                time_left_ns,
+                choice.accuracy,
+                choice.service_ns,
+                choice.wait_ns,
+                system.policy_parameters,
+            )
+        )
+        if not DROP <= pick < len(choice.accuracy):
+            raise IndexError(
+                f"the policy chose path {pick} of a node with {len(choice.accuracy)} paths; {DROP} drops the query"
+            )
+        return pick
+
+    def look_up(self, part: Part, choice: ChoiceSet, pick: int, estimated: bool) -> None:
+        """Give the part its path, and its true and expected service times.
+
+        `estimated` says that `choice` holds the policy's estimate for a part of this very size.
+        """
+        system = self.system
+        part.path = choice.first + pick
+        if estimated and system.uses_estimates and not system.knows_service:
+            self.time(part, part.size, int(choice.service_ns[pick]))
+        else:
+            self.time(part, part.size)
+
+    def time(self, part: Part, samples: int, mean_ns: int | None = None) -> None:
+        """Give the part its true and expected service times for so many samples; `mean_ns` where it is known."""
+        system = self.system
+        index, grid = system.services.index, system.services.grid
+        path = part.path
+        unit = self.unit_of_path[path]
+        multiplier = part.multipliers[unit] if unit >= 0 else 1.0
+        part.service_ns = service_ns(index, grid, path, samples, part.u, multiplier)
+        if system.knows_service:
+            part.expected_ns = part.service_ns
+        else:
+            part.expected_ns = expected_ns(index, grid, path, samples) if mean_ns is None else mean_ns
