@@ -433,6 +433,16 @@ class _Planner:
             limited = [device.name for group in groups for device in group.devices if device.memory_bytes is not None]
             if limited:
                 self.assumptions.append(f"{model.name} has no known size in memory: it is taken to fit")
+        batching = self.experiment.batching
+        if batching is not None and batching.queries > 1:
+            for g, slot in sorted({(path.group, path.slot) for path in eligible}):
+                device = groups[g].devices[slot]
+                if is_named(batching.devices, groups[g].name, device.name) and not device.profile.per_query_overhead_ns:
+                    self.assumptions.append(
+                        f"a batch on {device.profile.name} costs what one query of as many samples costs"
+                    )
+            if getattr(self.experiment.policy, "queue", "ignored") != "ignored":
+                self.assumptions.append("the policy expects waits as if what waits were served one at a time")
         slots = {(path.group, path.slot) for path in eligible if path.service.evidence == "modelled"}
         profiles = dict.fromkeys(groups[group].devices[slot].profile.name for group, slot in sorted(slots))
         self.assumptions.extend(f"service times of {name} are modelled, not measured" for name in profiles)
