@@ -7,12 +7,13 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sim.stats.summary import ScenarioSummary
 
-__all__ = ["RunDirectory", "RunDirectoryError", "read_summary"]
+__all__ = ["RunDirectory", "RunDirectoryError", "TimelinePoint", "read_summary", "read_timeline"]
 
 
 class RunDirectoryError(OSError):
@@ -60,6 +61,22 @@ class RunDirectory:
                 )
         return self._write("metrics.csv", text.getvalue().encode())
 
+    def write_timeline(self, summaries: Sequence[ScenarioSummary]) -> Path:
+        """Write one row per scenario, interval of time and metric."""
+        parameters = list(dict.fromkeys(key for summary in summaries for key in summary.parameters))
+        text = io.StringIO(newline="")
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow([*parameters, "start_s", "end_s", "metric", "value", "low", "high"])
+        for summary in summaries:
+            assert summary.timeline is not None
+            seconds = [repr(edge / 1e9) for edge in summary.timeline.edges_ns]
+            own = [summary.parameters.get(key, "") for key in parameters]
+            for name, points in summary.timeline.metrics.items():
+                for start, end, point in zip(seconds[:-1], seconds[1:], points, strict=True):
+                    numbers = ("" if x is None else repr(x) for x in (point.value, point.low, point.high))
+                    rows.writerow([*own, start, end, name, *numbers])
+        return self._write("timeline.csv", text.getvalue().encode())
+
     def write_queries(self, records: Mapping[tuple[int, int], Path]) -> Path:
         """Merge the per-query records of all replications, by scenario and replication, into ``queries.npz``."""
         import numpy as np
@@ -91,6 +108,19 @@ class RunDirectory:
         return file
 
 
+@dataclass(frozen=True, slots=True)
+class TimelinePoint:
+    """A row of `timeline.csv`; `scenario` is the sweep's parameters as they are written there."""
+
+    scenario: tuple[str, ...]
+    start_s: float
+    end_s: float
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+
+
 def _write_whole(stream: BinaryIO, content: bytes) -> None:
     stream.write(content)
     stream.flush()
@@ -119,3 +149,35 @@ def read_summary(path: Path) -> dict[str, Any]:
     if not isinstance(summary, dict) or not isinstance(summary.get("scenarios"), list) or not summary["scenarios"]:
         raise RunDirectoryError(f"{file} is not the summary of a run: it lists no scenarios")
     return summary
+
+
+def read_timeline(path: Path) -> list[TimelinePoint] | None:
+    """Read ``timeline.csv`` of a run directory; None if the run has no timeline.
+
+    Raises
+    ------
+    RunDirectoryError
+        If it cannot be read, or is damaged.
+    """
+    file = path / "timeline.csv"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunDirectoryError(f"{file} cannot be read: {error.strerror or error}") from error
+    rows = list(csv.reader(io.StringIO(text)))
+    columns = ["start_s", "end_s", "metric", "value", "low", "high"]
+    if not rows or rows[0][-len(columns) :] != columns:
+        raise RunDirectoryError(f"{file} is not the timeline of a run: its columns should end in {', '.join(columns)}")
+    points = []
+    for number, row in enumerate(rows[1:], start=2):
+        try:
+            start, end, metric, *numbers = row[-len(columns) :]
+            value, low, high = (float(one) if one else None for one in numbers)
+            points.append(
+                TimelinePoint(tuple(row[: -len(columns)]), float(start), float(end), metric, value, low, high)
+            )
+        except ValueError as error:
+            raise RunDirectoryError(f"{file}:{number} is damaged: {error}") from error
+    return points

@@ -42,6 +42,7 @@ __all__ = [
 
 Representation = Literal["table", "dhe", "select", "hybrid"]
 Queue = Literal["ignored", "expected", "actual"]
+MOST_INTERVALS = 10_000
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 QUEUE_DESCRIPTION = (
@@ -303,6 +304,9 @@ class ReportSpec(SpecModel):
         "p99", description="The latency percentile that has to meet the SLA."
     )
     confidence: float = Field(0.95, gt=0.5, lt=1.0, description="Confidence of every interval.")
+    timeline: DurationNs | None = Field(
+        None, description="Length of the intervals of timeline.csv, metrics over time; none by default."
+    )
     queries: Literal["auto", "always", "never"] = Field(
         "auto",
         description="Keep per-query records in queries.npz; auto keeps them up to two million queries.",
@@ -351,6 +355,19 @@ class Experiment(SpecModel):
         if self.batching is not None and isinstance(self.binding, LateBindingSpec):
             raise ValueError(
                 "batching needs early binding: parts in a central queue have no representation to be batched by"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _timeline_has_an_end(self) -> Experiment:
+        interval, duration = self.report.timeline, self.workload.duration
+        if interval is None:
+            return self
+        if duration is None:
+            raise ValueError("report.timeline needs workload.duration: replications of so many queries end at any time")
+        if not interval <= duration <= MOST_INTERVALS * interval:
+            raise ValueError(
+                f"report.timeline cuts the duration into 1 to {MOST_INTERVALS} intervals; choose it accordingly"
             )
         return self
 

@@ -19,6 +19,7 @@ from sim.stats.measure import (
     measure,
 )
 from sim.stats.saturation import Backlog, SaturationVerdict, backlog, saturation_verdict
+from sim.stats.timeline import Timeline, TimelineSummary, measure_over_time, merge_timelines
 from sim.stats.warmup import BatchSeries, batch_series, candidate_cuts, choose_cut, warmup_cut
 
 __all__ = ["CurvePoint", "Metric", "ReplicationResult", "ScenarioSummary", "Warmup", "reduce_record", "summarise"]
@@ -41,6 +42,8 @@ class ReplicationResult:
     series : BatchSeries or None
         For choosing the cut; None where there is nothing to choose.
     backlog : Backlog
+    timeline : Timeline or None
+        Metrics over time, where asked for.
     """
 
     replication: int
@@ -49,6 +52,7 @@ class ReplicationResult:
     measurements: tuple[Measurement, ...]
     series: BatchSeries | None
     backlog: Backlog
+    timeline: Timeline | None = None
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; every number comes back exactly."""
@@ -59,6 +63,7 @@ class ReplicationResult:
             "measurements": [m.to_json_dict() for m in self.measurements],
             "series": None if self.series is None else self.series.to_json_dict(),
             "backlog": self.backlog.to_json_dict(),
+            "timeline": None if self.timeline is None else self.timeline.to_json_dict(),
         }
 
     @classmethod
@@ -71,6 +76,7 @@ class ReplicationResult:
             measurements=tuple(Measurement.from_json_dict(m) for m in data["measurements"]),
             series=None if data["series"] is None else BatchSeries.from_json_dict(data["series"]),
             backlog=Backlog.from_json_dict(data["backlog"]),
+            timeline=None if data.get("timeline") is None else Timeline.from_json_dict(data["timeline"]),
         )
 
 
@@ -153,6 +159,8 @@ class ScenarioSummary:
         The latency limit.
     percentile_curve : tuple of CurvePoint
         Latency over its percentiles, as far into the tail as every replication allows; empty if saturated.
+    timeline : TimelineSummary or None
+        Metrics over time, where asked for; not part of `summary.json`.
     """
 
     parameters: dict[str, Any]
@@ -170,6 +178,7 @@ class ScenarioSummary:
     waiting_parts: dict[str, float | None]
     sla_ms: float
     percentile_curve: tuple[CurvePoint, ...]
+    timeline: TimelineSummary | None = None
 
     @property
     def saturated(self) -> bool:
@@ -216,6 +225,7 @@ def reduce_record(
     replication: int,
     warmup_ns: int | None = None,
     time_varying: bool = False,
+    timeline_ns: int | None = None,
 ) -> ReplicationResult:
     """Reduce the record of one replication to what summarising its scenario needs.
 
@@ -232,6 +242,8 @@ def reduce_record(
     time_varying : bool
         Whether the load varies with time. Then there is no steady state to wait for, and nothing is cut
         unless `warmup_ns` is given.
+    timeline_ns : int, optional
+        Length of the intervals in which it is measured over time; not measured by default.
 
     Raises
     ------
@@ -250,6 +262,7 @@ def reduce_record(
         measurements=tuple(measure(record, view, cuts)),
         series=batch_series(record) if chosen_later else None,
         backlog=backlog(record),
+        timeline=None if timeline_ns is None else measure_over_time(record, view, timeline_ns),
     )
 
 
@@ -300,6 +313,7 @@ def summarise(
     warmup, chosen = _cut(ordered, time_varying)
     verdict = saturation_verdict([r.backlog for r in ordered], offered_load)
     waiting = _mean_by_name([m.waiting_parts for m in chosen])
+    timelines = [r.timeline for r in ordered if r.timeline is not None]
     return ScenarioSummary(
         parameters=dict(parameters),
         evidence=evidence,
@@ -316,6 +330,7 @@ def summarise(
         waiting_parts=dict.fromkeys(waiting) if verdict.saturated else waiting,
         sla_ms=sla_ns / 1e6,
         percentile_curve=() if verdict.saturated else _curve(chosen, confidence),
+        timeline=merge_timelines(timelines, confidence) if timelines else None,
     )
 
 

@@ -58,6 +58,8 @@ class PreparedScenario:
     warmup_ns : int or None
         None chooses by MSER-5.
     time_varying : bool
+    timeline_ns : int or None
+        Length of the intervals of the timeline; None measures none.
     offered_load : float or None
         Work offered over work that the lanes can do, where that does not depend on the policy's choices.
     evidence : str
@@ -81,6 +83,7 @@ class PreparedScenario:
     drain_ns: int
     warmup_ns: int | None
     time_varying: bool
+    timeline_ns: int | None
     offered_load: float | None
     evidence: str
     assumptions: tuple[str, ...]
@@ -135,6 +138,7 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         drain_ns=DRAIN_SLAS * experiment.sla if drain == "auto" else drain,
         warmup_ns=None if warmup == "auto" else warmup,
         time_varying=process.time_varying,
+        timeline_ns=experiment.report.timeline,
         offered_load=_offered_load(experiment, plan, process.mean_rate_per_s, sizes),
         evidence=min((path.service.evidence for path in plan.eligible), key=EVIDENCE.index),
         assumptions=(*plan.assumptions, *_workload_assumptions(workload, process.time_varying)),

@@ -65,6 +65,7 @@ def run_replication(scenario: PreparedScenario, replication: int, records: Path 
         replication=replication,
         warmup_ns=scenario.warmup_ns,
         time_varying=scenario.time_varying,
+        timeline_ns=scenario.timeline_ns,
     )
 
 

@@ -184,6 +184,8 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     directory.write_experiment(resolved_experiment(study.scenarios))
     directory.write_summary(report.to_json_dict())
     directory.write_metrics(result.summaries)
+    if all(summary.timeline is not None for summary in result.summaries):
+        directory.write_timeline(result.summaries)
     if result.records:
         directory.write_queries(result.records)
     from sim.report.figures import plot_run

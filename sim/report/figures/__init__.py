@@ -1,4 +1,4 @@
-"""Figures of a run directory, drawn from its summary alone."""
+"""Figures of a run directory, drawn from its summary and its timeline alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from sim.report.figures.scenarios import correct_bars, path_mix, utilisation
 from sim.report.figures.series import Run, read_run
 from sim.report.figures.style import Drawing, save, styled
 from sim.report.figures.tail import percentile_plots
-from sim.report.rundir import read_summary
+from sim.report.figures.timeline import over_time
+from sim.report.rundir import read_summary, read_timeline
 
 __all__ = ["plot_run"]
 
@@ -42,6 +43,10 @@ def plot_run(run_dir: Path) -> list[Path]:
     with styled():
         for name, figure in _figures(run):
             files += save(figure, folder / name)
+        timeline = read_timeline(run_dir)
+        if timeline is not None:
+            for name, figure in over_time(run, timeline):
+                files += save(figure, folder / name)
     return files
 
 
