@@ -6,8 +6,9 @@ binding, one for the whole cell under late binding. Time is an integer number of
 What happens at each event, in this order:
 
 arrival
-    Early binding: the router picks a node and the policy a path; the query is cut into parts if splitting asks for
-    it; if a queue has no room for one of them the whole query is dropped, otherwise they join and idle lanes wake.
+    Early binding: the router, which may see the nodes as they were, picks one; the policy picks one of its paths;
+    the query is cut into parts if splitting asks for it; if a queue has no room for one of them the whole query is
+    dropped, otherwise they join and idle lanes wake.
     Late binding: the query or its parts join the central queue, and idle lanes wake in preference order.
 wake or completion
     A completion first ends its part; a query ends with its last part. Then the lane takes the next part of its
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from sim.engine.batching import BatchQueue
 from sim.engine.binding import Binder
 from sim.engine.instant import Clock, Instant, Rank
+from sim.engine.knowledge import DelayedState, FollowedArray
 from sim.engine.record import RunRecord
 from sim.engine.recorder import NOT_DROPPED, Recorder
 from sim.engine.station import Fifo, Lane, Line, Part, Queue, Sorted
@@ -126,17 +128,20 @@ class Cell:
         self.recorder = Recorder()
         self.state = state = State.empty(system)
         # Views of the arrays that compiled functions read: an element costs a third of what it costs through numpy.
-        self.idle_lanes = memoryview(state.idle_lanes.data)
-        self.waiting_parts = memoryview(state.waiting_parts.data)
-        self.waiting_work_ns = memoryview(state.waiting_work_ns.data)
-        self.lane_until_ns = memoryview(state.lane_until_ns.data)
-        self.unfinished_parts = memoryview(state.unfinished_parts.data)
+        self.delayed = DelayedState(system, env, system.knowledge_delay_ns) if system.knowledge_delay_ns else None
+        self.idle_lanes = self._array("idle_lanes")
+        self.waiting_parts = self._array("waiting_parts")
+        self.waiting_work_ns = self._array("waiting_work_ns")
+        self.lane_until_ns = self._array("lane_until_ns")
+        self.unfinished_parts = self._array("unfinished_parts")
         self.node_group: list[int] = system.node_group.tolist()
         self.node_device: list[int] = system.node_device.tolist()
         self.path_slot: list[int] = system.paths[:, 0].tolist()
         self.accuracy: list[float] = system.path_accuracy.tolist()
         self.device_splits: list[bool] = system.device_splits.tolist()
-        self.route: Route = ROUTERS[system.router.kind].bind(system.router, system, state)
+        self.route: Route = ROUTERS[system.router.kind].bind(
+            system.router, system, state if self.delayed is None else self.delayed.seen
+        )
         self.path_overhead_ns: list[int] = system.path_overhead_ns.tolist()
         self.sorts = system.order != Order.FIFO
         self.sheds = system.shed != Shed.NEVER
@@ -151,6 +156,11 @@ class Cell:
         self.late = system.late_lanes is not None
         self.binder = Binder(system, state, env)
         self.queues = self._start_lanes()
+
+    def _array(self, name: str) -> memoryview | FollowedArray:
+        """Return an array of the state to change; routers follow it late where their knowledge is old."""
+        true = memoryview(getattr(self.state, name).data)
+        return true if self.delayed is None else self.delayed.follow(true, name)
 
     def _start_lanes(self) -> list[Queue]:
         """Start a process for every lane that may serve; return the queue of each device."""
@@ -318,6 +328,8 @@ class Cell:
         """Bind the query to a node and a path, cut it into parts, and put these in their queues."""
         system = self.system
         now = self.env.now
+        if self.delayed is not None:
+            self.delayed.catch_up()
         node = self.route(query, size, now, router_u)
         choice = self.binder.node_choices[self.node_group[node]]
         first_device = self.node_device[node]

@@ -72,6 +72,8 @@ class System:
     batch_queries, batch_samples, batch_timeout_ns : int64[devices]
         Most parts and samples in a batch, and how long one that is not full waits for more. 0 queries is no
         batching, 0 samples is no limit.
+    knowledge_delay_ns : int
+        How old the state is that routers see.
     path_overhead_ns : int64[paths]
         Extra service time for each part of a batch after its first.
     """
@@ -104,6 +106,7 @@ class System:
     batch_samples: NDArray[np.int64]
     batch_timeout_ns: NDArray[np.int64]
     path_overhead_ns: NDArray[np.int64]
+    knowledge_delay_ns: int
 
     @property
     def batches(self) -> bool:
@@ -211,6 +214,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         batch_queries=batching_devices * (batching.queries if batching else 0),
         batch_samples=batching_devices * ((batching.samples or 0) if batching else 0),
         batch_timeout_ns=batching_devices * (batching.timeout if batching else 0),
+        knowledge_delay_ns=experiment.knowledge.delay if experiment.knowledge else 0,
         path_overhead_ns=np.array(
             [plan.groups[path.group].devices[path.slot].profile.per_query_overhead_ns for path in eligible],
             dtype=np.int64,

@@ -151,6 +151,8 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
         document["workload"]["sizes"] = {"kind": "quantiles", "values": [1, 50, 50, 499]}
     if draw(st.booleans()):
         document["router"] = draw(ROUTERS)
+        if document["router"]["kind"] not in ("random", "round-robin") and draw(st.booleans()):
+            document["knowledge"] = {"delay": draw(st.sampled_from(["1us", "1ms", "1h"]))}
     else:
         document["binding"] = draw(
             st.sampled_from([{"kind": "early"}, {"kind": "late"}, {"kind": "late", "queue_limit": 3}])

@@ -286,3 +286,31 @@ def test_the_lane_of_a_batch_is_busy_once(order: str, tmp_path: Path) -> None:
     result = run_replication(scenario, 0)
     # Busy 0 to 10 and 10 to 20 of the arrival period of 20 us.
     assert result.measurements[0].utilisation == {"d": 1.0}
+
+
+def test_routers_see_the_nodes_as_they_were(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 1, 2, 6, 7, 30],
+        {"d": device(TEN_US)},
+        nodes=2,
+        sla="1ms",
+        more="router: {kind: least-backlog}\nknowledge: {delay: 5us}",
+    )
+    # Until 5 us the nodes look empty. At 6 us the second looks empty, as it was at 1 us, and at 7 us still.
+    # At 30 us the router sees 25 us: one query on the first, one on the second.
+    assert record.node.tolist() == [0, 0, 0, 1, 1, 0]
+    assert parts(record) == [
+        (0, 0, 0, 10),
+        (3, 1, 6, 16),
+        (1, 0, 10, 20),
+        (4, 1, 16, 26),
+        (2, 0, 20, 30),
+        (5, 0, 30, 40),
+    ]
+
+
+@pytest.mark.parametrize(("second_us", "node"), [(4, 0), (5, 1)])
+def test_what_happened_exactly_the_delay_ago_is_seen(second_us: int, node: int, tmp_path: Path) -> None:
+    record = run(tmp_path, [0, second_us], {"d": device(TEN_US)}, nodes=2, sla="1ms", more="knowledge: {delay: 5us}")
+    assert record.node.tolist() == [0, node]

@@ -121,3 +121,23 @@ def test_power_of_two_beats_random_by_the_mean_field_amount(load: float, tmp_pat
     assert_close(random, lambda r: in_system_ms(r, 0.4).mean(), 1 / (1 - load), allowance=0.03 / (1 - load))
     gain = np.mean([in_system_ms(r, 0.4).mean() for r in random]) / np.mean([in_system_ms(r, 0.4).mean() for r in two])
     assert gain == pytest.approx(1 / (1 - load) / exact, rel=0.08)
+
+
+def test_with_knowledge_from_before_the_first_query_routing_is_random(tmp_path: Path) -> None:
+    load, servers = 0.7, 20
+    common = {"service": EXPONENTIAL, "rate_per_s": 1000 * load * servers, "queries": 40_000, "nodes": servers}
+    means = []
+    for delay in ("100us", "1ms", "5ms"):
+        records = replications(
+            tmp_path,
+            experiment(
+                **common, more=f"router: {{kind: power-of-d, d: 2}}\nknowledge: {{delay: {delay}}}", replications=4
+            ),
+        )
+        means.append(np.mean([in_system_ms(r, 0.4).mean() for r in records]))
+    # Old news is worth less the older it is, until it herds queries onto nodes that were short.
+    fresh = mean_field_time(load, 2)
+    assert fresh * 0.97 < means[0] < means[1] < means[2]
+    # Loads that were all equal tell nothing: the first of two nodes drawn at random is a random node.
+    blind = replications(tmp_path, experiment(**common, more="router: {kind: power-of-d}\nknowledge: {delay: 1h}"))
+    assert_close(blind, lambda r: in_system_ms(r, 0.4).mean(), 1 / (1 - load))

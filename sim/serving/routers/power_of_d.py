@@ -29,8 +29,8 @@ def least_backlogged_of_drawn(
 ) -> int:
     """Return the least backlogged of ``len(draws)`` distinct nodes; the first drawn among equals.
 
-    Floyd's sampling: draw j picks among the first ``n - d + j + 1`` nodes and, if that one is taken already, takes
-    the last of them; every set of d nodes is equally likely.
+    Draw j picks among the nodes that are left, so that every node is equally likely to be drawn first: among equal
+    nodes the load then spreads evenly.
     """
     d = min(len(draws), len(nodes))
     drawn = np.empty(d, dtype=np.int64)
@@ -38,13 +38,16 @@ def least_backlogged_of_drawn(
     best_lanes = 1
     best_backlog = 0
     for j in range(d):
-        limit = len(nodes) - d + j + 1
-        pick = min(int(draws[j] * limit), limit - 1)
-        for k in range(j):
-            if drawn[k] == pick:
-                pick = limit - 1
-                break
-        drawn[j] = pick
+        left = len(nodes) - j
+        pick = min(int(draws[j] * left), left - 1)
+        # `drawn` is kept in order: every drawn node at or below the pick moves it one up.
+        place = 0
+        while place < j and drawn[place] <= pick:
+            pick += 1
+            place += 1
+        for k in range(j, place, -1):
+            drawn[k] = drawn[k - 1]
+        drawn[place] = pick
         node = nodes[pick]
         lanes = device_lane[node_device[node + 1]] - device_lane[node_device[node]]
         backlog = backlog_of(
