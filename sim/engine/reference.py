@@ -127,7 +127,6 @@ class Cell:
         self.env = env
         self.recorder = Recorder()
         self.state = state = State.empty(system)
-        # Views of the arrays that compiled functions read: an element costs a third of what it costs through numpy.
         self.delayed = DelayedState(system, env, system.knowledge_delay_ns) if system.knowledge_delay_ns else None
         self.idle_lanes = self._array("idle_lanes")
         self.waiting_parts = self._array("waiting_parts")
@@ -159,6 +158,7 @@ class Cell:
 
     def _array(self, name: str) -> memoryview | FollowedArray:
         """Return an array of the state to change; routers follow it late where their knowledge is old."""
+        # A view of the array that compiled functions read: an element costs a third of what it costs through numpy.
         true = memoryview(getattr(self.state, name).data)
         return true if self.delayed is None else self.delayed.follow(true, name)
 

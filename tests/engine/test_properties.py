@@ -217,3 +217,24 @@ def test_most_generated_scenarios_run() -> None:
 
     count()
     assert np.mean(ran) > 0.6
+
+
+NEUTRAL = (
+    {"queue": {"order": "fifo", "shed": "never"}},
+    {"queue": {"order": "earliest-deadline"}},  # With one SLA the earliest deadline is the oldest query.
+    {"batching": {"queries": 1}},
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(experiments(), st.sampled_from(NEUTRAL))
+def test_settings_that_change_nothing_change_nothing(document: dict[str, Any], neutral: dict[str, Any]) -> None:
+    plain = {key: value for key, value in document.items() if key not in ("queue", "batching")}
+    late = plain.get("binding", {}).get("kind") == "late"
+    record = run(plain)
+    if record is None or (late and "batching" in neutral):
+        return
+    same = run(plain | neutral)
+    assert same is not None
+    for field in dataclasses.fields(RunRecord):
+        assert np.array_equal(getattr(record, field.name), getattr(same, field.name)), field.name
