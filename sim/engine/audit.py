@@ -107,7 +107,7 @@ def _littles_law(record: RunRecord) -> list[str]:
 
 
 def _lanes(record: RunRecord, system: System) -> list[str]:
-    first = _first_of_batch(record)
+    first = np.flatnonzero(record.leads_batch)
     order = np.lexsort((record.part_finish_ns[first], record.part_start_ns[first], record.part_lane[first]))
     order = first[order]
     lane, start, finish = record.part_lane[order], record.part_start_ns[order], record.part_finish_ns[order]
@@ -134,7 +134,7 @@ def _lanes(record: RunRecord, system: System) -> list[str]:
 
 
 def _batches(record: RunRecord, system: System) -> list[str]:
-    first = _first_of_batch(record)
+    first = np.flatnonzero(record.leads_batch)
     count = np.diff(np.append(first, len(record.part_batch)))
     device = _device_of_lane(system, record.part_lane[first])
     violations = []
@@ -194,12 +194,6 @@ def _overtakes(record: RunRecord, system: System, started: NDArray[np.int64]) ->
             return True
         gone.add(i)
     return False
-
-
-def _first_of_batch(record: RunRecord) -> NDArray[np.int64]:
-    """Return the index of the first part of every batch; a part that is served alone is a batch."""
-    batch = record.part_batch
-    return np.flatnonzero(np.append(True, batch[1:] != batch[:-1])[: len(batch)]).astype(np.int64)
 
 
 def _device_of_lane(system: System, lane: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -88,3 +88,10 @@ class RunRecord:
     in_system_integral: int
     waiting_integral: int
     unstarted_wait_ns: int
+
+    @property
+    def leads_batch(self) -> NDArray[np.bool_]:
+        """Whether each part is the first of its batch, shape (parts,); a part that is served alone is a batch."""
+        leads = np.ones(len(self.part_batch), dtype=np.bool_)
+        leads[1:] = self.part_batch[1:] != self.part_batch[:-1]
+        return leads

@@ -229,19 +229,7 @@ class Cell:
                 self.idle_lanes[lane.device] -= 1
             part = waiting.popleft()
             if self.take(part, lane):
-                now = env.now
-                self.lane_until_ns[lane.number] = now + part.expected_ns
-                self.recorder.start_part(
-                    part.query,
-                    part.path,
-                    lane.number,
-                    part.size,
-                    part.enqueue_ns,
-                    now,
-                    now + part.service_ns,
-                    self.served,
-                )
-                self.served += 1
+                self.start((part,), lane, part.service_ns, part.expected_ns)
                 yield Instant(env, part.service_ns, Rank.COMPLETION)
                 self.complete(part, lane)
 
@@ -262,7 +250,8 @@ class Cell:
                     samples += part.size
             queue.wake_if_ready()
             if batch:
-                service_ns = self.start_batch(batch, samples, lane)
+                service_ns, expected_ns = self.batch_times(batch, samples)
+                self.start(batch, lane, service_ns, expected_ns)
                 yield Instant(env, service_ns, Rank.COMPLETION)
                 for part in batch:
                     self.complete(part, lane)
@@ -295,32 +284,27 @@ class Cell:
         self.drop_admitted(query, PAST_DEADLINE)
         return False
 
-    def start_batch(self, batch: list[Part], samples: int, lane: Lane) -> int:
-        """Start the parts of a batch together; return their service time.
+    def batch_times(self, batch: list[Part], samples: int) -> tuple[int, int]:
+        """Return the true and the expected service time of a batch.
 
         The draw is that of the first part; a batch of one part takes exactly as long as the part alone.
         """
-        now = self.env.now
         first = batch[0]
-        duration_ns, expected = first.service_ns, first.expected_ns
-        if len(batch) > 1:
-            overhead_ns = (len(batch) - 1) * self.path_overhead_ns[first.path]
-            self.binder.time(first, samples)
-            duration_ns, expected = first.service_ns + overhead_ns, first.expected_ns + overhead_ns
-        self.lane_until_ns[lane.number] = now + expected
-        for part in batch:
+        if len(batch) == 1:
+            return first.service_ns, first.expected_ns
+        self.binder.time(first, samples)
+        overhead_ns = (len(batch) - 1) * self.path_overhead_ns[first.path]
+        return first.service_ns + overhead_ns, first.expected_ns + overhead_ns
+
+    def start(self, parts: Sequence[Part], lane: Lane, service_ns: int, expected_ns: int) -> None:
+        """Start parts together on the lane."""
+        now = self.env.now
+        self.lane_until_ns[lane.number] = now + expected_ns
+        for part in parts:
             self.recorder.start_part(
-                part.query,
-                part.path,
-                lane.number,
-                part.size,
-                part.enqueue_ns,
-                now,
-                now + duration_ns,
-                self.served,
+                part.query, part.path, lane.number, part.size, part.enqueue_ns, now, now + service_ns, self.served
             )
         self.served += 1
-        return duration_ns
 
     # -- arrival --------------------------------------------------------------------------------------------
 

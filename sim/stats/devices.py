@@ -81,9 +81,7 @@ def lane_busy_time_ns(record: RunRecord, view: SystemView, start_ns: int, end_ns
         If a lane would be busy for longer than the window: it served two parts at once.
     """
     # The parts of a batch keep their lane busy once.
-    first = np.ones(len(record.part_batch), dtype=np.bool_)
-    first[1:] = record.part_batch[1:] != record.part_batch[:-1]
-    finish_ns = np.where(first, record.part_finish_ns, record.part_start_ns)
+    finish_ns = np.where(record.leads_batch, record.part_finish_ns, record.part_start_ns)
     busy_ns = _lane_time_ns(record, view, record.part_start_ns, finish_ns, start_ns, end_ns)
     # Sums of integers below 2**53 ns (104 days) are exact, so there is no rounding to forgive.
     over = np.flatnonzero(busy_ns > end_ns - start_ns)

@@ -168,14 +168,12 @@ def _by_time(record: RunRecord, view: SystemView, edges: NDArray[np.int64]) -> V
     length = np.diff(edges)
     kind_of_lane = np.asarray(view.device_kind)[np.asarray(view.lane_device)]
     kind = kind_of_lane[record.part_lane]
-    first = np.ones(len(record.part_batch), dtype=np.bool_)
-    first[1:] = record.part_batch[1:] != record.part_batch[:-1]
     left_ns = np.where(record.finish_ns != NEVER, record.finish_ns, record.stop_ns)
     left_ns = np.where(record.drop_ns != NEVER, record.drop_ns, left_ns)
     values: Values = {"queries_in_system": (_time_within(record.arrival_ns, left_ns, edges) / length).tolist()}
     for k, name in enumerate(view.device_kind_name):
         lanes = int(np.sum(kind_of_lane == k))
-        served = (kind == k) & first
+        served = (kind == k) & record.leads_batch
         busy = _time_within(record.part_start_ns[served], record.part_finish_ns[served], edges)
         values[f"utilisation:{name}"] = (busy / (length * max(lanes, 1))).tolist()
     return values
