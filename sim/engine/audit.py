@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine.record import NEVER, Outcome, RunRecord
+from sim.engine.record import NEVER, NO_ATTEMPT, AttemptEnd, Cause, Outcome, RunRecord, Span
 from sim.serving.queueing import Order, Shed
 from sim.serving.system import System
 
@@ -27,7 +27,7 @@ class InvariantError(RuntimeError):
 def audit(record: RunRecord, system: System) -> list[str]:
     """Return what `record` violates, in plain words; nothing when it is sound.
 
-    1. Conservation: every offered query has exactly one outcome, and its stamps agree with it.
+    1. Conservation: every offered query has exactly one outcome, and its stamps agree with it; so has every attempt.
     2. Causality: arrival <= start <= finish; a query starts with its first part and finishes with its last.
     3. Little's law, exactly: the integral of the number in the system is the sum of the times spent there, and
        likewise for the number waiting.
@@ -35,14 +35,17 @@ def audit(record: RunRecord, system: System) -> list[str]:
     5. Work conservation: a part that waited started at the very instant its lane was freed, or its batch was ready.
     6. Batches: within their limits, on one lane and path, from the same start to the same finish.
     7. Order: the parts of a queue start in the queue's order.
+    8. Availability: nothing is served on a device that is down.
     """
     return [
         *_conservation(record),
+        *_attempts(record, system),
         *_causality(record, system),
         *_littles_law(record),
         *_lanes(record, system),
         *_batches(record, system),
         *_order(record, system),
+        *_availability(record, system),
     ]
 
 
@@ -63,6 +66,30 @@ def _conservation(record: RunRecord) -> list[str]:
     return violations
 
 
+def _attempts(record: RunRecord, system: System) -> list[str]:
+    served = record.outcome <= Outcome.SERVED_LATE
+    violations = []
+    if not np.array_equal(served, record.answered_by != NO_ATTEMPT):
+        violations.append("attempts: a query is served exactly if one of its attempts is answered, but some are not")
+    if system.clients is None:
+        return violations
+    queries = len(record.arrival_ns)
+    first = record.attempt_cause == Cause.FIRST
+    answered = record.attempt_end == AttemptEnd.ANSWERED
+    unfinished = record.attempt_end == AttemptEnd.UNFINISHED
+    if not np.array_equal(np.sort(record.attempt_query[first]), np.arange(queries)):
+        violations.append("attempts: a query does not have exactly one first attempt")
+    if not np.array_equal(np.sort(record.attempt_query[answered]), np.flatnonzero(served)):
+        violations.append("attempts: a query that is served does not have exactly one answered attempt")
+    if np.any(record.outcome[record.attempt_query[unfinished]] != Outcome.IN_FLIGHT):
+        violations.append("attempts: somebody still waits for an attempt at a query that has ended")
+    if np.any((record.attempt_end_ns == NEVER) != unfinished) or np.any(
+        (record.attempt_end_ns < record.attempt_sent_ns) & ~unfinished
+    ):
+        violations.append("attempts: an attempt ended before it was sent, or without a time")
+    return violations
+
+
 def _causality(record: RunRecord, system: System) -> list[str]:
     violations = []
     started = record.start_ns != NEVER
@@ -73,14 +100,17 @@ def _causality(record: RunRecord, system: System) -> list[str]:
         violations.append("causality: a query finished before it started or after the clock stopped")
     if np.any(record.part_start_ns < record.part_enqueue_ns) or np.any(record.part_finish_ns < record.part_start_ns):
         violations.append("causality: a part started before it joined its queue or finished before it started")
+    # What counts of a query is the attempt that served it, to the end.
+    counts = (record.part_attempt == record.answered_by[record.part_query]) & ~record.part_cut
+    query = record.part_query[counts]
     last = np.full(len(record.arrival_ns), NEVER, dtype=np.int64)
-    np.maximum.at(last, record.part_query, record.part_finish_ns)
-    samples = np.bincount(record.part_query, weights=record.part_size, minlength=len(record.size))
+    np.maximum.at(last, query, record.part_finish_ns[counts])
+    samples = np.bincount(query, weights=record.part_size[counts], minlength=len(record.size))
     if np.any(last[served] != record.finish_ns[served]) or np.any(samples[served] != record.size[served]):
         violations.append("causality: a served query does not finish with its last part, or its parts miss samples")
     correct = np.bincount(
-        record.part_query,
-        weights=record.part_size * system.path_accuracy[record.part_path],
+        query,
+        weights=(record.part_size * system.path_accuracy[record.part_path])[counts],
         minlength=len(record.size),
     )
     if not np.allclose(correct[served], record.correct[served], rtol=1e-12, atol=0.0):
@@ -128,6 +158,9 @@ def _lanes(record: RunRecord, system: System) -> list[str]:
         freed |= batches & (np.isin(start, joined) | overdue)
         if system.shed != Shed.NEVER:
             freed |= batches  # What was shed is not in the records, and it may have been what filled a batch.
+    if len(record.span_to_ns):
+        # A lane may also be free to start because its device came back.
+        freed |= np.isin(start, record.span_to_ns)
     if np.any(waited & ~freed):
         violations.append("work conservation: a part waited although its lane was free")
     return violations
@@ -152,6 +185,22 @@ def _batches(record: RunRecord, system: System) -> list[str]:
     return violations
 
 
+def _availability(record: RunRecord, system: System) -> list[str]:
+    down = record.span_kind == Span.DOWN
+    device = _device_of_lane(system, record.part_lane)
+    for d, from_ns, to_ns in zip(
+        record.span_device[down].tolist(),
+        record.span_from_ns[down].tolist(),
+        record.span_to_ns[down].tolist(),
+        strict=True,
+    ):
+        here = device == d
+        # A part may be cut off at the instant the device goes down, and may start at the instant it comes back.
+        if np.any((record.part_start_ns[here] < to_ns) & (record.part_finish_ns[here] > from_ns)):
+            return [f"availability: device {d} serves a part while it is down"]
+    return []
+
+
 def _order(record: RunRecord, system: System) -> list[str]:
     """Check that no part started while one with a lower key waited in the same line; ties by the order of joining."""
     if system.late_lanes is not None:
@@ -163,7 +212,9 @@ def _order(record: RunRecord, system: System) -> list[str]:
         line = line * paths + np.where(system.batch_queries[line] > 0, record.part_path, 0)
     order = np.argsort(line, kind="stable")
     if system.order == Order.FIFO:
-        line, joined = line[order], record.part_query[order]
+        # Queries join in their order; copies and retries of them join later.
+        joined = (record.part_query if system.clients is None else record.part_enqueue_ns)[order]
+        line = line[order]
         if np.any((line[1:] == line[:-1]) & (joined[1:] < joined[:-1])):
             return ["order: a part overtook one that joined the same queue before it"]
         return []
@@ -177,6 +228,8 @@ def _order(record: RunRecord, system: System) -> list[str]:
 def _overtakes(record: RunRecord, system: System, started: NDArray[np.int64]) -> bool:
     """Whether one of these parts of a line, in the order of their starts, went before one with a lower key."""
     query = record.part_query[started]
+    # Among equals the first that joined goes first: the order of queries, but for copies and retries.
+    joined = query if system.clients is None else record.part_enqueue_ns[started]
     by_size = system.order == Order.SMALLEST_FIRST
     key = (record.part_size[started] if by_size else record.arrival_ns[query]).tolist()
     start, enqueue = record.part_start_ns[started].tolist(), record.part_enqueue_ns[started].tolist()
@@ -187,10 +240,10 @@ def _overtakes(record: RunRecord, system: System, started: NDArray[np.int64]) ->
         # A part that joined at this very instant may have come after the start.
         while joining and enqueue[joining[0]] < now:
             j = joining.popleft()
-            heappush(waiting, (key[j], int(query[j]), j))
+            heappush(waiting, (key[j], int(joined[j]), j))
         while waiting and waiting[0][2] in gone:
             heappop(waiting)
-        if waiting and waiting[0][:2] < (key[i], int(query[i])):
+        if waiting and waiting[0][:2] < (key[i], int(joined[i])):
             return True
         gone.add(i)
     return False

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from heapq import heappop
 
-from sim.engine.instant import Clock, Instant, Rank
+from sim.engine.instant import Clock, Rank, after
 from sim.engine.station import Line, Part, Queue
 
 __all__ = ["BatchQueue"]
@@ -52,9 +52,7 @@ class BatchQueue(Queue):
         """A part has joined: wake a lane if a line is ready, and look again when the part is overdue."""
         self.wake_if_ready()
         if self.timeout_ns > 0:
-            timer = Instant(self.env, self.timeout_ns, Rank.TIMER)
-            assert timer.callbacks is not None
-            timer.callbacks.append(lambda _: self.wake_if_ready())
+            after(self.env, self.timeout_ns, Rank.TIMER, self.wake_if_ready)
 
     def wake_if_ready(self) -> None:
         """Wake the most preferred idle lane if a line is ready."""
@@ -126,6 +124,10 @@ class Lines:
         """Remove and return the part that was added last."""
         last = max(self, key=lambda part: part.serial)
         return self.lines[last.path].pop()
+
+    def remove(self, part: Part) -> None:
+        """Remove a part, wherever it stands."""
+        self.lines[part.path].remove(part)
 
     def __len__(self) -> int:
         """Return the number of parts."""

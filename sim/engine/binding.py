@@ -16,7 +16,10 @@ from sim.serving.policies.base import DROP
 from sim.serving.state import State
 from sim.serving.system import System
 
-__all__ = ["Binder", "ChoiceSet"]
+__all__ = ["NO_USABLE_PATH", "Binder", "ChoiceSet"]
+
+NO_USABLE_PATH = -2
+"""Returned instead of a pick where every path of the node is out of use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Binder:
         By group of nodes: the paths that the policy chooses among on a node.
     device_choices : dict of (group, slot) to ChoiceSet
         The same where the device is given, as it is under late binding.
+    restricted : set of int
+        Nodes some of whose paths are out of use; the policy is shown the others alone.
     """
 
     def __init__(self, system: System, state: State, env: Clock) -> None:
@@ -61,6 +66,8 @@ class Binder:
             for first, end in zip(system.group_path[:-1], system.group_path[1:], strict=True)
         ]
         self.device_choices = self._device_choices() if system.late_lanes is not None else {}
+        self.node_device: list[int] = system.node_device.tolist()
+        self.restricted: set[int] = set()
 
     def _device_choices(self) -> dict[tuple[int, int], ChoiceSet]:
         """Return the paths of each (group, slot): what the policy chooses among when the device is given."""
@@ -74,8 +81,8 @@ class Binder:
                 choices[group, slot] = _choice_set(system, mine[0], mine[-1] + 1)
         return choices
 
-    def pick(self, choice: ChoiceSet, first_device: int, size: int, time_left_ns: int) -> int:
-        """Return the policy's pick among the paths of `choice`, or DROP."""
+    def pick(self, choice: ChoiceSet, node: int, size: int, time_left_ns: int) -> int:
+        """Return the policy's pick among the paths of `choice` on `node`; DROP or NO_USABLE_PATH without one."""
         system = self.system
         if system.uses_estimates:
             state = self.state
@@ -84,7 +91,7 @@ class Binder:
                 size,
                 self.env.now,
                 system.sees_queue,
-                first_device,
+                self.node_device[node],
                 choice.first,
                 system.paths,
                 system.device_lane,
@@ -97,19 +104,32 @@ class Binder:
                 choice.service_ns,
                 choice.wait_ns,
             )
-        pick = int(
-            self.choose(
-                size,
-                time_left_ns,
-                choice.accuracy,
-                choice.service_ns,
-                choice.wait_ns,
-                system.policy_parameters,
-            )
-        )
-        if not DROP <= pick < len(choice.accuracy):
+        if node in self.restricted:
+            return self._pick_usable(choice, node, size, time_left_ns)
+        return self._choose(size, time_left_ns, choice.accuracy, choice.service_ns, choice.wait_ns)
+
+    def _pick_usable(self, choice: ChoiceSet, node: int, size: int, time_left_ns: int) -> int:
+        """Show the policy only those paths of `choice` that are in use."""
+        system = self.system
+        place = int(system.node_path[node]) + choice.first - int(system.group_path[system.node_group[node]])
+        rows = np.flatnonzero(self.state.usable_paths[place : place + len(choice.accuracy)])
+        if not len(rows):
+            return NO_USABLE_PATH
+        pick = self._choose(size, time_left_ns, choice.accuracy[rows], choice.service_ns[rows], choice.wait_ns[rows])
+        return pick if pick == DROP else int(rows[pick])
+
+    def _choose(
+        self,
+        size: int,
+        time_left_ns: int,
+        accuracy: NDArray[np.float64],
+        service_ns: NDArray[np.int64],
+        wait_ns: NDArray[np.int64],
+    ) -> int:
+        pick = int(self.choose(size, time_left_ns, accuracy, service_ns, wait_ns, self.system.policy_parameters))
+        if not DROP <= pick < len(accuracy):
             raise IndexError(
-                f"the policy chose path {pick} of a node with {len(choice.accuracy)} paths; {DROP} drops the query"
+                f"the policy chose path {pick} of a node with {len(accuracy)} paths; {DROP} drops the query"
             )
         return pick
 

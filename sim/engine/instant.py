@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 
 import simpy
 
-__all__ = ["Clock", "Instant", "Rank"]
+__all__ = ["Clock", "Instant", "Rank", "after", "trigger"]
 
 
 class Rank(IntEnum):
@@ -34,12 +35,27 @@ class Clock(simpy.Environment):
 
 
 class Instant(simpy.Event):
-    """A SimPy event that happens `delay_ns` from now, at its rank within that nanosecond."""
+    """A SimPy event that happens `delay_ns` from now, at its rank within that nanosecond; its value is True."""
 
     def __init__(self, env: Clock, delay_ns: int, rank: int) -> None:
         # Like simpy.Timeout: the event is triggered from the start, so the attributes are set directly.
         self.env = env
         self.callbacks = []
-        self._value = None
+        self._value = True
         self._ok = True
         env.schedule(self, rank, delay_ns)  # type: ignore[arg-type]
+
+
+def after(env: Clock, delay_ns: int, rank: int, act: Callable[[], None]) -> Instant:
+    """Let `act` happen `delay_ns` from now, at its rank; return the event."""
+    event = Instant(env, delay_ns, rank)
+    assert event.callbacks is not None
+    event.callbacks.append(lambda _: act())
+    return event
+
+
+def trigger(env: Clock, event: simpy.Event, value: bool | None = None) -> None:
+    """Let a process that waits for `event` go on at this instant, before anything else of this instant happens."""
+    event._ok = True
+    event._value = value
+    env.schedule(event, Rank.WAKE)  # type: ignore[arg-type]

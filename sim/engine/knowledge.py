@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 from sim.engine.instant import Clock
 from sim.serving.state import State
@@ -14,13 +15,14 @@ __all__ = ["DelayedState"]
 class DelayedState:
     """A second state that follows the true one `delay_ns` behind; an empty system before that.
 
-    Changes are noted when they happen and carried out when somebody looks, so nothing is scheduled for them.
+    Changes are noted when they happen and carried out when somebody looks, so nothing is scheduled for them. Which
+    paths are in use is known at once.
     """
 
-    def __init__(self, system: System, env: Clock, delay_ns: int) -> None:
+    def __init__(self, system: System, env: Clock, delay_ns: int, true: State) -> None:
         self.env = env
         self.delay_ns = delay_ns
-        self.seen = State.empty(system)
+        self.seen = replace(State.empty(system), usable_paths=true.usable_paths)
         self.changes: deque[tuple[int, memoryview, int, int]] = deque()
 
     def follow(self, true: memoryview, name: str) -> FollowedArray:

@@ -8,13 +8,16 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NEVER", "NO_PATH", "Outcome", "RunRecord"]
+__all__ = ["NEVER", "NO_ATTEMPT", "NO_PATH", "AttemptEnd", "Cause", "Outcome", "RunRecord", "Span"]
 
 NEVER = -1
 """Time stamp of something that did not happen before the clock stopped."""
 
 NO_PATH = -1
 """Path or node index of a query that was never bound to one."""
+
+NO_ATTEMPT = -1
+"""Attempt that served a query which was not served."""
 
 
 class Outcome(IntEnum):
@@ -24,6 +27,30 @@ class Outcome(IntEnum):
     SERVED_LATE = 1
     DROPPED = 2
     IN_FLIGHT = 3
+
+
+class Cause(IntEnum):
+    """Why an attempt was sent."""
+
+    FIRST = 0
+    HEDGE = 1
+    RETRY = 2
+
+
+class AttemptEnd(IntEnum):
+    """How an attempt ended; a failed one has `FAILED` plus the index of its drop reason."""
+
+    UNFINISHED = 0
+    ANSWERED = 1
+    BEATEN = 2
+    FAILED = 3
+
+
+class Span(IntEnum):
+    """Why a device took no new attempts for a while."""
+
+    DOWN = 0
+    CLOSED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +74,20 @@ class RunRecord:
         Index into the engine's drop reasons for dropped queries, otherwise -1.
     drop_ns : int64, shape (queries,)
         When a dropped query was dropped, otherwise `NEVER`.
-    part_query, part_path, part_lane, part_size, part_enqueue_ns, part_start_ns, part_finish_ns, part_batch : (parts,)
+    answered_by : int32, shape (queries,)
+        Number of the attempt that served the query, 0 for its first; `NO_ATTEMPT` if none did.
+    part_query, part_attempt, part_path, part_lane, part_size : shape (parts,)
+    part_enqueue_ns, part_start_ns, part_finish_ns, part_batch : shape (parts,)
         One entry per part that started service before `stop_ns`, in the order of starts. A query that is not
         split has one part. `part_lane` numbers the lanes of the whole fleet; `part_finish_ns` is the scheduled
         finish and may lie beyond `stop_ns`. Parts that a lane serves together have the same number in `part_batch`.
+    part_cut : bool, shape (parts,)
+        Whether service was cut off unfinished, at `part_finish_ns`.
+    attempt_query, attempt_cause, attempt_sent_ns, attempt_end_ns, attempt_end : shape (attempts,)
+        Every attempt in the order of sending, with a `Cause`, an `AttemptEnd`, and `NEVER` where it did not end;
+        empty where queries have one attempt only, because nothing is configured that sends another.
+    span_device, span_kind, span_from_ns, span_to_ns : shape (spans,)
+        When devices were down or closed, with a `Span`; those that never ended end at `stop_ns`.
     end_ns : int
         End of the arrival period; throughput and utilisation are taken over windows that end here.
     stop_ns : int
@@ -75,7 +112,9 @@ class RunRecord:
     outcome: NDArray[np.int8]
     drop_reason: NDArray[np.int8]
     drop_ns: NDArray[np.int64]
+    answered_by: NDArray[np.int32]
     part_query: NDArray[np.int64]
+    part_attempt: NDArray[np.int32]
     part_path: NDArray[np.int32]
     part_lane: NDArray[np.int32]
     part_size: NDArray[np.int64]
@@ -83,6 +122,16 @@ class RunRecord:
     part_start_ns: NDArray[np.int64]
     part_finish_ns: NDArray[np.int64]
     part_batch: NDArray[np.int64]
+    part_cut: NDArray[np.bool_]
+    attempt_query: NDArray[np.int64]
+    attempt_cause: NDArray[np.int8]
+    attempt_sent_ns: NDArray[np.int64]
+    attempt_end_ns: NDArray[np.int64]
+    attempt_end: NDArray[np.int8]
+    span_device: NDArray[np.int64]
+    span_kind: NDArray[np.int8]
+    span_from_ns: NDArray[np.int64]
+    span_to_ns: NDArray[np.int64]
     end_ns: int
     stop_ns: int
     in_system_integral: int

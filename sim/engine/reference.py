@@ -24,38 +24,30 @@ stop
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from sim.engine.availability import Availability
 from sim.engine.batching import BatchQueue
-from sim.engine.binding import Binder
+from sim.engine.client import ClientSide
+from sim.engine.dispatch import PLACED, Dispatcher, Draws
 from sim.engine.instant import Clock, Instant, Rank
-from sim.engine.knowledge import DelayedState, FollowedArray
+from sim.engine.ledger import Ledger
+from sim.engine.pace import Pace
 from sim.engine.record import RunRecord
-from sim.engine.recorder import NOT_DROPPED, Recorder
-from sim.engine.station import Fifo, Lane, Line, Part, Queue, Sorted
-from sim.serving.policies.base import DROP
-from sim.serving.queueing import Order, Shed, order_key, sheds
-from sim.serving.routers import ROUTERS, Route
-from sim.serving.splitting import part_sizes
-from sim.serving.state import State
+from sim.engine.station import Attempt, Fifo, Lane, Line, Part, Queue, Sorted
+from sim.serving.faults import FaultSchedule
+from sim.serving.queueing import Order
 from sim.serving.system import System
 
-__all__ = ["DROP_REASONS", "Chunk", "Stream", "simulate"]
+__all__ = ["Chunk", "Stream", "simulate"]
 
-DROP_REASONS = ("queue-full", "policy", "deadline")
-"""Why a query was dropped, by `RunRecord.drop_reason`."""
-
-QUEUE_FULL, BY_POLICY, PAST_DEADLINE = range(3)
-
-Process = Generator[simpy.Event, None, None]
-
-Draws = list[tuple[float, Sequence[float]]]
-"""Service draw and unit multipliers of each part of a query."""
+Process = Generator[simpy.Event, object, None]
 
 
 class Chunk(Protocol):
@@ -89,7 +81,7 @@ class Stream(Protocol):
         """Yield the queries in order of arrival."""
 
 
-def simulate(system: System, stream: Stream, *, drain_ns: int) -> RunRecord:
+def simulate(system: System, stream: Stream, *, drain_ns: int, faults: FaultSchedule | None = None) -> RunRecord:
     """Run one replication on SimPy.
 
     Parameters
@@ -100,6 +92,8 @@ def simulate(system: System, stream: Stream, *, drain_ns: int) -> RunRecord:
         The drawn queries.
     drain_ns : int
         How long the clock runs on after the arrival period, without new queries.
+    faults : FaultSchedule, optional
+        What happens to devices, drawn before the run.
 
     Returns
     -------
@@ -107,15 +101,18 @@ def simulate(system: System, stream: Stream, *, drain_ns: int) -> RunRecord:
     """
     env = Clock()
     cell = Cell(system, env)
+    if faults is not None:
+        env.process(cell.carry_out(faults))
     env.run(until=env.process(cell.play(stream, drain_ns)))
     cell.stop()
-    return cell.recorder.record(
+    ledger = cell.ledger
+    return ledger.recorder.record(
         sla_ns=system.sla_ns,
         end_ns=stream.end_ns,
         stop_ns=stream.end_ns + drain_ns,
-        in_system_integral=cell.in_system_integral,
-        waiting_integral=cell.waiting_integral,
-        unstarted_wait_ns=cell.unstarted_wait_ns,
+        in_system_integral=ledger.in_system_integral,
+        waiting_integral=ledger.waiting_integral,
+        unstarted_wait_ns=ledger.unstarted_wait_ns,
     )
 
 
@@ -125,65 +122,33 @@ class Cell:
     def __init__(self, system: System, env: Clock) -> None:
         self.system = system
         self.env = env
-        self.recorder = Recorder()
-        self.state = state = State.empty(system)
-        self.delayed = DelayedState(system, env, system.knowledge_delay_ns) if system.knowledge_delay_ns else None
-        self.idle_lanes = self._array("idle_lanes")
-        self.waiting_parts = self._array("waiting_parts")
-        self.waiting_work_ns = self._array("waiting_work_ns")
-        self.lane_until_ns = self._array("lane_until_ns")
-        self.unfinished_parts = self._array("unfinished_parts")
-        self.node_group: list[int] = system.node_group.tolist()
-        self.node_device: list[int] = system.node_device.tolist()
-        self.path_slot: list[int] = system.paths[:, 0].tolist()
+        self.ledger = ledger = Ledger(system, env)
         self.accuracy: list[float] = system.path_accuracy.tolist()
-        self.device_splits: list[bool] = system.device_splits.tolist()
-        self.route: Route = ROUTERS[system.router.kind].bind(
-            system.router, system, state if self.delayed is None else self.delayed.seen
-        )
         self.path_overhead_ns: list[int] = system.path_overhead_ns.tolist()
-        self.sorts = system.order != Order.FIFO
-        self.sheds = system.shed != Shed.NEVER
-        self.served = 0
-        self.parts_left: dict[int, int] = {}
-        self.in_system = 0
-        self.waiting = 0
-        self.in_system_integral = 0
-        self.waiting_integral = 0
-        self.unstarted_wait_ns = 0
-        self.counted_ns = 0
-        self.late = system.late_lanes is not None
-        self.binder = Binder(system, state, env)
-        self.queues = self._start_lanes()
+        self.queues = self._queues()
+        self.dispatcher = Dispatcher(system, env, ledger, self.queues, self.fail)
+        self.paces = self._paces() if system.controls_lanes else []
+        self.work = self.work_paced if system.controls_lanes else self.work_undisturbed
+        self.client: ClientSide | None = None
+        if system.clients is not None:
+            self.client = ClientSide(system.clients, system.sla_ns, env, ledger, self.dispatcher, self.cut)
+        lanes = self._start_lanes()
+        self.availability: Availability | None = None
+        if system.has_faults:
+            self.availability = Availability(
+                system, env, ledger, self.dispatcher, lanes, self.paces, self.cut, self.fail
+            )
 
-    def _array(self, name: str) -> memoryview | FollowedArray:
-        """Return an array of the state to change; routers follow it late where their knowledge is old."""
-        # A view of the array that compiled functions read: an element costs a third of what it costs through numpy.
-        true = memoryview(getattr(self.state, name).data)
-        return true if self.delayed is None else self.delayed.follow(true, name)
-
-    def _start_lanes(self) -> list[Queue]:
-        """Start a process for every lane that may serve; return the queue of each device."""
+    def _queues(self) -> list[Queue]:
+        """Return the queue of each device; under late binding it is one and the same."""
         system = self.system
-        lane_device: list[int] = np.repeat(np.arange(len(system.device_lane) - 1), np.diff(system.device_lane)).tolist()
-        device_node: list[int] = np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device)).tolist()
-        # Lanes report themselves idle when their processes start.
-        self.state.idle_lanes[:] = 0
-        if system.late_lanes is None:
-            queues = [self._queue(device) for device in range(len(system.device_limit))]
-            lanes = list(range(len(lane_device)))
-        else:
-            queues = [Queue(system.late_limit, self._line())] * (len(system.device_lane) - 1)
-            lanes = system.late_lanes.tolist()
-        for rank, number in enumerate(lanes):
-            device = lane_device[number]
-            lane = Lane(self.env, number, device, device_node[device], queues[device], rank)
-            queue = lane.queue
-            self.env.process(self.serve_batches(lane, queue) if isinstance(queue, BatchQueue) else self.serve(lane))
-        return queues
+        devices = len(system.device_lane) - 1
+        if system.late_lanes is not None:
+            return [Queue(system.late_limit, self._line())] * devices
+        return [self._queue(device) for device in range(devices)]
 
     def _line(self) -> Line:
-        return Sorted() if self.sorts else Fifo()
+        return Fifo() if self.system.order == Order.FIFO else Sorted()
 
     def _queue(self, device: int) -> Queue:
         system = self.system
@@ -199,90 +164,157 @@ class Cell:
             timeout_ns=int(system.batch_timeout_ns[device]),
         )
 
-    # -- the two kinds of process -------------------------------------------------------------------------
+    def _paces(self) -> list[Pace]:
+        system = self.system
+        speeds: list[int] = system.lane_speed.tolist()
+        return [Pace(self.env, self.ledger, speeds[first:end]) for first, end in pairwise(system.device_lane.tolist())]
+
+    def _start_lanes(self) -> list[list[Lane]]:
+        """Start a process for every lane that may serve; return these lanes by device."""
+        system = self.system
+        devices = len(system.device_lane) - 1
+        lane_device: list[int] = np.repeat(np.arange(devices), np.diff(system.device_lane)).tolist()
+        device_node: list[int] = np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device)).tolist()
+        lanes: list[list[Lane]] = [[] for _ in range(devices)]
+        numbers = range(len(lane_device)) if system.late_lanes is None else system.late_lanes.tolist()
+        for rank, number in enumerate(numbers):
+            device = lane_device[number]
+            lane = Lane(self.env, number, device, device_node[device], self.queues[device], rank)
+            lanes[device].append(lane)
+            queue = lane.queue
+            self.env.process(self.serve_batches(lane, queue) if isinstance(queue, BatchQueue) else self.serve(lane))
+        return lanes
+
+    # -- the processes ----------------------------------------------------------------------------------------
 
     def play(self, stream: Stream, drain_ns: int) -> Process:
         """Let the queries of `stream` arrive on schedule, then let the drain pass."""
         env = self.env
-        arrive = self.arrive_late if self.late else self.arrive_early
+        ledger = self.ledger
+        arrive = self.arrive if self.client is None else self.client.arrive
         query = 0
         for chunk in stream.chunks():
-            self.recorder.offer(chunk.arrival_ns, chunk.size)
+            ledger.recorder.offer(chunk.arrival_ns, chunk.size)
             draws = _service_draws(chunk.service_u, self.system)
             for at_ns, size, router_u, service_draws in zip(
                 chunk.arrival_ns.tolist(), chunk.size.tolist(), chunk.router_u, draws, strict=True
             ):
                 yield Instant(env, at_ns - env.now, Rank.ARRIVAL)
-                self.count()
+                ledger.count()
+                ledger.in_system += 1
                 arrive(query, size, router_u, service_draws)
                 query += 1
         yield Instant(env, stream.end_ns + drain_ns - env.now, Rank.STOP)
 
     def serve(self, lane: Lane) -> Process:
         """Serve parts from the lane's queue, one after the other, for ever."""
-        env = self.env
         waiting = lane.queue.waiting
+        is_served = self.dispatcher.is_served
         while True:
-            while not waiting:
-                self.idle_lanes[lane.device] += 1
-                yield lane.rest()
-                self.idle_lanes[lane.device] -= 1
+            while not waiting or not lane.takes:
+                yield from self.rest(lane)
             part = waiting.popleft()
-            if self.take(part, lane):
-                self.start((part,), lane, part.service_ns, part.expected_ns)
-                yield Instant(env, part.service_ns, Rank.COMPLETION)
-                self.complete(part, lane)
+            if is_served(part, lane):
+                self.ledger.start((part,), lane, part.service_ns, part.expected_ns)
+                if (yield self.work(lane, part.service_ns)):
+                    self.complete(part, lane)
 
     def serve_batches(self, lane: Lane, queue: BatchQueue) -> Process:
         """Serve batches from the lane's queue, one after the other, for ever."""
-        env = self.env
         while True:
-            while (line := queue.ready()) is None:
-                self.idle_lanes[lane.device] += 1
-                yield lane.rest()
-                self.idle_lanes[lane.device] -= 1
+            while (line := queue.ready()) is None or not lane.takes:
+                yield from self.rest(lane)
             batch: list[Part] = []
             samples = 0
             while queue.fits(line, len(batch), samples):
                 part = line.popleft()
-                if self.take(part, lane):
+                if self.dispatcher.is_served(part, lane):
                     batch.append(part)
                     samples += part.size
             queue.wake_if_ready()
             if batch:
                 service_ns, expected_ns = self.batch_times(batch, samples)
-                self.start(batch, lane, service_ns, expected_ns)
-                yield Instant(env, service_ns, Rank.COMPLETION)
-                for part in batch:
-                    self.complete(part, lane)
+                self.ledger.start(batch, lane, service_ns, expected_ns)
+                if (yield self.work(lane, service_ns)):
+                    for part in batch:
+                        self.complete(part, lane)
 
-    def take(self, part: Part, lane: Lane) -> bool:
-        """Count the part out of its queue; False if it is not served, because its query is or was dropped."""
-        self.count()
-        self.waiting -= 1
-        if self.late:
-            served = self.bind_late(part, lane)
-        else:
-            self.waiting_parts[lane.device] -= 1
-            self.waiting_work_ns[lane.device] -= part.expected_ns
-            served = not self.sheds or self.is_worth_serving(part)
-            if not served:
-                self.unfinished_parts[lane.node] -= 1
-        if not served:
-            self.unstarted_wait_ns += self.env.now - part.enqueue_ns
-        return served
+    def rest(self, lane: Lane) -> Process:
+        """Stand idle until there is work, or out of the way until the lane may take parts again."""
+        if not lane.takes:
+            yield lane.sleep()
+            return
+        self.ledger.idle_lanes[lane.device] += 1
+        yield lane.rest()
+        self.ledger.idle_lanes[lane.device] -= 1
 
-    def is_worth_serving(self, part: Part) -> bool:
-        """Whether the part's query was not dropped, and is not to be shed now; sheds it otherwise."""
-        query = part.query
-        if self.recorder.drop_reason[query] != NOT_DROPPED:
-            return False
-        system = self.system
-        deadline_ns = self.recorder.arrival_ns[query] + system.sla_ns
-        if not sheds(system.shed, self.env.now, deadline_ns, part.expected_ns):
-            return True
-        self.drop_admitted(query, PAST_DEADLINE)
-        return False
+    def work_undisturbed(self, _lane: Lane, service_ns: int) -> simpy.Event:
+        """Return the event of the completion of service that nothing can change."""
+        return Instant(self.env, service_ns, Rank.COMPLETION)
+
+    def work_paced(self, lane: Lane, service_ns: int) -> simpy.Event:
+        """Return the event of the end of service that may be slowed; its value is False if it was cut off."""
+        return self.paces[lane.device].start(lane, service_ns)
+
+    def carry_out(self, faults: FaultSchedule) -> Process:
+        """Let everything happen to devices that was drawn."""
+        env = self.env
+        availability = self.availability
+        assert availability is not None
+        starts = np.flatnonzero(np.diff(faults.time_ns, prepend=-1)).tolist()
+        for first, end in pairwise([*starts, len(faults.time_ns)]):
+            yield Instant(env, int(faults.time_ns[first]) - env.now, Rank.FAULT)
+            self.ledger.count()
+            availability.change(
+                zip(
+                    faults.device[first:end].tolist(),
+                    faults.change[first:end].tolist(),
+                    faults.factor[first:end].tolist(),
+                    strict=True,
+                )
+            )
+
+    # -- what happens to an attempt ---------------------------------------------------------------------------
+
+    def arrive(self, query: int, size: int, router_u: NDArray[np.float64], draws: Draws) -> None:
+        """Send a query whose client does nothing but wait."""
+        reason = self.dispatcher.place(Attempt(query, size), router_u, draws)
+        if reason != PLACED:
+            self.ledger.drop(query, reason)
+
+    def fail(self, attempt: Attempt, reason: int) -> None:
+        """Let an attempt fail that had joined its queues; parts of it that wait are left out when their turn comes."""
+        attempt.dead = True
+        if attempt.wanted:
+            attempt.wanted = False
+            if self.client is None:
+                self.ledger.drop(attempt.query, reason)
+            else:
+                self.client.failed(attempt, reason)
+
+    def cut(self, lane: Lane) -> None:
+        """Stop what the lane serves; its parts end unserved."""
+        ledger = self.ledger
+        parts = lane.serving
+        ledger.count()
+        ledger.cut(lane)
+        self.paces[lane.device].cut(lane)
+        for part in parts:
+            ledger.end(part, lane)
+
+    def complete(self, part: Part, lane: Lane) -> None:
+        """End the part, the attempt if it was its last part, and the query if somebody waits for the attempt."""
+        ledger = self.ledger
+        ledger.count()
+        ledger.end(part, lane)
+        attempt = part.attempt
+        attempt.correct += part.size * self.accuracy[part.path]
+        attempt.left -= 1
+        if attempt.left or not attempt.wanted:
+            return
+        ledger.answer(attempt, part.path)
+        if self.client is not None:
+            self.client.answered(attempt, lane.node)
 
     def batch_times(self, batch: list[Part], samples: int) -> tuple[int, int]:
         """Return the true and the expected service time of a batch.
@@ -292,178 +324,18 @@ class Cell:
         first = batch[0]
         if len(batch) == 1:
             return first.service_ns, first.expected_ns
-        self.binder.time(first, samples)
+        self.dispatcher.binder.time(first, samples)
         overhead_ns = (len(batch) - 1) * self.path_overhead_ns[first.path]
         return first.service_ns + overhead_ns, first.expected_ns + overhead_ns
 
-    def start(self, parts: Sequence[Part], lane: Lane, service_ns: int, expected_ns: int) -> None:
-        """Start parts together on the lane."""
-        now = self.env.now
-        self.lane_until_ns[lane.number] = now + expected_ns
-        for part in parts:
-            self.recorder.start_part(
-                part.query, part.path, lane.number, part.size, part.enqueue_ns, now, now + service_ns, self.served
-            )
-        self.served += 1
-
-    # -- arrival --------------------------------------------------------------------------------------------
-
-    def arrive_early(self, query: int, size: int, router_u: NDArray[np.float64], draws: Draws) -> None:
-        """Bind the query to a node and a path, cut it into parts, and put these in their queues."""
-        system = self.system
-        now = self.env.now
-        if self.delayed is not None:
-            self.delayed.catch_up()
-        node = self.route(query, size, now, router_u)
-        choice = self.binder.node_choices[self.node_group[node]]
-        first_device = self.node_device[node]
-        if system.split_by_part:
-            sizes = part_sizes(size, system.part_size)
-            pick = None
-        else:
-            pick = self.binder.pick(choice, first_device, size, system.sla_ns)
-            if pick == DROP:
-                self.recorder.drop(query, BY_POLICY, now)
-                return
-            device = first_device + self.path_slot[choice.first + pick]
-            sizes = part_sizes(size, system.part_size) if self.device_splits[device] else [size]
-        parts: list[Part] = []
-        for part_size, (u, multipliers) in zip(sizes, draws, strict=False):
-            chosen = self.binder.pick(choice, first_device, part_size, system.sla_ns) if pick is None else pick
-            reason = BY_POLICY
-            if chosen != DROP:
-                part = Part(query, part_size, u, multipliers, now)
-                self.binder.look_up(part, choice, chosen, part_size == size or pick is None)
-                part.device = first_device + self.path_slot[part.path]
-                if self.queues[part.device].has_room():
-                    self.join(part, node)
-                    parts.append(part)
-                    continue
-                reason = QUEUE_FULL
-            for placed in reversed(parts):
-                self.leave(placed, node)
-            self.recorder.drop(query, reason, now)
-            return
-        self.admit(query, len(parts))
-        self.recorder.node[query] = node
-        for part in parts:
-            self.queues[part.device].wake_lanes()
-
-    def arrive_late(self, query: int, size: int, _router_u: NDArray[np.float64], draws: Draws) -> None:
-        """Put the query, or its parts, in the central queue."""
-        now = self.env.now
-        queue = self.queues[0]
-        parts = 0
-        for part_size, (u, multipliers) in zip(part_sizes(size, self.system.part_size), draws, strict=False):
-            if not queue.has_room():
-                for _ in range(parts):
-                    queue.waiting.pop()
-                self.waiting -= parts
-                self.recorder.drop(query, QUEUE_FULL, now)
-                return
-            part = Part(query, part_size, u, multipliers, now)
-            if self.sorts:
-                self.sort(part)
-            queue.waiting.append(part)
-            self.waiting += 1
-            parts += 1
-        self.admit(query, parts)
-        queue.wake_lanes()
-
-    def admit(self, query: int, parts: int) -> None:
-        """Count the query in."""
-        self.in_system += 1
-        if parts > 1:
-            self.parts_left[query] = parts
-
-    def join(self, part: Part, node: int) -> None:
-        """Put the part at the end of its device's queue."""
-        device = part.device
-        if self.sorts:
-            self.sort(part)
-        self.queues[device].waiting.append(part)
-        self.waiting += 1
-        self.waiting_parts[device] += 1
-        self.waiting_work_ns[device] += part.expected_ns
-        self.unfinished_parts[node] += 1
-
-    def sort(self, part: Part) -> None:
-        """Give the part what its queue sorts it by."""
-        system = self.system
-        part.key = order_key(system.order, part.size, self.recorder.arrival_ns[part.query] + system.sla_ns)
-
-    def leave(self, part: Part, node: int) -> None:
-        """Take back the part that joined last."""
-        device = part.device
-        self.queues[device].waiting.pop()
-        self.waiting -= 1
-        self.waiting_parts[device] -= 1
-        self.waiting_work_ns[device] -= part.expected_ns
-        self.unfinished_parts[node] -= 1
-
-    # -- binding --------------------------------------------------------------------------------------------
-
-    def bind_late(self, part: Part, lane: Lane) -> bool:
-        """Let the policy pick among the paths of the lane's device; False if the query is dropped instead."""
-        query = part.query
-        if self.recorder.drop_reason[query] != NOT_DROPPED:
-            return False
-        slot = lane.device - self.node_device[lane.node]
-        choice = self.binder.device_choices[self.node_group[lane.node], slot]
-        waited_ns = self.env.now - self.recorder.arrival_ns[query]
-        pick = self.binder.pick(choice, self.node_device[lane.node], part.size, self.system.sla_ns - waited_ns)
-        if pick == DROP:
-            self.drop_admitted(query, BY_POLICY)
-            return False
-        self.binder.look_up(part, choice, pick, True)
-        if self.sheds and not self.is_worth_serving(part):
-            return False
-        self.recorder.node[query] = lane.node
-        self.unfinished_parts[lane.node] += 1
-        return True
-
-    def drop_admitted(self, query: int, reason: int) -> None:
-        """Drop a query that has joined its queue; parts of it that still wait are left out when their turn comes."""
-        self.recorder.drop(query, reason, self.env.now)
-        self.parts_left.pop(query, None)
-        self.in_system -= 1
-
-    # -- completion -----------------------------------------------------------------------------------------
-
-    def complete(self, part: Part, lane: Lane) -> None:
-        """End the part, and the query if it was the last."""
-        self.count()
-        query = part.query
-        recorder = self.recorder
-        self.unfinished_parts[lane.node] -= 1
-        recorder.correct[query] += part.size * self.accuracy[part.path]
-        if self.parts_left and query in self.parts_left:
-            self.parts_left[query] -= 1
-            if self.parts_left[query]:
-                return
-            del self.parts_left[query]
-        elif recorder.drop_reason[query] != NOT_DROPPED:
-            return
-        self.in_system -= 1
-        recorder.finish_ns[query] = self.env.now
-        recorder.path[query] = part.path
-
-    # -- bookkeeping ----------------------------------------------------------------------------------------
-
-    def count(self) -> None:
-        """Bring the integrals of the queries in the system and of the parts waiting up to now."""
-        now = self.env.now
-        elapsed_ns = now - self.counted_ns
-        if elapsed_ns:
-            self.in_system_integral += elapsed_ns * self.in_system
-            self.waiting_integral += elapsed_ns * self.waiting
-            self.counted_ns = now
-
     def stop(self) -> None:
         """Settle the accounts when the clock stops."""
-        self.count()
+        ledger = self.ledger
+        ledger.count()
         for queue in {id(queue): queue for queue in self.queues}.values():
-            self.unstarted_wait_ns += sum(self.env.now - part.enqueue_ns for part in queue.waiting)
+            ledger.unstarted_wait_ns += sum(self.env.now - part.enqueue_ns for part in queue.waiting)
+        if self.availability is not None:
+            self.availability.stop()
 
 
 def _service_draws(service_u: NDArray[np.float64], system: System) -> Iterable[Draws]:

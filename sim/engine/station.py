@@ -1,4 +1,4 @@
-"""Parts, queues and lanes: the pieces that the reference engine puts together."""
+"""Attempts, parts, queues and lanes: the pieces that the reference engine puts together."""
 
 from __future__ import annotations
 
@@ -9,31 +9,70 @@ from typing import Protocol
 
 import simpy
 
-from sim.engine.instant import Clock, Rank
+from sim.engine.instant import Clock, trigger
 from sim.engine.record import NO_PATH
 
-__all__ = ["Fifo", "Lane", "Line", "Part", "Queue", "Sorted"]
+__all__ = ["Attempt", "Fifo", "Lane", "Line", "Part", "Queue", "Sorted"]
+
+
+class Attempt:
+    """One try at serving a query: its first, a copy that hedges it, or a retry.
+
+    Attributes
+    ----------
+    number : int
+        0 for the first attempt of the query.
+    node : int
+        Where it was sent; `NO_PATH` before that, and under late binding.
+    parts : list of Part
+    left : int
+        Parts that have not ended.
+    correct : float
+        Expected correct predictions of the parts that were served.
+    wanted : bool
+        Whether somebody still waits for its answer.
+    dead : bool
+        Whether what waits of it is left out when its turn comes.
+    record : int
+        Its place among the recorded attempts, where these are recorded.
+    """
+
+    __slots__ = ("correct", "dead", "left", "node", "number", "parts", "query", "record", "size", "wanted")
+
+    def __init__(self, query: int, size: int, number: int = 0) -> None:
+        self.query = query
+        self.size = size
+        self.number = number
+        self.node = NO_PATH
+        self.parts: list[Part] = []
+        self.left = 0
+        self.correct = 0.0
+        self.wanted = True
+        self.dead = False
+        self.record = 0
 
 
 class Part:
-    """A query, or a part of one, from the queue to its completion."""
+    """An attempt, or a part of one, from the queue to its completion."""
 
     __slots__ = (
+        "attempt",
         "device",
         "enqueue_ns",
         "expected_ns",
         "key",
+        "lane",
         "multipliers",
         "path",
-        "query",
+        "queued",
         "serial",
         "service_ns",
         "size",
         "u",
     )
 
-    def __init__(self, query: int, size: int, u: float, multipliers: Sequence[float], enqueue_ns: int) -> None:
-        self.query = query
+    def __init__(self, attempt: Attempt, size: int, u: float, multipliers: Sequence[float], enqueue_ns: int) -> None:
+        self.attempt = attempt
         self.size = size
         self.u = u
         self.multipliers = multipliers
@@ -44,6 +83,8 @@ class Part:
         self.device = NO_PATH
         self.service_ns = 0
         self.expected_ns = 0
+        self.queued = False
+        self.lane: Lane | None = None
 
 
 class Line(Protocol):
@@ -57,6 +98,9 @@ class Line(Protocol):
 
     def pop(self) -> Part:
         """Remove and return the part that was added last."""
+
+    def remove(self, part: Part, /) -> None:
+        """Remove a part, wherever it stands."""
 
     def __len__(self) -> int:
         """Return the number of parts."""
@@ -87,12 +131,14 @@ class Sorted:
 
     def pop(self) -> Part:
         """Remove and return the part that was added last."""
-        last = max(range(len(self.heap)), key=lambda i: self.heap[i][1])
-        part = self.heap[last][2]
-        self.heap[last] = self.heap[-1]
-        self.heap.pop()
-        heapify(self.heap)
+        part = max(self.heap, key=lambda entry: entry[1])[2]
+        self.remove(part)
         return part
+
+    def remove(self, part: Part) -> None:
+        """Remove a part, wherever it stands."""
+        self.heap = [entry for entry in self.heap if entry[2] is not part]
+        heapify(self.heap)
 
     def __len__(self) -> int:
         """Return the number of parts."""
@@ -123,11 +169,40 @@ class Queue:
         for _ in range(min(len(self.waiting), len(idle))):
             heappop(idle)[1].wake()
 
+    def retire(self, lane: Lane) -> None:
+        """Let a lane that was idle, or not, stand idle no more."""
+        self.idle = [entry for entry in self.idle if entry[1] is not lane]
+        heapify(self.idle)
+
 
 class Lane:
-    """One lane of a device: serves one part, or one batch, at a time."""
+    """One lane of a device: serves one part, or one batch, at a time.
 
-    __slots__ = ("device", "env", "node", "number", "queue", "rank", "woken")
+    Attributes
+    ----------
+    takes : bool
+        Whether it may take what waits: it may not while its device is down.
+    serving : sequence of Part
+        What it serves.
+    first_record : int
+        Where the records of these parts begin.
+    """
+
+    __slots__ = (
+        "completion",
+        "device",
+        "done",
+        "env",
+        "first_record",
+        "left",
+        "node",
+        "number",
+        "queue",
+        "rank",
+        "serving",
+        "takes",
+        "woken",
+    )
 
     def __init__(self, env: Clock, number: int, device: int, node: int, queue: Queue, rank: int) -> None:
         self.env = env
@@ -137,6 +212,13 @@ class Lane:
         self.queue = queue
         self.rank = rank
         self.woken = simpy.Event(env)
+        self.takes = True
+        self.serving: Sequence[Part] = ()
+        self.first_record = 0
+        # How a controlled lane ends what it serves, see `sim.engine.pace`.
+        self.left = 0
+        self.done = self.woken
+        self.completion: simpy.Event | None = None
 
     def rest(self) -> simpy.Event:
         """Join the idle lanes of the queue; the event returned happens when there is work."""
@@ -144,8 +226,11 @@ class Lane:
         heappush(self.queue.idle, (self.rank, self))
         return self.woken
 
+    def sleep(self) -> simpy.Event:
+        """Leave the idle lanes alone; the event returned happens when the lane may take parts again."""
+        self.woken = simpy.Event(self.env)
+        return self.woken
+
     def wake(self) -> None:
         """Let the lane go on at this instant, before anything else of this instant happens."""
-        self.woken._ok = True
-        self.woken._value = None
-        self.env.schedule(self.woken, Rank.WAKE)  # type: ignore[arg-type]
+        trigger(self.env, self.woken)

@@ -27,6 +27,8 @@ class State:
         When the part in service is expected to finish, or truly finishes; in the past on a free lane.
     unfinished_parts : int64[nodes]
         Parts that were sent to the node and have not finished.
+    usable_paths : bool[node paths]
+        Whether a path of a node may be used; those of node n from ``system.node_path[n]`` on.
     """
 
     idle_lanes: NDArray[np.int64]
@@ -34,6 +36,7 @@ class State:
     waiting_work_ns: NDArray[np.int64]
     lane_until_ns: NDArray[np.int64]
     unfinished_parts: NDArray[np.int64]
+    usable_paths: NDArray[np.bool_]
 
     @classmethod
     def empty(cls, system: System) -> State:
@@ -45,4 +48,5 @@ class State:
             waiting_work_ns=np.zeros(devices, dtype=np.int64),
             lane_until_ns=np.zeros(int(system.device_lane[-1]), dtype=np.int64),
             unfinished_parts=np.zeros(len(system.node_group), dtype=np.int64),
+            usable_paths=np.ones(int(system.node_path[-1]), dtype=np.bool_),
         )

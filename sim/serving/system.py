@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.serving.clients import Clients, build_clients
+from sim.serving.interference import FULL_SPEED, lane_speeds
 from sim.serving.lookup import PackedServices, pack_services
-from sim.serving.plan import Plan, is_named
+from sim.serving.plan import Plan, PlannedDevice, PlannedGroup, is_named
 from sim.serving.policies import POLICIES, Choose
 from sim.serving.policies.user import load_function
 from sim.serving.queueing import Order, Shed
@@ -44,6 +46,8 @@ class System:
         Whether a query that is bound to this device is cut into parts.
     group_path : int64[groups + 1]
         The eligible paths of group g are ``group_path[g]:group_path[g + 1]``.
+    node_path : int64[nodes + 1]
+        Paths of every node, one node after the other: those of node n are ``node_path[n]:node_path[n + 1]``.
     paths : int64[paths, 2]
         Slot of the device on its node and row of the service, by eligible path.
     path_accuracy : float64[paths]
@@ -76,6 +80,15 @@ class System:
         How old the state is that routers see.
     path_overhead_ns : int64[paths]
         Extra service time for each part of a batch after its first.
+    lane_speed : int64[lanes]
+        Speed of each lane of device d when k lanes of it are busy, at ``device_lane[d] + k - 1``; see
+        `sim.serving.interference`.
+    controls_lanes : bool
+        Whether service may change its pace or be cut off once it has begun.
+    has_faults : bool
+        Whether devices may go down, close or slow down.
+    clients : Clients or None
+        Timeouts, retries and hedges; None where queries have one attempt and all the time in the world.
     """
 
     sla_ns: int
@@ -85,6 +98,7 @@ class System:
     device_limit: NDArray[np.int64]
     device_splits: NDArray[np.bool_]
     group_path: NDArray[np.int64]
+    node_path: NDArray[np.int64]
     paths: NDArray[np.int64]
     path_accuracy: NDArray[np.float64]
     serving_nodes: NDArray[np.int64]
@@ -107,6 +121,10 @@ class System:
     batch_timeout_ns: NDArray[np.int64]
     path_overhead_ns: NDArray[np.int64]
     knowledge_delay_ns: int
+    clients: Clients | None
+    lane_speed: NDArray[np.int64]
+    controls_lanes: bool
+    has_faults: bool
 
     @property
     def batches(self) -> bool:
@@ -145,6 +163,15 @@ def _late_lanes(plan: Plan, node_device: NDArray[np.int64], device_lane: NDArray
     return np.array(lanes, dtype=np.int64)
 
 
+def _lane_speed(experiment: Experiment, group: PlannedGroup, device: PlannedDevice) -> NDArray[np.int64]:
+    """Return the speed of a lane of the device by how many of its lanes are busy."""
+    interference = experiment.interference
+    if interference is None or not is_named(interference.devices, group.name, device.name):
+        return np.full(device.lanes, FULL_SPEED, dtype=np.int64)
+    assert interference.slowdown is not None
+    return lane_speeds(device.lanes, interference.slowdown)
+
+
 def build_system(experiment: Experiment, plan: Plan) -> System:
     """Lay the planned fleet of `experiment` out as arrays.
 
@@ -180,6 +207,8 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         [batching is not None and is_named(batching.devices, group.name, device.name) for group, device in devices],
         dtype=np.int64,
     )
+    clients = build_clients(experiment)
+    has_faults = getattr(experiment, "faults", None) is not None
     return System(
         sla_ns=experiment.sla,
         node_group=node_group,
@@ -194,6 +223,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
             dtype=np.bool_,
         ),
         group_path=group_path,
+        node_path=_starts(np.diff(group_path)[node_group].tolist()),
         paths=np.array([(path.slot, row) for row, path in enumerate(eligible)], dtype=np.int64).reshape(-1, 2),
         path_accuracy=np.array([path.accuracy for path in eligible], dtype=np.float64),
         serving_nodes=np.flatnonzero(np.diff(group_path)[node_group] > 0).astype(np.int64),
@@ -215,6 +245,12 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         batch_samples=batching_devices * ((batching.samples or 0) if batching else 0),
         batch_timeout_ns=batching_devices * (batching.timeout if batching else 0),
         knowledge_delay_ns=experiment.knowledge.delay if experiment.knowledge else 0,
+        clients=clients,
+        lane_speed=np.concatenate([_lane_speed(experiment, group, device) for group, device in devices]),
+        controls_lanes=has_faults
+        or experiment.interference is not None
+        or (clients is not None and clients.stops_running),
+        has_faults=has_faults,
         path_overhead_ns=np.array(
             [plan.groups[path.group].devices[path.slot].profile.per_query_overhead_ns for path in eligible],
             dtype=np.int64,

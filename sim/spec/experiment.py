@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from sim.spec.binding import SpecModel, inline_or_name
+from sim.spec.clients import HedgingSpec, RetriesSpec, TimeoutSpec
 from sim.spec.device import DeviceSpec
+from sim.spec.interference import InterferenceSpec
 from sim.spec.model import ModelSpec
 from sim.spec.queueing import BatchingSpec, QueueSpec
 from sim.spec.units import Bytes, DurationNs
@@ -339,6 +341,10 @@ class Experiment(SpecModel):
     splitting: SplittingSpec | None = Field(None, description="Cut large queries into parts; off by default.")
     queue: QueueSpec | None = Field(None, description="Order, bound and shedding of the queues; first in, first out.")
     batching: BatchingSpec | None = Field(None, description="Serve what waits on a device together; off by default.")
+    interference: InterferenceSpec | None = Field(None, description="Busy lanes slow each other; off by default.")
+    timeout: TimeoutSpec | None = Field(None, description="How long clients wait; for ever by default.")
+    retries: RetriesSpec | None = Field(None, description="Send queries again that failed; off by default.")
+    hedging: HedgingSpec | None = Field(None, description="Send slow queries to a second node; off by default.")
     replications: int = Field(10, ge=1, le=100_000, description="Independent runs of each scenario.")
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of every draw.")
     report: ReportSpec = Field(ReportSpec(), description="What is reported, and against what.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine.reference import DROP_REASONS
+from sim.serving.clients import DROP_REASONS
 from sim.serving.plan import Plan
 from sim.serving.policies.user import UserFunctionError
 from sim.serving.routers import ROUTERS
@@ -50,8 +50,8 @@ class PreparedScenario:
     system : System
     view : SystemView
     seed, replications : int
-    parts, choices : int
-        Service draws and router draws that each query needs.
+    parts, choices, attempts : int
+        Service draws and router draws that each attempt needs, and most attempts of a query.
     expected_queries : float
         Mean number of queries of a replication.
     drain_ns : int
@@ -79,6 +79,7 @@ class PreparedScenario:
     replications: int
     parts: int
     choices: int
+    attempts: int
     expected_queries: float
     drain_ns: int
     warmup_ns: int | None
@@ -134,6 +135,7 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         replications=experiment.replications,
         parts=most_parts(sizes.bounds[1], part),
         choices=ROUTERS[system.router.kind].choices(system.router),
+        attempts=1 if system.clients is None else system.clients.most_attempts,
         expected_queries=workload.queries or process.mean_rate_per_s * (workload.duration or 0) / 1e9,
         drain_ns=DRAIN_SLAS * experiment.sla if drain == "auto" else drain,
         warmup_ns=None if warmup == "auto" else warmup,

@@ -31,6 +31,7 @@ def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
         replication,
         parts=scenario.parts,
         choices=scenario.choices,
+        attempts=scenario.attempts,
         base_dir=scenario.base_dir,
     )
     record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns)

@@ -32,10 +32,10 @@ class QueryChunk:
         Scheduled arrivals, in order.
     size : int64, shape (n,)
         Candidates to rank.
-    service_u : float64, shape (n, parts)
-        Service draw of each part the query may be cut into.
-    router_u : float64, shape (n, choices)
-        Draws for the router.
+    service_u : float64, shape (n, attempts * parts)
+        Service draw of each part that each attempt at the query may be cut into, attempt by attempt.
+    router_u : float64, shape (n, attempts * choices)
+        Draws for the router, attempt by attempt.
     """
 
     first: int
@@ -53,9 +53,11 @@ class QueryStream:
     spec : WorkloadSpec
     seed, replication : int
     parts : int
-        Service draws that each query gets; adding some does not change the others.
+        Service draws that each attempt gets; adding some does not change the others.
     choices : int
-        Router draws that each query gets.
+        Router draws that each attempt gets.
+    attempts : int
+        Attempts that each query may have.
     base_dir : Path
         Where relative trace files are looked for first.
 
@@ -73,6 +75,7 @@ class QueryStream:
         *,
         parts: int = 1,
         choices: int = 0,
+        attempts: int = 1,
         base_dir: Path = Path(),
     ) -> None:
         self._spec = spec
@@ -80,6 +83,7 @@ class QueryStream:
         self._replication = replication
         self._parts = parts
         self._choices = choices
+        self._attempts = attempts
         self._process = arrival_process(spec, base_dir)
         self._sizes = size_distribution(spec, base_dir)
         self._end_ns = spec.duration
@@ -107,10 +111,15 @@ class QueryStream:
         seed, replication = self._seed, self._replication
         size_stream = open_stream(seed, "size", replication)
         service_streams = [
-            open_stream(seed, "service" if part == 0 else f"service.part{part}", replication)
+            open_stream(seed, _stream_name("service", attempt) + (f".part{part}" if part else ""), replication)
+            for attempt in range(self._attempts)
             for part in range(self._parts)
         ]
-        router_streams = [open_stream(seed, f"router.choice{choice}", replication) for choice in range(self._choices)]
+        router_streams = [
+            open_stream(seed, f"{_stream_name('router', attempt)}.choice{choice}", replication)
+            for attempt in range(self._attempts)
+            for choice in range(self._choices)
+        ]
         first = 0
         for arrival_ns in self._arrivals(chunk):
             count = len(arrival_ns)
@@ -181,3 +190,8 @@ class QueryStream:
                 return
             yield times
             first += len(times)
+
+
+def _stream_name(purpose: str, attempt: int) -> str:
+    """Return the name of the stream of an attempt: copies and retries draw their own."""
+    return f"{purpose}.attempt{attempt}" if attempt else purpose

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sim.engine.record import NEVER
-from sim.engine.reference import DROP_REASONS
+from sim.serving.clients import DROP_REASONS
 from tests.engine.test_event_logs import (
     DROPPED,
     IN_TIME,

@@ -14,8 +14,11 @@ from sim.serving.system import System
 
 __all__ = ["Route", "Router", "no_choices"]
 
-Route = Callable[[int, int, int, NDArray[np.float64]], int]
-"""``route(query, size, now_ns, draws) -> node``; `draws` are the query's own uniforms, as many as asked for."""
+Route = Callable[[int, int, int, NDArray[np.float64], NDArray[np.int64]], int]
+"""``route(turn, size, now_ns, draws, nodes) -> node`` out of `nodes`, which are never none.
+
+`turn` numbers the queries, `draws` are the query's own uniforms, as many as asked for.
+"""
 
 
 def no_choices(_spec: Any) -> int:
@@ -32,7 +35,7 @@ class Router:
     kind : str
         Its name in the file.
     bind : callable
-        ``bind(spec, system, state) -> Route`` over the nodes that hold a path of the policy.
+        ``bind(spec, system, state) -> Route``, which reads the state as it is when it is called.
     choices : callable
         ``choices(spec) -> uniform draws`` that every query needs.
     """

@@ -46,10 +46,8 @@ def least_backlogged_node(
 
 
 def _bind(spec: LeastBacklogRouterSpec, system: System, state: State) -> Route:
-    nodes = system.serving_nodes
     by_work = spec.measure == "work"
     arrays = (
-        nodes,
         system.node_device,
         system.device_lane,
         state.waiting_work_ns,
@@ -57,8 +55,8 @@ def _bind(spec: LeastBacklogRouterSpec, system: System, state: State) -> Route:
         state.unfinished_parts,
     )
 
-    def route(_query: int, _size: int, now_ns: int, _draws: NDArray[np.float64]) -> int:
-        return least_backlogged_node(now_ns, by_work, *arrays)
+    def route(_query: int, _size: int, now_ns: int, _draws: NDArray[np.float64], nodes: NDArray[np.int64]) -> int:
+        return least_backlogged_node(now_ns, by_work, nodes, *arrays)
 
     return route
 

@@ -23,6 +23,8 @@ def first_completing_node(
     nodes: NDArray[np.int64],
     node_group: NDArray[np.int64],
     group_path: NDArray[np.int64],
+    node_path: NDArray[np.int64],
+    usable_paths: NDArray[np.bool_],
     paths: NDArray[np.int64],
     node_device: NDArray[np.int64],
     device_lane: NDArray[np.int64],
@@ -33,12 +35,14 @@ def first_completing_node(
     index: NDArray[np.int64],
     grid: NDArray[np.float64],
 ) -> int:
-    """Return the node with the least expected wait + service over its eligible paths; the first among equals."""
+    """Return the node with the least expected wait + service over its usable paths; the first among equals."""
     best = -1
     best_ns = 0
     for node in nodes:
         group = node_group[node]
         for path in range(group_path[group], group_path[group + 1]):
+            if not usable_paths[node_path[node] + path - group_path[group]]:
+                continue
             completion_ns = expected_ns(index, grid, paths[path, 1], size) + expected_wait_ns(
                 node_device[node] + paths[path, 0],
                 now_ns,
@@ -55,9 +59,10 @@ def first_completing_node(
 
 def _bind(_spec: LeastExpectedCompletionRouterSpec, system: System, state: State) -> Route:
     arrays = (
-        system.serving_nodes,
         system.node_group,
         system.group_path,
+        system.node_path,
+        state.usable_paths,
         system.paths,
         system.node_device,
         system.device_lane,
@@ -69,8 +74,8 @@ def _bind(_spec: LeastExpectedCompletionRouterSpec, system: System, state: State
         system.services.grid,
     )
 
-    def route(_query: int, size: int, now_ns: int, _draws: NDArray[np.float64]) -> int:
-        return first_completing_node(size, now_ns, *arrays)
+    def route(_query: int, size: int, now_ns: int, _draws: NDArray[np.float64], nodes: NDArray[np.int64]) -> int:
+        return first_completing_node(size, now_ns, nodes, *arrays)
 
     return route
 

@@ -59,10 +59,8 @@ def least_backlogged_of_drawn(
 
 
 def _bind(spec: PowerOfDRouterSpec, system: System, state: State) -> Route:
-    nodes = system.serving_nodes
     by_work = spec.measure == "work"
     arrays = (
-        nodes,
         system.node_device,
         system.device_lane,
         state.waiting_work_ns,
@@ -70,8 +68,8 @@ def _bind(spec: PowerOfDRouterSpec, system: System, state: State) -> Route:
         state.unfinished_parts,
     )
 
-    def route(_query: int, _size: int, now_ns: int, draws: NDArray[np.float64]) -> int:
-        return least_backlogged_of_drawn(now_ns, by_work, draws, *arrays)
+    def route(_query: int, _size: int, now_ns: int, draws: NDArray[np.float64], nodes: NDArray[np.int64]) -> int:
+        return least_backlogged_of_drawn(now_ns, by_work, draws, nodes, *arrays)
 
     return route
 

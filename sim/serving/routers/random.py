@@ -21,9 +21,8 @@ def random_node(draw: float, nodes: NDArray[np.int64]) -> int:
 
 
 def _bind(_spec: RandomRouterSpec, system: System, _state: State) -> Route:
-    nodes = system.serving_nodes
 
-    def route(_query: int, _size: int, _now_ns: int, draws: NDArray[np.float64]) -> int:
+    def route(_query: int, _size: int, _now_ns: int, draws: NDArray[np.float64], nodes: NDArray[np.int64]) -> int:
         return random_node(draws[0], nodes)
 
     return route

@@ -21,9 +21,8 @@ def node_in_turn(query: int, nodes: NDArray[np.int64]) -> int:
 
 
 def _bind(_spec: RoundRobinRouterSpec, system: System, _state: State) -> Route:
-    nodes = system.serving_nodes
 
-    def route(query: int, _size: int, _now_ns: int, _draws: NDArray[np.float64]) -> int:
+    def route(query: int, _size: int, _now_ns: int, _draws: NDArray[np.float64], nodes: NDArray[np.int64]) -> int:
         return node_in_turn(query, nodes)
 
     return route

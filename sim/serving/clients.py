@@ -1,0 +1,185 @@
+"""What clients do about slow and failed queries: timeouts, retries with a budget, and hedges, as plain numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from sim.spec.binding import problem_at
+from sim.spec.experiment import Experiment, LateBindingSpec
+from sim.spec.problems import Problem
+from sim.spec.source import Node
+
+__all__ = ["DROP_REASONS", "Cancel", "Clients", "DropReason", "build_clients", "check_clients"]
+
+TOKEN = 1_000_000
+"""A retry in the units that the budget is counted in."""
+
+
+class DropReason(IntEnum):
+    """Why an attempt failed, and a query was dropped."""
+
+    QUEUE_FULL = 0
+    POLICY = 1
+    DEADLINE = 2
+    FAULT = 3
+    TIMEOUT = 4
+    UNAVAILABLE = 5
+
+
+DROP_REASONS = tuple(reason.name.lower().replace("_", "-") for reason in DropReason)
+"""Their names, in their order."""
+
+
+class Cancel(IntEnum):
+    """What is stopped of an attempt that nobody waits for any more."""
+
+    NONE = 0
+    WAITING = 1
+    RUNNING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The settings of every client.
+
+    Attributes
+    ----------
+    timeout_ns : int
+        How long a client waits for an attempt; 0 is for ever.
+    timeout_cancel, hedge_cancel : int
+        A `Cancel`.
+    backoff_ns : tuple of int
+        Wait before each retry of a query; as many as it may have.
+    retried : tuple of bool
+        By `DropReason`: whether such a failure is retried.
+    budget_tokens : int
+        What each offered query adds to the budget, in millionths of a retry; -1 is no budget.
+    burst_tokens : int
+        Most that the budget holds, and what it holds at first.
+    past_deadline : bool
+        Whether retries are sent that can only be late.
+    hedges : bool
+    hedge_after_ns : int
+        When a query is hedged, counted from its arrival, where that is not by percentile.
+    hedge_rank, hedge_window : int
+        With a percentile: the latency of this rank among those of the last so many queries served, from the shortest
+        on; 0 otherwise.
+    """
+
+    timeout_ns: int
+    timeout_cancel: int
+    backoff_ns: tuple[int, ...]
+    retried: tuple[bool, ...]
+    budget_tokens: int
+    burst_tokens: int
+    past_deadline: bool
+    hedges: bool
+    hedge_after_ns: int
+    hedge_rank: int
+    hedge_window: int
+    hedge_cancel: int
+
+    @property
+    def most_attempts(self) -> int:
+        """Most attempts that a query can have."""
+        return 1 + len(self.backoff_ns) + int(self.hedges)
+
+    @property
+    def stops_running(self) -> bool:
+        """Whether what is in service may be stopped."""
+        return Cancel.RUNNING in (self.timeout_cancel, self.hedge_cancel)
+
+
+CANCELS = {"none": Cancel.NONE, "waiting": Cancel.WAITING, "running": Cancel.RUNNING}
+
+
+def possible_failures(experiment: Experiment) -> list[DropReason]:
+    """Return the failures that this experiment can have, but for what the policy drops."""
+    queue = experiment.queue
+    devices = [use for group in experiment.fleet for use in group.devices.values()]
+    bounded = (
+        (queue is not None and queue.limit is not None)
+        or getattr(experiment.binding, "queue_limit", None) is not None
+        or any(getattr(use, "queue_limit", None) is not None for use in devices)
+    )
+    found = []
+    if bounded:
+        found.append(DropReason.QUEUE_FULL)
+    if queue is not None and queue.shed != "never":
+        found.append(DropReason.DEADLINE)
+    if experiment.timeout is not None:
+        found.append(DropReason.TIMEOUT)
+    if getattr(experiment, "faults", None) is not None:
+        found += [DropReason.FAULT, DropReason.UNAVAILABLE]
+    return found
+
+
+def build_clients(experiment: Experiment) -> Clients | None:
+    """Return the settings of the clients; None where queries have one attempt and all the time in the world."""
+    timeout, retries, hedging = experiment.timeout, experiment.retries, experiment.hedging
+    if timeout is None and retries is None and hedging is None:
+        return None
+    retried = [False] * len(DropReason)
+    if retries is not None:
+        on = [DROP_REASONS.index(name) for name in retries.on] if retries.on else possible_failures(experiment)
+        for reason in on:
+            retried[reason] = True
+    percentile = None if hedging is None else hedging.percentile
+    window = 0 if hedging is None or percentile is None else hedging.window
+    budget = None if retries is None else retries.budget
+    return Clients(
+        timeout_ns=0 if timeout is None else timeout.after,
+        timeout_cancel=Cancel.NONE if timeout is None else CANCELS[timeout.cancel],
+        backoff_ns=()
+        if retries is None
+        else tuple(round(retries.backoff * retries.multiplier**k) for k in range(retries.limit)),
+        retried=tuple(retried),
+        budget_tokens=-1 if budget is None else round(budget * TOKEN),
+        burst_tokens=0 if retries is None else retries.burst * TOKEN,
+        past_deadline=retries is not None and retries.past_deadline,
+        hedges=hedging is not None,
+        hedge_after_ns=0 if hedging is None or hedging.after is None else hedging.after,
+        hedge_rank=0 if percentile is None else max(1, -(-round(percentile * window * 1000) // 100_000)),
+        hedge_window=window,
+        hedge_cancel=Cancel.NONE if hedging is None else CANCELS[hedging.cancel],
+    )
+
+
+def check_clients(experiment: Experiment, node: Node) -> list[Problem]:
+    """Return what contradicts itself in the timeouts, retries and hedges of an experiment."""
+    problems = []
+    retries, hedging = experiment.retries, experiment.hedging
+    if retries is not None:
+        possible = possible_failures(experiment)
+        names = [DROP_REASONS[reason] for reason in possible]
+        if retries.on is None and not possible:
+            problems.append(
+                problem_at(
+                    node,
+                    ("retries",),
+                    "no attempt can fail, so there is nothing to retry",
+                    allowed="retries beside faults, timeout, or a queue with a limit or with shedding",
+                )
+            )
+        for i, name in enumerate(retries.on or ()):
+            if name != "policy" and DROP_REASONS.index(name) not in possible:
+                problems.append(
+                    problem_at(
+                        node,
+                        ("retries", "on", i),
+                        f"no attempt can fail by {name} in this experiment",
+                        allowed=", ".join([*names, "policy"]),
+                    )
+                )
+    early = not isinstance(experiment.binding, LateBindingSpec)
+    if hedging is not None and early and sum(group.count for group in experiment.fleet) < 2:
+        problems.append(
+            problem_at(
+                node,
+                ("hedging",),
+                "a copy goes to another node, and the fleet has one",
+                allowed="two nodes or more, or binding: {kind: late}",
+            )
+        )
+    return problems
