@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.serving.clients import DROP_REASONS
+from sim.serving.clients import DROP_REASONS, check_clients
 from sim.serving.plan import Plan
 from sim.serving.policies.user import UserFunctionError
 from sim.serving.routers import ROUTERS
@@ -115,6 +115,9 @@ def prepare(scenarios: Sequence[Scenario]) -> tuple[PreparedScenario, ...]:
 def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
     experiment = scenario.experiment
     workload = experiment.workload
+    problems = check_clients(experiment, scenario.node)
+    if problems:
+        raise SpecError(problems)
     sizes = size_distribution(workload, scenario.base_dir)
     process = arrival_process(workload, scenario.base_dir)
     try:
