@@ -162,7 +162,10 @@ class Dispatcher:
 
     def nodes_but(self, avoid: Sequence[int]) -> NDArray[np.int64]:
         """Return the nodes that take new attempts, without those in `avoid`."""
-        return self.nodes[~np.isin(self.nodes, avoid)]
+        nodes = self.nodes
+        for node in avoid:
+            nodes = nodes[nodes != node]
+        return nodes
 
     def sort(self, part: Part) -> None:
         """Give the part what its queue sorts it by."""
