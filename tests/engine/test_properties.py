@@ -128,6 +128,25 @@ BATCHING = st.builds(
     st.sampled_from([0, 0, 50, 900]),
 )
 
+CANCEL = st.sampled_from(["none", "waiting", "running"])
+TIMEOUTS = st.builds(
+    lambda after, cancel: {"after": f"{after}us", "cancel": cancel}, st.sampled_from([30, 400, 3000]), CANCEL
+)
+RETRIES = st.builds(
+    lambda limit, backoff, budget, past: (
+        {"limit": limit, "backoff": f"{backoff}us", "past_deadline": past} | ({"budget": budget} if budget else {})
+    ),
+    st.integers(1, 3),
+    st.sampled_from([0, 0, 70, 2000]),
+    st.sampled_from([None, 0.2]),
+    st.booleans(),
+)
+HEDGES = st.builds(
+    lambda delay, cancel: delay | {"cancel": cancel},
+    st.sampled_from([{"after": "0s"}, {"after": "150us"}, {"percentile": 70, "window": 10}]),
+    CANCEL,
+)
+
 
 @st.composite
 def experiments(draw: st.DrawFn) -> dict[str, Any]:
@@ -175,6 +194,12 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             for use in group["devices"].values():
                 use["beyond"] = "linear"
                 use["profile"]["per_query_overhead"] = draw(st.sampled_from(["0s", "30us"]))
+    if draw(st.booleans()):
+        document["timeout"] = draw(TIMEOUTS)
+    if "timeout" in document and draw(st.booleans()):
+        document["retries"] = draw(RETRIES)
+    if (late or sum(group["count"] for group in document["fleet"]) > 1) and draw(st.booleans()):
+        document["hedging"] = draw(HEDGES)
     return document
 
 
@@ -230,6 +255,9 @@ NEUTRAL = (
 @given(experiments(), st.sampled_from(NEUTRAL))
 def test_settings_that_change_nothing_change_nothing(document: dict[str, Any], neutral: dict[str, Any]) -> None:
     plain = {key: value for key, value in document.items() if key not in ("queue", "batching")}
+    if neutral.get("queue", {}).get("order") == "earliest-deadline":
+        # Copies and retries join behind younger queries, and the earliest deadline goes before these.
+        plain = {key: value for key, value in plain.items() if key not in ("timeout", "retries", "hedging")}
     late = plain.get("binding", {}).get("kind") == "late"
     record = run(plain)
     if record is None or (late and "batching" in neutral):
