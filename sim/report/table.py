@@ -167,7 +167,26 @@ def _columns(report: Report, marks: _Marks) -> list[_Column]:
         columns.append(_Column(f"gain{marks.times}", lambda row: _gain(row, marks), 2))
     if any((row.metrics["drop_rate"].value or 0) > 0 for row in report.summaries):
         columns.append(_Column("dropped", lambda row: _percent(row.summary.metrics["drop_rate"].value), 2))
+    for header, name, rank in (
+        ("attempts", "attempts_per_query", 2),
+        ("wasted", "wasted_work", 3),
+        ("up", "availability", 3),
+    ):
+        if any(name in row.metrics for row in report.summaries):
+            columns.append(_Column(header, _optional(name), rank))
     return columns
+
+
+def _optional(name: str) -> Callable[[_Row], str]:
+    """Return the cells of a metric that only some scenarios have."""
+
+    def cell(row: _Row) -> str:
+        metric = row.summary.metrics.get(name)
+        if metric is None or metric.value is None:
+            return "-"
+        return f"{metric.value:.3f}" if name == "attempts_per_query" else _percent(metric.value)
+
+    return cell
 
 
 def _value(row: _Row, name: str) -> str:

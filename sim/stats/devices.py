@@ -44,6 +44,7 @@ class SystemView:
     sla_ns : int
         Latency limit from scheduled arrival to response.
     drop_reasons : names of the engine's drop reasons, in the order of its indices
+    more_metrics : names of metrics that this system has besides those that all have
     """
 
     lane_device: NDArray[np.integer[Any]]
@@ -56,6 +57,7 @@ class SystemView:
     path_accuracy: NDArray[np.float64]
     sla_ns: int
     drop_reasons: Sequence[str] = ()
+    more_metrics: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         devices = len(self.device_kind)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine.record import Outcome, RunRecord
+from sim.engine.record import Cause, Outcome, RunRecord
+from sim.stats.attempts import attempts_per_query, availability, wasted_work
 from sim.stats.devices import (
     SystemView,
     check_indices,
@@ -63,7 +64,7 @@ METRICS = (
     "energy_j_per_million_correct",
     "cost_per_million_correct",
 )
-"""Name of every metric, in the order of output."""
+"""Name of every metric that all scenarios have, in the order of output."""
 
 QUERIES_BEYOND_PERCENTILE = 10
 """A percentile is given only where at least this many measured queries lie beyond it."""
@@ -90,7 +91,8 @@ class Measurement:
     measured : dict
         Outcome counts of the queries that arrived in the window, with the keys of `count_outcomes`.
     metrics : dict
-        Value of every name in `METRICS`; None where the replication cannot support it.
+        Value of every name in `METRICS` and of the system's `more_metrics`; None where the replication cannot support
+        it.
     reasons : dict
         For each metric that is None, why.
     path_mix : dict
@@ -208,12 +210,13 @@ def measure(record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[n
     for c, cut in enumerate(first):
         start_ns = int(window_start[c])
         window_ns = record.end_ns - start_ns
-        metrics: dict[str, float | None] = dict.fromkeys(METRICS)
+        metrics: dict[str, float | None] = dict.fromkeys((*METRICS, *view.more_metrics))
         reasons: dict[str, str] = {}
         by_arrival.fill(c, metrics, reasons)
         by_finish.fill(c, window_ns, metrics, reasons)
         busy_ns = lane_busy_time_ns(record, view, start_ns, record.end_ns)
         _fill_energy_and_cost(view, busy_ns, window_ns, by_finish.correct[c] / 1e6, metrics, reasons)
+        _fill_more(record, view, int(cut), start_ns, metrics, reasons)
         waiting: dict[str, float | None] = dict.fromkeys(view.device_kind_name)
         if window_ns > 0 and not by_arrival.censored(c):
             waiting.update(mean_waiting_parts(record, view, start_ns, record.end_ns))
@@ -389,6 +392,28 @@ def _fill_energy_and_cost(
             reasons[name] = "no correct prediction in the window"
         else:
             metrics[name] = float(amount / million_correct)
+
+
+def _fill_more(
+    record: RunRecord,
+    view: SystemView,
+    cut: int,
+    start_ns: int,
+    metrics: dict[str, float | None],
+    reasons: dict[str, str],
+) -> None:
+    """Fill the metrics that only some scenarios have."""
+    values = {
+        "attempts_per_query": lambda: attempts_per_query(record, cut),
+        "hedges_per_query": lambda: attempts_per_query(record, cut, Cause.HEDGE),
+        "retries_per_query": lambda: attempts_per_query(record, cut, Cause.RETRY),
+        "wasted_work": lambda: wasted_work(record, start_ns, record.end_ns),
+        "availability": lambda: availability(record, len(view.device_kind), start_ns, record.end_ns),
+    }
+    for name in view.more_metrics:
+        metrics[name] = values[name]()
+        if metrics[name] is None:
+            reasons[name] = "nothing to measure in the window"
 
 
 def _shares(names: Sequence[str], amounts: NDArray[np.float64]) -> dict[str, float]:

@@ -11,7 +11,6 @@ from sim.engine.record import RunRecord
 from sim.stats.interval import t_interval
 from sim.stats.measure import (
     CURVE_TAILS,
-    METRICS,
     Measurement,
     SystemView,
     count_dropped_by_reason,
@@ -24,7 +23,7 @@ from sim.stats.warmup import BatchSeries, batch_series, candidate_cuts, choose_c
 
 __all__ = ["CurvePoint", "Metric", "ReplicationResult", "ScenarioSummary", "Warmup", "reduce_record", "summarise"]
 
-FRACTIONS = frozenset({"sla_attainment", "drop_rate", "accuracy_served"})
+FRACTIONS = frozenset({"sla_attainment", "drop_rate", "accuracy_served", "wasted_work", "availability"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +323,7 @@ def summarise(
         counts=_added_up([r.counts for r in ordered]),
         dropped_by_reason=_total([r.dropped_by_reason for r in ordered]),
         measured=_added_up([m.measured for m in chosen]),
-        metrics={name: _metric(name, chosen, verdict.saturated, confidence) for name in METRICS},
+        metrics={name: _metric(name, chosen, verdict.saturated, confidence) for name in chosen[0].metrics},
         path_mix={k: v for k, v in _mean_by_name([m.path_mix for m in chosen]).items() if v is not None},
         utilisation={k: v for k, v in _mean_by_name([m.utilisation for m in chosen]).items() if v is not None},
         waiting_parts=dict.fromkeys(waiting) if verdict.saturated else waiting,

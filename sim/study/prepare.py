@@ -20,6 +20,7 @@ from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
 from sim.spec.workload import WorkloadSpec
+from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS
 from sim.stats.devices import SystemView
 from sim.study.planning import plan_scenarios
 from sim.study.scenario import Scenario
@@ -193,6 +194,10 @@ def _view(plan: Plan, system: System) -> SystemView:
         path_accuracy=system.path_accuracy,
         sla_ns=system.sla_ns,
         drop_reasons=DROP_REASONS,
+        more_metrics=(
+            *(ATTEMPT_METRICS if system.clients is not None else ()),
+            *(AVAILABILITY_METRICS if system.has_faults else ()),
+        ),
     )
 
 
