@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +28,25 @@ TIMEOUT = int(DropReason.TIMEOUT)
 class Flight:
     """A query that has not ended, as its client sees it."""
 
-    __slots__ = ("arrival_ns", "draws", "live", "query", "retries", "router_u", "sent", "size")
+    __slots__ = ("arrival_ns", "draws", "live", "query", "retries", "router", "router_u", "sent", "size", "ways_ns")
 
-    def __init__(self, query: int, arrival_ns: int, size: int, router_u: NDArray[np.float64], draws: Draws) -> None:
+    def __init__(
+        self,
+        query: int,
+        arrival_ns: int,
+        size: int,
+        router: int,
+        router_u: NDArray[np.float64],
+        draws: Draws,
+        ways_ns: Sequence[int],
+    ) -> None:
         self.query = query
         self.arrival_ns = arrival_ns
         self.size = size
         self.router_u = router_u
         self.draws = draws
+        self.router = router
+        self.ways_ns = ways_ns
         self.live: list[Attempt] = []
         self.sent = 0
         self.retries = 0
@@ -76,12 +87,20 @@ class ClientSide:
         self.latencies: deque[int] = deque()
         self.sorted_latencies: list[int] = []
 
-    def arrive(self, query: int, size: int, router_u: NDArray[np.float64], draws: Draws) -> None:
+    def arrive(
+        self,
+        query: int,
+        size: int,
+        router: int,
+        router_u: NDArray[np.float64],
+        draws: Draws,
+        ways_ns: Sequence[int],
+    ) -> None:
         """Send the first attempt of a query, and set the time at which it is hedged."""
         settings = self.settings
         if settings.budget_tokens >= 0:
             self.tokens = min(self.tokens + settings.budget_tokens, settings.burst_tokens)
-        flight = self.flights[query] = Flight(query, self.env.now, size, router_u, draws)
+        flight = self.flights[query] = Flight(query, self.env.now, size, router, router_u, draws, ways_ns)
         self.send(flight, Cause.FIRST)
         if settings.hedges and query in self.flights:
             delay_ns = self.hedge_delay_ns()
@@ -97,12 +116,17 @@ class ClientSide:
         choices = len(flight.router_u) // settings.most_attempts
         k = flight.sent
         flight.sent += 1
+        out_ns = None
+        attempt.router = flight.router
+        if flight.ways_ns:
+            out_ns, attempt.back_ns = flight.ways_ns[2 * k : 2 * k + 2]
         flight.live.append(attempt)
         self.recorder.send_attempt(attempt, cause, self.env.now)
         reason = self.dispatcher.place(
             attempt,
             flight.router_u[k * choices : (k + 1) * choices],
             flight.draws[k * parts : (k + 1) * parts],
+            out_ns,
             avoid,
         )
         if reason != PLACED:

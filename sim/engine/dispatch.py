@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.binding import NO_USABLE_PATH, Binder
-from sim.engine.instant import Clock
+from sim.engine.instant import Clock, Rank, after
 from sim.engine.ledger import Ledger
 from sim.engine.station import Attempt, Lane, Part, Queue
 from sim.serving.clients import DropReason
@@ -47,8 +47,8 @@ class Dispatcher:
     nodes : int64[nodes]
         The nodes that take new attempts.
     place : callable
-        ``place(attempt, router_u, draws, avoid) -> PLACED or a DropReason``. Under early binding no node in `avoid` is
-        considered.
+        ``place(attempt, router_u, draws, out_ns, avoid) -> PLACED or a DropReason``. Under early binding no node in
+        `avoid` is considered, and the attempt is under way for `out_ns` where there is a network.
     """
 
     def __init__(
@@ -72,29 +72,59 @@ class Dispatcher:
         self.sorts = system.order != Order.FIFO
         self.sheds = system.shed != Shed.NEVER
         self.nodes = system.serving_nodes
-        delayed = ledger.delayed
-        self.route: Route = ROUTERS[system.router.kind].bind(
-            system.router, system, ledger.state if delayed is None else delayed.seen
-        )
+        bind = ROUTERS[system.router.kind].bind
+        seen = ledger.by_router or [ledger.state if ledger.delayed is None else ledger.delayed.seen]
+        self.routes: list[Route] = [bind(system.router, system, state) for state in seen]
+        # Several routers begin at different nodes, and take turns at being first among nodes that look alike to them.
+        self.turns = [router * len(system.serving_nodes) // len(seen) for router in range(len(seen))]
+        self.rotates = len(seen) > 1 and system.router.kind == "least-backlog"
         self.place = self.place_early if system.late_lanes is None else self.place_late
 
     # -- placing an attempt -----------------------------------------------------------------------------------
 
     def place_early(
-        self, attempt: Attempt, router_u: NDArray[np.float64], draws: Draws, avoid: Sequence[int] = ()
+        self,
+        attempt: Attempt,
+        router_u: NDArray[np.float64],
+        draws: Draws,
+        out_ns: int | None = None,
+        avoid: Sequence[int] = (),
     ) -> int:
-        """Bind the attempt to a node and a path, cut it into parts, and put these in their queues."""
-        system = self.system
-        env = self.env
+        """Send the attempt to a node, which it reaches at once or after `out_ns`."""
         ledger = self.ledger
-        now = env.now
-        query, size = attempt.query, attempt.size
         if ledger.delayed is not None:
             ledger.delayed.catch_up()
         nodes = self.nodes_but(avoid) if avoid else self.nodes
         if not len(nodes):
             return UNAVAILABLE
-        node = attempt.node = self.route(query + attempt.number, size, now, router_u, nodes)
+        router = attempt.router
+        turn = self.turns[router]
+        self.turns[router] += 1
+        if self.rotates:
+            nodes = np.roll(nodes, -(turn % len(nodes)))
+        node = attempt.node = self.routes[router](turn, attempt.size, self.env.now, router_u, nodes)
+        if out_ns is None:
+            return self.bind(attempt, node, draws)
+        ledger.load(attempt, node, 1)
+        after(self.env, out_ns, Rank.ARRIVAL, lambda: self.reach(attempt, node, draws))
+        return PLACED
+
+    def reach(self, attempt: Attempt, node: int, draws: Draws) -> None:
+        """An attempt arrives at its node, unless it was called back on the way."""
+        self.ledger.count()
+        self.ledger.load(attempt, node, -1)
+        if attempt.dead:
+            return
+        reason = self.bind(attempt, node, draws)
+        if reason != PLACED:
+            self.fail(attempt, reason)
+
+    def bind(self, attempt: Attempt, node: int, draws: Draws) -> int:
+        """Bind the attempt to one of the node's paths, cut it into parts, and put these in their queues."""
+        system = self.system
+        ledger = self.ledger
+        now = self.env.now
+        query, size = attempt.query, attempt.size
         choice = self.binder.node_choices[self.node_group[node]]
         first_device = self.node_device[node]
         time_left_ns = ledger.recorder.arrival_ns[query] + system.sla_ns - now
@@ -137,7 +167,12 @@ class Dispatcher:
         return PLACED
 
     def place_late(
-        self, attempt: Attempt, _router_u: NDArray[np.float64], draws: Draws, _avoid: Sequence[int] = ()
+        self,
+        attempt: Attempt,
+        _router_u: NDArray[np.float64],
+        draws: Draws,
+        _out_ns: int | None = None,
+        _avoid: Sequence[int] = (),
     ) -> int:
         """Put the attempt, or its parts, in the central queue."""
         ledger = self.ledger

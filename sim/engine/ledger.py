@@ -27,6 +27,8 @@ class Ledger:
         The true state of queues and lanes.
     delayed : DelayedState or None
         The state that routers see, where it is not the true one.
+    by_router : list of State
+        What each of several routers sees, its own queries alone; empty where there is one.
     in_system, waiting : int
         Queries that were offered and have not ended; parts that wait.
     in_system_integral, waiting_integral : int
@@ -48,6 +50,7 @@ class Ledger:
         self.waiting_work_ns = self._array("waiting_work_ns")
         self.lane_until_ns = self._array("lane_until_ns")
         self.unfinished_parts = self._array("unfinished_parts")
+        self.by_router = [State.empty(system) for _ in range(system.routers)] if system.routers > 1 else []
         self.late = system.late_lanes is not None
         self.served = 0
         self.in_system = 0
@@ -91,6 +94,12 @@ class Ledger:
 
     # -- parts ----------------------------------------------------------------------------------------------
 
+    def load(self, attempt: Attempt, node: int, change: int) -> None:
+        """Count what was sent to a node and has not finished, as it is and as the attempt's router sees it."""
+        self.unfinished_parts[node] += change
+        if self.by_router:
+            self.by_router[attempt.router].unfinished_parts[node] += change
+
     def join(self, part: Part, node: int) -> None:
         """Count a part into the queue of its device, on `node`."""
         part.queued = True
@@ -98,7 +107,7 @@ class Ledger:
         self.waiting += 1
         self.waiting_parts[device] += 1
         self.waiting_work_ns[device] += part.expected_ns
-        self.unfinished_parts[node] += 1
+        self.load(part.attempt, node, 1)
 
     def join_centrally(self, part: Part) -> None:
         """Count a part into the central queue."""
@@ -118,7 +127,7 @@ class Ledger:
         """Count out a part that has left its queue and will never start."""
         self.unstarted_wait_ns += self.env.now - part.enqueue_ns
         if not self.late:
-            self.unfinished_parts[part.attempt.node] -= 1
+            self.load(part.attempt, part.attempt.node, -1)
 
     def start(self, parts: Sequence[Part], lane: Lane, service_ns: int, expected_ns: int) -> None:
         """Start parts together on the lane."""
@@ -135,7 +144,7 @@ class Ledger:
     def end(self, part: Part, lane: Lane) -> None:
         """Count a part out of the lane that served it, or that was cut off while it did."""
         part.lane = None
-        self.unfinished_parts[lane.node] -= 1
+        self.load(part.attempt, lane.node, -1)
 
     def cut(self, lane: Lane) -> None:
         """Record that the lane stops now what it serves; its parts are still to be ended."""

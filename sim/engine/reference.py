@@ -24,8 +24,8 @@ stop
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from itertools import pairwise
+from collections.abc import Generator, Iterable, Sequence
+from itertools import pairwise, repeat
 from typing import Protocol
 
 import numpy as np
@@ -36,7 +36,7 @@ from sim.engine.availability import Availability
 from sim.engine.batching import BatchQueue
 from sim.engine.client import ClientSide
 from sim.engine.dispatch import PLACED, Dispatcher, Draws
-from sim.engine.instant import Clock, Instant, Rank
+from sim.engine.instant import Clock, Instant, Rank, after
 from sim.engine.ledger import Ledger
 from sim.engine.pace import Pace
 from sim.engine.record import RunRecord
@@ -63,11 +63,19 @@ class Chunk(Protocol):
 
     @property
     def service_u(self) -> NDArray[np.float64]:
-        """Service draws, shape (n, parts)."""
+        """Service draws, shape (n, attempts * parts)."""
 
     @property
     def router_u(self) -> NDArray[np.float64]:
-        """Router draws, shape (n, choices)."""
+        """Router draws, shape (n, attempts * choices)."""
+
+    @property
+    def router(self) -> NDArray[np.int64]:
+        """Which of several routers gets the query, shape (n,); (0,) where there is one."""
+
+    @property
+    def network_ns(self) -> NDArray[np.int64]:
+        """Delays of the way out and back of each attempt, shape (n, attempts * 2); (n, 0) without a network."""
 
 
 class Stream(Protocol):
@@ -196,13 +204,20 @@ class Cell:
         for chunk in stream.chunks():
             ledger.recorder.offer(chunk.arrival_ns, chunk.size)
             draws = _service_draws(chunk.service_u, self.system)
-            for at_ns, size, router_u, service_draws in zip(
-                chunk.arrival_ns.tolist(), chunk.size.tolist(), chunk.router_u, draws, strict=True
+            routers = chunk.router.tolist() if len(chunk.router) else repeat(0)
+            for at_ns, size, router, router_u, service_draws, ways_ns in zip(
+                chunk.arrival_ns.tolist(),
+                chunk.size.tolist(),
+                routers,
+                chunk.router_u,
+                draws,
+                chunk.network_ns.tolist(),
+                strict=False,
             ):
                 yield Instant(env, at_ns - env.now, Rank.ARRIVAL)
                 ledger.count()
                 ledger.in_system += 1
-                arrive(query, size, router_u, service_draws)
+                arrive(query, size, router, router_u, service_draws, ways_ns)
                 query += 1
         yield Instant(env, stream.end_ns + drain_ns - env.now, Rank.STOP)
 
@@ -276,9 +291,22 @@ class Cell:
 
     # -- what happens to an attempt ---------------------------------------------------------------------------
 
-    def arrive(self, query: int, size: int, router_u: NDArray[np.float64], draws: Draws) -> None:
+    def arrive(
+        self,
+        query: int,
+        size: int,
+        router: int,
+        router_u: NDArray[np.float64],
+        draws: Draws,
+        ways_ns: Sequence[int],
+    ) -> None:
         """Send a query whose client does nothing but wait."""
-        reason = self.dispatcher.place(Attempt(query, size), router_u, draws)
+        attempt = Attempt(query, size)
+        attempt.router = router
+        out_ns = None
+        if ways_ns:
+            out_ns, attempt.back_ns = ways_ns
+        reason = self.dispatcher.place(attempt, router_u, draws, out_ns)
         if reason != PLACED:
             self.ledger.drop(query, reason)
 
@@ -312,9 +340,20 @@ class Cell:
         attempt.left -= 1
         if attempt.left or not attempt.wanted:
             return
-        ledger.answer(attempt, part.path)
+        path, node = part.path, lane.node
+        if self.system.has_network:
+            after(self.env, attempt.back_ns, Rank.COMPLETION, lambda: self.answer(attempt, path, node))
+        else:
+            self.answer(attempt, path, node)
+
+    def answer(self, attempt: Attempt, path: int, node: int) -> None:
+        """Hand an answer to the client, if it still waits."""
+        if not attempt.wanted:
+            return
+        self.ledger.count()
+        self.ledger.answer(attempt, path)
         if self.client is not None:
-            self.client.answered(attempt, lane.node)
+            self.client.answered(attempt, node)
 
     def batch_times(self, batch: list[Part], samples: int) -> tuple[int, int]:
         """Return the true and the expected service time of a batch.

@@ -35,9 +35,26 @@ class Attempt:
         Whether what waits of it is left out when its turn comes.
     record : int
         Its place among the recorded attempts, where these are recorded.
+    router : int
+        Which router sent it.
+    back_ns : int
+        How long its answer takes from the node to the client.
     """
 
-    __slots__ = ("correct", "dead", "left", "node", "number", "parts", "query", "record", "size", "wanted")
+    __slots__ = (
+        "back_ns",
+        "correct",
+        "dead",
+        "left",
+        "node",
+        "number",
+        "parts",
+        "query",
+        "record",
+        "router",
+        "size",
+        "wanted",
+    )
 
     def __init__(self, query: int, size: int, number: int = 0) -> None:
         self.query = query
@@ -50,6 +67,8 @@ class Attempt:
         self.wanted = True
         self.dead = False
         self.record = 0
+        self.router = 0
+        self.back_ns = 0
 
 
 class Part:

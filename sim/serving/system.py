@@ -80,6 +80,10 @@ class System:
         How old the state is that routers see.
     path_overhead_ns : int64[paths]
         Extra service time for each part of a batch after its first.
+    routers : int
+        Routers that share the queries; where there are several each sees only what it sent itself.
+    has_network : bool
+        Whether there is a delay between router and nodes.
     lane_speed : int64[lanes]
         Speed of each lane of device d when k lanes of it are busy, at ``device_lane[d] + k - 1``; see
         `sim.serving.interference`.
@@ -121,6 +125,8 @@ class System:
     batch_timeout_ns: NDArray[np.int64]
     path_overhead_ns: NDArray[np.int64]
     knowledge_delay_ns: int
+    routers: int
+    has_network: bool
     clients: Clients | None
     lane_speed: NDArray[np.int64]
     controls_lanes: bool
@@ -244,7 +250,9 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         batch_queries=batching_devices * (batching.queries if batching else 0),
         batch_samples=batching_devices * ((batching.samples or 0) if batching else 0),
         batch_timeout_ns=batching_devices * (batching.timeout if batching else 0),
-        knowledge_delay_ns=experiment.knowledge.delay if experiment.knowledge else 0,
+        knowledge_delay_ns=(experiment.knowledge.delay or 0) if experiment.knowledge else 0,
+        routers=(experiment.knowledge.routers or 1) if experiment.knowledge else 1,
+        has_network=experiment.network is not None,
         clients=clients,
         lane_speed=np.concatenate([_lane_speed(experiment, group, device) for group, device in devices]),
         controls_lanes=has_faults

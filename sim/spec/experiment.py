@@ -11,6 +11,7 @@ from sim.spec.clients import HedgingSpec, RetriesSpec, TimeoutSpec
 from sim.spec.device import DeviceSpec
 from sim.spec.interference import InterferenceSpec
 from sim.spec.model import ModelSpec
+from sim.spec.network import KnowledgeSpec, NetworkSpec
 from sim.spec.queueing import BatchingSpec, QueueSpec
 from sim.spec.units import Bytes, DurationNs
 from sim.spec.workload import WorkloadSpec
@@ -22,7 +23,6 @@ __all__ = [
     "Experiment",
     "ExplicitMappingSpec",
     "FastestPolicySpec",
-    "KnowledgeSpec",
     "LateBindingSpec",
     "LeastBacklogRouterSpec",
     "LeastExpectedCompletionRouterSpec",
@@ -283,12 +283,6 @@ RouterSpec = Annotated[
 ]
 
 
-class KnowledgeSpec(SpecModel):
-    """What routers know of the nodes."""
-
-    delay: DurationNs = Field(description="Routers see the nodes' loads as they were this long ago.")
-
-
 class SplittingSpec(SpecModel):
     """A query larger than `part` is cut into parts of that size; it completes with its last part."""
 
@@ -338,6 +332,7 @@ class Experiment(SpecModel):
     binding: BindingSpec = Field(EarlyBindingSpec(kind="early"), description="When a query is bound to a device.")
     router: RouterSpec | None = Field(None, description="Which node gets a query; least-backlog by default.")
     knowledge: KnowledgeSpec | None = Field(None, description="What the router knows; the present by default.")
+    network: NetworkSpec | None = Field(None, description="Delay between router and nodes; none by default.")
     splitting: SplittingSpec | None = Field(None, description="Cut large queries into parts; off by default.")
     queue: QueueSpec | None = Field(None, description="Order, bound and shedding of the queues; first in, first out.")
     batching: BatchingSpec | None = Field(None, description="Serve what waits on a device together; off by default.")
@@ -362,10 +357,6 @@ class Experiment(SpecModel):
     def _router_has_a_use(self) -> Experiment:
         if self.router is not None and isinstance(self.binding, LateBindingSpec):
             raise ValueError("router has no effect with binding: {kind: late}; leave one of them out")
-        if self.knowledge is not None and isinstance(self.binding, LateBindingSpec):
-            raise ValueError("knowledge is the router's, and binding: {kind: late} has none; leave one of them out")
-        if self.knowledge is not None and self.router is not None and self.router.kind in ("random", "round-robin"):
-            raise ValueError(f"knowledge has no effect on the {self.router.kind} router, which looks at no loads")
         return self
 
     @model_validator(mode="after")

@@ -14,10 +14,12 @@ from sim.serving.clients import DROP_REASONS, check_clients
 from sim.serving.plan import Plan
 from sim.serving.policies.user import UserFunctionError
 from sim.serving.routers import ROUTERS
+from sim.serving.routing import check_routing
 from sim.serving.splitting import most_parts
 from sim.serving.system import System, build_system
 from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
+from sim.spec.network import NetworkSpec
 from sim.spec.problems import Problem, SpecError
 from sim.spec.workload import WorkloadSpec
 from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS
@@ -53,6 +55,8 @@ class PreparedScenario:
     seed, replications : int
     parts, choices, attempts : int
         Service draws and router draws that each attempt needs, and most attempts of a query.
+    network : NetworkSpec or None
+        Delay between router and nodes, to be drawn for every attempt.
     expected_queries : float
         Mean number of queries of a replication.
     drain_ns : int
@@ -81,6 +85,7 @@ class PreparedScenario:
     parts: int
     choices: int
     attempts: int
+    network: NetworkSpec | None
     expected_queries: float
     drain_ns: int
     warmup_ns: int | None
@@ -116,7 +121,7 @@ def prepare(scenarios: Sequence[Scenario]) -> tuple[PreparedScenario, ...]:
 def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
     experiment = scenario.experiment
     workload = experiment.workload
-    problems = check_clients(experiment, scenario.node)
+    problems = [*check_clients(experiment, scenario.node), *check_routing(experiment, scenario.node)]
     if problems:
         raise SpecError(problems)
     sizes = size_distribution(workload, scenario.base_dir)
@@ -140,6 +145,7 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         parts=most_parts(sizes.bounds[1], part),
         choices=ROUTERS[system.router.kind].choices(system.router),
         attempts=1 if system.clients is None else system.clients.most_attempts,
+        network=experiment.network,
         expected_queries=workload.queries or process.mean_rate_per_s * (workload.duration or 0) / 1e9,
         drain_ns=DRAIN_SLAS * experiment.sla if drain == "auto" else drain,
         warmup_ns=None if warmup == "auto" else warmup,

@@ -32,6 +32,8 @@ def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
         parts=scenario.parts,
         choices=scenario.choices,
         attempts=scenario.attempts,
+        routers=scenario.system.routers,
+        network=scenario.network,
         base_dir=scenario.base_dir,
     )
     record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns)

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.spec.network import NetworkSpec
 from sim.spec.problems import Problem, SpecError
 from sim.spec.workload import WorkloadSpec
 from sim.workload.arrivals import RenewalArrivals, TraceArrivals, arrival_process
+from sim.workload.gaps import ExponentialGaps, GammaGaps
 from sim.workload.sizes import size_distribution
 from sim.workload.streams import open_stream
 
@@ -36,6 +38,10 @@ class QueryChunk:
         Service draw of each part that each attempt at the query may be cut into, attempt by attempt.
     router_u : float64, shape (n, attempts * choices)
         Draws for the router, attempt by attempt.
+    router : int64, shape (n,) or (0,)
+        Which of several routers gets the query; empty where there is one.
+    network_ns : int64, shape (n, attempts * 2)
+        Delay of the way out and of the way back of each attempt; (n, 0) without a network.
     """
 
     first: int
@@ -43,6 +49,8 @@ class QueryChunk:
     size: NDArray[np.int64]
     service_u: NDArray[np.float64]
     router_u: NDArray[np.float64]
+    router: NDArray[np.int64]
+    network_ns: NDArray[np.int64]
 
 
 class QueryStream:
@@ -58,6 +66,9 @@ class QueryStream:
         Router draws that each attempt gets.
     attempts : int
         Attempts that each query may have.
+    routers : int
+        Routers that share the queries.
+    network : NetworkSpec, optional
     base_dir : Path
         Where relative trace files are looked for first.
 
@@ -76,6 +87,8 @@ class QueryStream:
         parts: int = 1,
         choices: int = 0,
         attempts: int = 1,
+        routers: int = 1,
+        network: NetworkSpec | None = None,
         base_dir: Path = Path(),
     ) -> None:
         self._spec = spec
@@ -84,6 +97,8 @@ class QueryStream:
         self._parts = parts
         self._choices = choices
         self._attempts = attempts
+        self._routers = routers
+        self._network = network
         self._process = arrival_process(spec, base_dir)
         self._sizes = size_distribution(spec, base_dir)
         self._end_ns = spec.duration
@@ -120,6 +135,12 @@ class QueryStream:
             for attempt in range(self._attempts)
             for choice in range(self._choices)
         ]
+        which = open_stream(seed, "router", replication) if self._routers > 1 else None
+        ways = [
+            open_stream(seed, f"{_stream_name('network', attempt)}.{way}", replication)
+            for attempt in range(self._attempts)
+            for way in ("out", "back")
+        ]
         first = 0
         for arrival_ns in self._arrivals(chunk):
             count = len(arrival_ns)
@@ -142,6 +163,12 @@ class QueryStream:
                 np.stack([stream.uniforms(count) for stream in router_streams], axis=1)
                 if router_streams
                 else np.zeros((count, 0)),
+                np.minimum(which.uniforms(count) * self._routers, self._routers - 1).astype(np.int64)
+                if which is not None
+                else np.zeros(0, dtype=np.int64),
+                _network_ns(self._network, np.stack([way.uniforms(count) for way in ways], axis=1))
+                if self._network is not None
+                else np.zeros((count, 0), dtype=np.int64),
             )
             first += count
 
@@ -190,6 +217,14 @@ class QueryStream:
                 return
             yield times
             first += len(times)
+
+
+def _network_ns(network: NetworkSpec, u: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the delays at the uniforms `u`."""
+    if network.cv == 0:
+        return np.full(u.shape, network.delay, dtype=np.int64)
+    beyond = GammaGaps(network.cv).draw(u) if network.cv != 1 else ExponentialGaps().draw(u)
+    return np.rint(network.floor + (network.delay - network.floor) * beyond).astype(np.int64)
 
 
 def _stream_name(purpose: str, attempt: int) -> str:
