@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.reference import DROP_REASONS
+from sim.serving.faults import FaultPlan, plan_faults
 from sim.serving.plan import Plan
 from sim.serving.policies.user import UserFunctionError
 from sim.serving.routers import ROUTERS
@@ -21,7 +22,7 @@ from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
 from sim.spec.workload import WorkloadSpec
 from sim.stats.devices import SystemView
-from sim.study.planning import plan_scenarios
+from sim.study.planning import drain_ns, plan_scenarios
 from sim.study.scenario import Scenario
 from sim.workload.arrivals import arrival_process
 from sim.workload.sizes import SizeDistribution, size_distribution
@@ -30,9 +31,6 @@ __all__ = ["PreparedScenario", "prepare"]
 
 EVIDENCE = ("modelled", "published", "measured")
 """Kinds of evidence, weakest first."""
-
-DRAIN_SLAS = 10
-"""`drain: auto` lets the clock run on for this many SLAs after the last arrival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,8 @@ class PreparedScenario:
     expected_queries : float
         Mean number of queries of a replication.
     drain_ns : int
+    fault_plan : FaultPlan or None
+        What fails or is maintained; `FaultPlan.schedule` draws it for a replication.
     warmup_ns : int or None
         None chooses by MSER-5.
     time_varying : bool
@@ -81,6 +81,7 @@ class PreparedScenario:
     choices: int
     expected_queries: float
     drain_ns: int
+    fault_plan: FaultPlan | None
     warmup_ns: int | None
     time_varying: bool
     timeline_ns: int | None
@@ -121,7 +122,6 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
     except UserFunctionError as error:
         raise SpecError([problem_at(scenario.node, ("policy", "function"), str(error))]) from error
     warmup = workload.warmup
-    drain = workload.drain
     part = experiment.splitting.part if experiment.splitting else 0
     return PreparedScenario(
         label=scenario.label,
@@ -135,7 +135,8 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         parts=most_parts(sizes.bounds[1], part),
         choices=ROUTERS[system.router.kind].choices(system.router),
         expected_queries=workload.queries or process.mean_rate_per_s * (workload.duration or 0) / 1e9,
-        drain_ns=DRAIN_SLAS * experiment.sla if drain == "auto" else drain,
+        drain_ns=drain_ns(experiment),
+        fault_plan=plan_faults(experiment),
         warmup_ns=None if warmup == "auto" else warmup,
         time_varying=process.time_varying,
         timeline_ns=experiment.report.timeline,
