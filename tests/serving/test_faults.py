@@ -13,6 +13,7 @@ import pytest
 from sim.serving.components import DeviceNumbers
 from sim.serving.faults import Change, DrawnFault, FaultPlan, FaultSchedule, plan_faults
 from sim.spec.experiment import Experiment
+from sim.workload.streams import open_stream
 from tests.harness import prepare_text
 
 S = 10**9
@@ -329,6 +330,33 @@ def test_other_entries_shift_no_draw() -> None:
     assert set(alone) < twice and len(twice) > 1.5 * len(alone)
     spells = drawn(slow=[SPELLS])
     assert [row for row in more if row[2] in (SLOW, NORMAL)] == spells
+
+
+def test_failures_and_slow_spells_of_one_law_are_drawn_apart() -> None:
+    changes = drawn(lifetimes=[NODES], slow=[{**NODES, "factor": 2}])
+    failures = {(time, device) for time, device, change in changes if change in (DOWN, UP)}
+    spells = {(time, device) for time, device, change in changes if change in (SLOW, NORMAL)}
+    assert len(failures) > 1_000 and len(spells) > 1_000 and failures.isdisjoint(spells)
+
+
+@pytest.mark.parametrize(
+    ("faults", "stream", "device"),
+    [
+        ({"lifetimes": [DEVICES, NODES]}, "fault.lifetimes.1.gpus/3", 6),
+        ({"lifetimes": [{**DEVICES, "repair": "exponential"}]}, "fault.lifetimes.0.gpus/3/gpu", 7),
+        ({"lifetimes": [{**NODES, "each": "rack"}]}, "fault.lifetimes.0.gpus/rack1", 6),
+        ({"lifetimes": [{"each": "cell", "mtbf": "9s", "mttr": "5s"}]}, "fault.lifetimes.0.cell", 6),
+        ({"slow": [{"at": "1s", "factor": 2}, SPELLS]}, "fault.slow.1.gpus/3", 6),
+    ],
+)
+def test_names_of_streams_are_pinned(faults: dict[str, Any], stream: str, device: int) -> None:
+    """A change of these names changes every result ever published with a seed and drawn faults."""
+    ((_, entries),) = faults.items()
+    mtbf_s = float(entries[-1]["mtbf"].removesuffix("s"))
+    (u,) = open_stream(2, stream, 5).uniforms(1).tolist()
+    expected_s = -math.log1p(-u) * mtbf_s
+    of_device = [time for time, d, _ in rows(plan(**faults).schedule(2, 5, LONG_NS)) if d == device]
+    assert min(abs(time - expected_s) for time in of_device) < 2e-9
 
 
 def test_more_nodes_or_groups_shift_no_draw() -> None:

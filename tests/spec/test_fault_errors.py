@@ -277,6 +277,12 @@ def test_the_end_of_the_run_itself_is_not_too_late(tmp_path: Path) -> None:
     assert "allowed: up to 102s" in problem
 
 
+def test_all_nodes_may_be_maintained_at_once(tmp_path: Path) -> None:
+    assert prepare_text(
+        tmp_path, GOOD + "faults: {maintenance: [{at: 1s, group: gpus, at_once: 8, drain: 1s, down: 1s}]}\n"
+    )
+
+
 def test_no_time_is_too_late_where_the_run_ends_with_a_number_of_queries(tmp_path: Path) -> None:
     counted = GOOD.replace(LENGTH, "  queries: 10\n")
     assert counted != GOOD
