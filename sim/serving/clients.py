@@ -110,7 +110,7 @@ def possible_failures(experiment: Experiment) -> list[DropReason]:
         found.append(DropReason.DEADLINE)
     if experiment.timeout is not None:
         found.append(DropReason.TIMEOUT)
-    if getattr(experiment, "faults", None) is not None:
+    if experiment.faults is not None:
         found += [DropReason.FAULT, DropReason.UNAVAILABLE]
     return found
 

@@ -214,7 +214,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         dtype=np.int64,
     )
     clients = build_clients(experiment)
-    has_faults = getattr(experiment, "faults", None) is not None
+    has_faults = experiment.faults is not None
     return System(
         sla_ns=experiment.sla,
         node_group=node_group,

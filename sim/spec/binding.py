@@ -152,7 +152,7 @@ def _fields_at(model: type[BaseModel], loc: Sequence[str | int], parent: Node) -
         models = [m for m in models if _has_kind(m, str(kind.value))] or models
     names: dict[str, None] = {}
     for candidate in models:
-        names.update(dict.fromkeys(candidate.model_fields))
+        names.update(dict.fromkeys(field.alias or name for name, field in candidate.model_fields.items()))
     return list(names)
 
 

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from sim.spec.binding import SpecModel, inline_or_name
 from sim.spec.clients import HedgingSpec, RetriesSpec, TimeoutSpec
 from sim.spec.device import DeviceSpec
+from sim.spec.faults import FaultsSpec
 from sim.spec.interference import InterferenceSpec
 from sim.spec.model import ModelSpec
 from sim.spec.network import KnowledgeSpec, NetworkSpec
@@ -103,6 +104,12 @@ class NodeGroupSpec(SpecModel):
     name: Name = Field(description="Name of the group, used in tables and in policies.")
     count: int = Field(1, ge=1, le=1_000_000, description="Number of equal nodes.")
     devices: dict[str, Device] = Field(min_length=1, description="Devices of a node, by a name of your own.")
+    rack_size: int | None = Field(
+        None,
+        ge=1,
+        description="Nodes in a rack: rack r holds the nodes from r x rack_size on, the last maybe fewer. No racks by "
+        "default.",
+    )
 
 
 # -- mapping: which representations live on which device ------------------------------------------------
@@ -336,6 +343,7 @@ class Experiment(SpecModel):
     splitting: SplittingSpec | None = Field(None, description="Cut large queries into parts; off by default.")
     queue: QueueSpec | None = Field(None, description="Order, bound and shedding of the queues; first in, first out.")
     batching: BatchingSpec | None = Field(None, description="Serve what waits on a device together; off by default.")
+    faults: FaultsSpec | None = Field(None, description="What fails or is maintained, and when; nothing by default.")
     interference: InterferenceSpec | None = Field(None, description="Busy lanes slow each other; off by default.")
     timeout: TimeoutSpec | None = Field(None, description="How long clients wait; for ever by default.")
     retries: RetriesSpec | None = Field(None, description="Send queries again that failed; off by default.")

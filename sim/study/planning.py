@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sim.serving.fault_check import check_faults
 from sim.serving.plan import Plan, plan_fleet
 from sim.spec.binding import problem_at
+from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
 from sim.study.scenario import Scenario
 from sim.workload.arrivals import arrival_process
 from sim.workload.sizes import SizeDistribution, TraceSizes, size_distribution
 
-__all__ = ["plan_scenario", "plan_scenarios"]
+__all__ = ["drain_ns", "plan_scenario", "plan_scenarios"]
+
+DRAIN_SLAS = 10
+"""`drain: auto` lets the clock run on for this many SLAs after the last arrival."""
+
+
+def drain_ns(experiment: Experiment) -> int:
+    """Return how long the clock runs on after the arrival period."""
+    drain = experiment.workload.drain
+    return DRAIN_SLAS * experiment.sla if drain == "auto" else drain
 
 
 def plan_scenario(scenario: Scenario) -> Plan:
@@ -23,8 +34,10 @@ def plan_scenario(scenario: Scenario) -> Plan:
     SpecError
         With every problem of the scenario that the shape of its file does not show.
     """
-    workload = scenario.experiment.workload
-    problems: list[Problem] = []
+    experiment = scenario.experiment
+    workload = experiment.workload
+    end_ns = None if workload.duration is None else workload.duration + drain_ns(experiment)
+    problems = check_faults(experiment, scenario.node, end_ns=end_ns)
     sizes: SizeDistribution | None = None
     try:
         sizes = size_distribution(workload, scenario.base_dir)
@@ -41,7 +54,7 @@ def plan_scenario(scenario: Scenario) -> Plan:
     if sizes is None:
         raise SpecError(problems)
     try:
-        plan = plan_fleet(scenario.experiment, scenario.node, sizes=sizes.bounds, mean_size=sizes.mean)
+        plan = plan_fleet(experiment, scenario.node, sizes=sizes.bounds, mean_size=sizes.mean)
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from error
     if problems:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.serving.clients import DROP_REASONS, check_clients
+from sim.serving.faults import FaultPlan, plan_faults
 from sim.serving.plan import Plan
 from sim.serving.policies.user import UserFunctionError
 from sim.serving.routers import ROUTERS
@@ -24,7 +25,7 @@ from sim.spec.problems import Problem, SpecError
 from sim.spec.workload import WorkloadSpec
 from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS
 from sim.stats.devices import SystemView
-from sim.study.planning import plan_scenarios
+from sim.study.planning import drain_ns, plan_scenarios
 from sim.study.scenario import Scenario
 from sim.workload.arrivals import arrival_process
 from sim.workload.sizes import SizeDistribution, size_distribution
@@ -33,9 +34,6 @@ __all__ = ["PreparedScenario", "prepare"]
 
 EVIDENCE = ("modelled", "published", "measured")
 """Kinds of evidence, weakest first."""
-
-DRAIN_SLAS = 10
-"""`drain: auto` lets the clock run on for this many SLAs after the last arrival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,8 @@ class PreparedScenario:
     expected_queries : float
         Mean number of queries of a replication.
     drain_ns : int
+    fault_plan : FaultPlan or None
+        What fails or is maintained; `FaultPlan.schedule` draws it for a replication.
     warmup_ns : int or None
         None chooses by MSER-5.
     time_varying : bool
@@ -88,6 +88,7 @@ class PreparedScenario:
     network: NetworkSpec | None
     expected_queries: float
     drain_ns: int
+    fault_plan: FaultPlan | None
     warmup_ns: int | None
     time_varying: bool
     timeline_ns: int | None
@@ -131,7 +132,6 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
     except UserFunctionError as error:
         raise SpecError([problem_at(scenario.node, ("policy", "function"), str(error))]) from error
     warmup = workload.warmup
-    drain = workload.drain
     part = experiment.splitting.part if experiment.splitting else 0
     return PreparedScenario(
         label=scenario.label,
@@ -147,7 +147,8 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         attempts=1 if system.clients is None else system.clients.most_attempts,
         network=experiment.network,
         expected_queries=workload.queries or process.mean_rate_per_s * (workload.duration or 0) / 1e9,
-        drain_ns=DRAIN_SLAS * experiment.sla if drain == "auto" else drain,
+        drain_ns=drain_ns(experiment),
+        fault_plan=plan_faults(experiment),
         warmup_ns=None if warmup == "auto" else warmup,
         time_varying=process.time_varying,
         timeline_ns=experiment.report.timeline,

@@ -9,12 +9,16 @@ import numpy as np
 from sim.engine.audit import InvariantError, audit
 from sim.engine.record import RunRecord
 from sim.engine.reference import simulate
+from sim.serving.faults import FaultSchedule
 from sim.stats.summary import ReplicationResult, reduce_record
 from sim.study.prepare import PreparedScenario
 from sim.workload.check import check_arrivals
 from sim.workload.draw import QueryStream
 
 __all__ = ["run_record", "run_replication", "save_records"]
+
+FOR_EVER_NS = 2**62
+"""Later than any run; what is drawn needs a duration, so this only bounds what happens at given times."""
 
 
 def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
@@ -36,7 +40,7 @@ def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
         network=scenario.network,
         base_dir=scenario.base_dir,
     )
-    record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns)
+    record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns, faults=_faults(scenario, replication))
     violations = [
         *audit(record, scenario.system),
         *check_arrivals(scenario.workload, record.arrival_ns, base_dir=scenario.base_dir),
@@ -46,6 +50,15 @@ def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
             f"scenario {scenario.label}, replication {replication}, seed {scenario.seed}: " + "; ".join(violations)
         )
     return record
+
+
+def _faults(scenario: PreparedScenario, replication: int) -> FaultSchedule | None:
+    """Draw what happens to devices, up to where the clock must have stopped."""
+    if scenario.fault_plan is None:
+        return None
+    duration_ns = scenario.workload.duration
+    until_ns = FOR_EVER_NS if duration_ns is None else duration_ns + scenario.drain_ns
+    return scenario.fault_plan.schedule(scenario.seed, replication, until_ns)
 
 
 def run_replication(scenario: PreparedScenario, replication: int, records: Path | None = None) -> ReplicationResult:

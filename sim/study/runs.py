@@ -200,7 +200,7 @@ def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
     It runs as it is: trace files are named by their whole path.
     """
     scenario = scenarios[0]
-    content = scenario.experiment.model_dump(mode="json", exclude_none=True)
+    content = scenario.experiment.model_dump(mode="json", by_alias=True, exclude_none=True)
     for part in ("arrivals", "sizes"):
         block = content["workload"][part]
         if isinstance(block, dict) and "file" in block and (scenario.base_dir / block["file"]).is_file():
