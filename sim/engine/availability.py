@@ -165,7 +165,7 @@ class Availability:
         for lane in self.lanes[device]:
             if lane.takes != takes:
                 lane.takes = takes
-                if not lane.serving:
+                if lane.resting:
                     lane.queue.retire(lane)
                     lane.wake()
 

@@ -201,6 +201,8 @@ class Lane:
     ----------
     takes : bool
         Whether it may take what waits: it may not while its device is down.
+    resting : bool
+        Whether it waits to be woken.
     serving : sequence of Part
         What it serves.
     first_record : int
@@ -218,6 +220,7 @@ class Lane:
         "number",
         "queue",
         "rank",
+        "resting",
         "serving",
         "takes",
         "woken",
@@ -232,6 +235,7 @@ class Lane:
         self.rank = rank
         self.woken = simpy.Event(env)
         self.takes = True
+        self.resting = False
         self.serving: Sequence[Part] = ()
         self.first_record = 0
         # How a controlled lane ends what it serves, see `sim.engine.pace`.
@@ -242,14 +246,17 @@ class Lane:
     def rest(self) -> simpy.Event:
         """Join the idle lanes of the queue; the event returned happens when there is work."""
         self.woken = simpy.Event(self.env)
+        self.resting = True
         heappush(self.queue.idle, (self.rank, self))
         return self.woken
 
     def sleep(self) -> simpy.Event:
         """Leave the idle lanes alone; the event returned happens when the lane may take parts again."""
         self.woken = simpy.Event(self.env)
+        self.resting = True
         return self.woken
 
     def wake(self) -> None:
         """Let the lane go on at this instant, before anything else of this instant happens."""
+        self.resting = False
         trigger(self.env, self.woken)
