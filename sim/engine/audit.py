@@ -35,7 +35,7 @@ def audit(record: RunRecord, system: System) -> list[str]:
     5. Work conservation: a part that waited started at the very instant its lane was freed, or its batch was ready.
     6. Batches: within their limits, on one lane and path, from the same start to the same finish.
     7. Order: the parts of a queue start in the queue's order.
-    8. Availability: nothing is served on a device that is down.
+    8. Availability: nothing is served on a device that is down or off.
     """
     return [
         *_conservation(record),
@@ -188,7 +188,7 @@ def _batches(record: RunRecord, system: System) -> list[str]:
 
 
 def _availability(record: RunRecord, system: System) -> list[str]:
-    down = record.span_kind == Span.DOWN
+    down = record.span_kind != Span.CLOSED
     device = _device_of_lane(system, record.part_lane)
     for d, from_ns, to_ns in zip(
         record.span_device[down].tolist(),
@@ -199,7 +199,7 @@ def _availability(record: RunRecord, system: System) -> list[str]:
         here = device == d
         # A part may be cut off at the instant the device goes down, and may start at the instant it comes back.
         if np.any((record.part_start_ns[here] < to_ns) & (record.part_finish_ns[here] > from_ns)):
-            return [f"availability: device {d} serves a part while it is down"]
+            return [f"availability: device {d} serves a part while it is down or off"]
     return []
 
 

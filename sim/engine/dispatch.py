@@ -112,10 +112,8 @@ class Dispatcher:
     def reach(self, attempt: Attempt, node: int, draws: Draws) -> None:
         """An attempt arrives at its node, unless it was called back on the way."""
         self.ledger.count()
+        reason = PLACED if attempt.dead else self.bind(attempt, node, draws)
         self.ledger.load(attempt, node, -1)
-        if attempt.dead:
-            return
-        reason = self.bind(attempt, node, draws)
         if reason != PLACED:
             self.fail(attempt, reason)
 

@@ -47,10 +47,11 @@ class AttemptEnd(IntEnum):
 
 
 class Span(IntEnum):
-    """Why a device took no new attempts for a while."""
+    """Why a device took no new attempts for a while; one that is off is closed as well."""
 
     DOWN = 0
     CLOSED = 1
+    OFF = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class RunRecord:
         Every attempt in the order of sending, with a `Cause`, an `AttemptEnd`, and `NEVER` where it did not end;
         empty where queries have one attempt only, because nothing is configured that sends another.
     span_device, span_kind, span_from_ns, span_to_ns : shape (spans,)
-        When devices were down or closed, with a `Span`; those that never ended end at `stop_ns`.
+        When devices were down, closed or off, with a `Span`; those that never ended end at `stop_ns`.
     end_ns : int
         End of the arrival period; throughput and utilisation are taken over windows that end here.
     stop_ns : int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,11 @@ class Recorder:
         self.span_kind.append(kind)
         self.span_from_ns.append(from_ns)
         self.span_to_ns.append(to_ns)
+
+    def add_spans(self, devices: Iterable[int], kind: int, from_ns: int, to_ns: int) -> None:
+        """Record the same of several devices."""
+        for device in devices:
+            self.add_span(device, kind, from_ns, to_ns)
 
     def send_attempt(self, attempt: Attempt, cause: int, now_ns: int) -> None:
         """Record that an attempt is sent, and why."""

@@ -40,6 +40,7 @@ from sim.engine.instant import Clock, Instant, Rank, after
 from sim.engine.ledger import Ledger
 from sim.engine.pace import Pace
 from sim.engine.record import RunRecord
+from sim.engine.scaling import Scaler
 from sim.engine.station import Attempt, Fifo, Lane, Line, Part, Queue, Sorted
 from sim.serving.faults import FaultSchedule
 from sim.serving.queueing import Order
@@ -142,10 +143,19 @@ class Cell:
             self.client = ClientSide(system.clients, system.sla_ns, env, ledger, self.dispatcher, self.cut)
         lanes = self._start_lanes()
         self.availability: Availability | None = None
-        if system.has_faults:
+        if system.has_faults or system.scaling:
             self.availability = Availability(
                 system, env, ledger, self.dispatcher, lanes, self.paces, self.cut, self.fail
             )
+
+        self.scalers: list[Scaler] = []
+        if self.availability is not None:
+            self.scalers = [Scaler(rule, system, env, ledger, self.availability) for rule in system.scaling]
+        if self.scalers:
+            self.undisturbed_work, self.work = self.work, self.work_watched
+            ledger.emptied = self.node_emptied
+            for scaler in self.scalers:
+                scaler.begin()
 
     def _queues(self) -> list[Queue]:
         """Return the queue of each device; under late binding it is one and the same."""
@@ -271,6 +281,18 @@ class Cell:
         """Return the event of the end of service that may be slowed; its value is False if it was cut off."""
         return self.paces[lane.device].start(lane, service_ns)
 
+    def work_watched(self, lane: Lane, service_ns: int) -> simpy.Event:
+        """Return the event of the end of service, and let the scalers count the lane as busy until then."""
+        event = self.undisturbed_work(lane, service_ns)
+        for scaler in self.scalers:
+            scaler.watch(lane, event)
+        return event
+
+    def node_emptied(self, node: int) -> None:
+        """Tell the scalers that the last part on a node has ended."""
+        for scaler in self.scalers:
+            scaler.emptied(node)
+
     def carry_out(self, faults: FaultSchedule) -> Process:
         """Let everything happen to devices that was drawn."""
         env = self.env
@@ -375,6 +397,8 @@ class Cell:
             ledger.unstarted_wait_ns += sum(self.env.now - part.enqueue_ns for part in queue.waiting)
         if self.availability is not None:
             self.availability.stop()
+        for scaler in self.scalers:
+            scaler.stop()
 
 
 def _service_draws(service_u: NDArray[np.float64], system: System) -> Iterable[Draws]:

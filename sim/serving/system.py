@@ -15,6 +15,7 @@ from sim.serving.plan import Plan, PlannedDevice, PlannedGroup, is_named
 from sim.serving.policies import POLICIES, Choose
 from sim.serving.policies.user import load_function
 from sim.serving.queueing import Order, Shed
+from sim.serving.scaling import Scaling, build_scaling
 from sim.spec.experiment import (
     Experiment,
     LateBindingSpec,
@@ -91,6 +92,8 @@ class System:
         Whether service may change its pace or be cut off once it has begun.
     has_faults : bool
         Whether devices may go down, close or slow down.
+    scaling : tuple of Scaling
+        Rules of the groups whose nodes come and go.
     clients : Clients or None
         Timeouts, retries and hedges; None where queries have one attempt and all the time in the world.
     """
@@ -131,6 +134,7 @@ class System:
     lane_speed: NDArray[np.int64]
     controls_lanes: bool
     has_faults: bool
+    scaling: tuple[Scaling, ...]
 
     @property
     def batches(self) -> bool:
@@ -176,6 +180,12 @@ def _lane_speed(experiment: Experiment, group: PlannedGroup, device: PlannedDevi
         return np.full(device.lanes, FULL_SPEED, dtype=np.int64)
     assert interference.slowdown is not None
     return lane_speeds(device.lanes, interference.slowdown)
+
+
+def load_bytes(plan: Plan, group: PlannedGroup) -> int:
+    """Return what a new node of the group has to load: the representations of all its devices."""
+    representations = plan.model.representations
+    return sum(representations[name].bytes or 0 for device in group.devices for name in device.representations)
 
 
 def build_system(experiment: Experiment, plan: Plan) -> System:
@@ -259,6 +269,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         or experiment.interference is not None
         or (clients is not None and clients.stops_running),
         has_faults=has_faults,
+        scaling=build_scaling(experiment, [load_bytes(plan, group) for group in plan.groups]),
         path_overhead_ns=np.array(
             [plan.groups[path.group].devices[path.slot].profile.per_query_overhead_ns for path in eligible],
             dtype=np.int64,

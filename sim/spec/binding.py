@@ -93,10 +93,12 @@ def _problem(node: Node, model: type[BaseModel], details: ErrorDetails) -> Probl
     if kind in ("literal_error", "union_tag_invalid", "union_tag_not_found"):
         names = _names(str(context.get("expected_tags", context.get("expected", ""))))
         if kind != "literal_error":
-            tag = found.child("kind")
-            path = (*path, "kind")
+            key = str(context.get("discriminator", "")).strip("'")
+            key = key if key.isidentifier() else "kind"
+            tag = found.child(key)
+            path = (*path, key)
             if tag is None:
-                return Problem("kind is missing", found.position, format_path(path), allowed=", ".join(names))
+                return Problem(f"{key} is missing", found.position, format_path(path), allowed=", ".join(names))
             found, written = tag, tag.plain()
         return Problem(
             "not one of the known names",

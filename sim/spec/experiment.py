@@ -14,6 +14,7 @@ from sim.spec.interference import InterferenceSpec
 from sim.spec.model import ModelSpec
 from sim.spec.network import KnowledgeSpec, NetworkSpec
 from sim.spec.queueing import BatchingSpec, QueueSpec
+from sim.spec.scaling import ScalingSpec
 from sim.spec.units import Bytes, DurationNs
 from sim.spec.workload import WorkloadSpec
 
@@ -344,6 +345,9 @@ class Experiment(SpecModel):
     queue: QueueSpec | None = Field(None, description="Order, bound and shedding of the queues; first in, first out.")
     batching: BatchingSpec | None = Field(None, description="Serve what waits on a device together; off by default.")
     faults: FaultsSpec | None = Field(None, description="What fails or is maintained, and when; nothing by default.")
+    autoscaling: tuple[ScalingSpec, ...] | None = Field(
+        None, min_length=1, description="Groups whose nodes come and go with the load; none by default."
+    )
     interference: InterferenceSpec | None = Field(None, description="Busy lanes slow each other; off by default.")
     timeout: TimeoutSpec | None = Field(None, description="How long clients wait; for ever by default.")
     retries: RetriesSpec | None = Field(None, description="Send queries again that failed; off by default.")

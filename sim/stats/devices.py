@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine.record import RunRecord
+from sim.engine.record import RunRecord, Span
 
 __all__ = [
     "SystemView",
     "check_indices",
     "device_energy_j",
+    "device_on_ns",
     "device_price_usd",
     "lane_busy_time_ns",
     "mean_waiting_parts",
@@ -92,10 +93,21 @@ def lane_busy_time_ns(record: RunRecord, view: SystemView, start_ns: int, end_ns
     return busy_ns
 
 
-def utilisation(view: SystemView, busy_ns: NDArray[np.float64], window_ns: int) -> dict[str, float]:
-    """Busy lane time over lane time per device kind; `busy_ns` as from `lane_busy_time_ns`."""
+def device_on_ns(record: RunRecord, view: SystemView, start_ns: int, end_ns: int) -> NDArray[np.float64]:
+    """Time within [start_ns, end_ns] that each device is not off, shape (devices,); one that is down is on."""
+    off = record.span_kind == Span.OFF
+    clipped = np.minimum(record.span_to_ns[off], end_ns) - np.maximum(record.span_from_ns[off], start_ns)
+    off_ns = np.bincount(record.span_device[off], weights=np.maximum(clipped, 0), minlength=len(view.device_kind))
+    return np.asarray(max(end_ns - start_ns, 0) - off_ns, dtype=np.float64)
+
+
+def utilisation(view: SystemView, busy_ns: NDArray[np.float64], on_ns: NDArray[np.float64]) -> dict[str, float]:
+    """Busy lane time over lane time per device kind.
+
+    `busy_ns` is as from `lane_busy_time_ns`, `on_ns` as from `device_on_ns`.
+    """
     busy = _per_kind(view, busy_ns)
-    available = _per_kind(view, np.ones(len(view.lane_device))) * window_ns
+    available = _per_kind(view, on_ns[np.asarray(view.lane_device)])
     return {
         name: float(busy[k] / available[k]) if available[k] > 0 else 0.0 for k, name in enumerate(view.device_kind_name)
     }
@@ -111,22 +123,26 @@ def mean_waiting_parts(record: RunRecord, view: SystemView, start_ns: int, end_n
     return {name: float(per_kind[k]) / (end_ns - start_ns) for k, name in enumerate(view.device_kind_name)}
 
 
-def device_energy_j(view: SystemView, busy_ns: NDArray[np.float64], window_ns: int) -> float:
+def device_energy_j(view: SystemView, busy_ns: NDArray[np.float64], on_ns: NDArray[np.float64]) -> float:
     """Energy in joules that all devices use in a window; NaN if a power is not known.
 
-    The power of a device rises from idle to busy in proportion to the number of its lanes that are busy.
+    The power of a device rises from idle to busy in proportion to the number of its lanes that are busy. One that is
+    off uses none.
     """
     device = np.asarray(view.lane_device)
     devices = len(view.device_kind)
     lanes = np.bincount(device, minlength=devices)
     all_busy_ns = np.bincount(device, weights=busy_ns, minlength=devices) / np.maximum(lanes, 1)
     idle_w, busy_w = np.asarray(view.device_idle_w), np.asarray(view.device_busy_w)
-    return float(np.sum(idle_w * window_ns + (busy_w - idle_w) * all_busy_ns)) / NS_PER_S
+    return float(np.sum(idle_w * on_ns + (busy_w - idle_w) * all_busy_ns)) / NS_PER_S
 
 
-def device_price_usd(view: SystemView, window_ns: int) -> float:
-    """Price in US$ of all devices for a window; NaN if a price is not known."""
-    return float(np.sum(view.device_price_usd_per_h)) * (window_ns / NS_PER_H)
+def device_price_usd(view: SystemView, on_ns: NDArray[np.float64], window_ns: int) -> float:
+    """Price in US$ of all devices for a window, but for the time that they are off; NaN if a price is not known."""
+    price = np.asarray(view.device_price_usd_per_h)
+    if np.all(on_ns == window_ns):
+        return float(np.sum(price)) * (window_ns / NS_PER_H)
+    return float(np.sum(price * on_ns)) / NS_PER_H
 
 
 def check_indices(name: str, index: NDArray[Any], size: int) -> None:

@@ -20,6 +20,7 @@ from sim.stats.devices import (
     SystemView,
     check_indices,
     device_energy_j,
+    device_on_ns,
     device_price_usd,
     lane_busy_time_ns,
     mean_waiting_parts,
@@ -215,7 +216,8 @@ def measure(record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[n
         by_arrival.fill(c, metrics, reasons)
         by_finish.fill(c, window_ns, metrics, reasons)
         busy_ns = lane_busy_time_ns(record, view, start_ns, record.end_ns)
-        _fill_energy_and_cost(view, busy_ns, window_ns, by_finish.correct[c] / 1e6, metrics, reasons)
+        on_ns = device_on_ns(record, view, start_ns, record.end_ns)
+        _fill_energy_and_cost(view, busy_ns, on_ns, window_ns, by_finish.correct[c] / 1e6, metrics, reasons)
         _fill_more(record, view, int(cut), start_ns, metrics, reasons)
         waiting: dict[str, float | None] = dict.fromkeys(view.device_kind_name)
         if window_ns > 0 and not by_arrival.censored(c):
@@ -229,7 +231,7 @@ def measure(record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[n
                 metrics=metrics,
                 reasons=reasons,
                 path_mix=_shares(view.path_names, samples_by_path[c]),
-                utilisation=utilisation(view, busy_ns, window_ns),
+                utilisation=utilisation(view, busy_ns, on_ns),
                 waiting_parts=waiting,
                 curve_ms=by_arrival.curve_ms(c),
             )
@@ -376,14 +378,15 @@ def _samples_started(record: RunRecord, view: SystemView, window_start: NDArray[
 def _fill_energy_and_cost(
     view: SystemView,
     busy_ns: NDArray[np.float64],
+    on_ns: NDArray[np.float64],
     window_ns: int,
     million_correct: float,
     metrics: dict[str, float | None],
     reasons: dict[str, str],
 ) -> None:
     amounts = {
-        "energy_j_per_million_correct": (device_energy_j(view, busy_ns, window_ns), "power"),
-        "cost_per_million_correct": (device_price_usd(view, window_ns), "price"),
+        "energy_j_per_million_correct": (device_energy_j(view, busy_ns, on_ns), "power"),
+        "cost_per_million_correct": (device_price_usd(view, on_ns, window_ns), "price"),
     }
     for name, (amount, source) in amounts.items():
         if np.isnan(amount):

@@ -16,6 +16,7 @@ from sim.serving.plan import Plan
 from sim.serving.policies.user import UserFunctionError
 from sim.serving.routers import ROUTERS
 from sim.serving.routing import check_routing
+from sim.serving.scaling import check_scaling
 from sim.serving.splitting import most_parts
 from sim.serving.system import System, build_system
 from sim.spec.binding import problem_at
@@ -122,7 +123,11 @@ def prepare(scenarios: Sequence[Scenario]) -> tuple[PreparedScenario, ...]:
 def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
     experiment = scenario.experiment
     workload = experiment.workload
-    problems = [*check_clients(experiment, scenario.node), *check_routing(experiment, scenario.node)]
+    problems = [
+        *check_clients(experiment, scenario.node),
+        *check_routing(experiment, scenario.node),
+        *check_scaling(experiment, scenario.node),
+    ]
     if problems:
         raise SpecError(problems)
     sizes = size_distribution(workload, scenario.base_dir)
