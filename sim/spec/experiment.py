@@ -6,15 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from sim.spec.binding import SpecModel, inline_or_name
+from sim.spec.binding import Name, SpecModel, inline_or_name
+from sim.spec.classes import ClassSpec
 from sim.spec.device import DeviceSpec
-from sim.spec.model import ModelSpec
+from sim.spec.mapping import ExplicitMappingSpec, MappingSpec, MostAccurateFirstSpec, Representation
+from sim.spec.model import NamedModel
 from sim.spec.queueing import BatchingSpec, QueueSpec
 from sim.spec.units import Bytes, DurationNs
 from sim.spec.workload import WorkloadSpec
 
 __all__ = [
     "BindingSpec",
+    "ClassSpec",
     "DeviceUseSpec",
     "EarlyBindingSpec",
     "Experiment",
@@ -41,11 +44,8 @@ __all__ = [
     "UserPolicySpec",
 ]
 
-Representation = Literal["table", "dhe", "select", "hybrid"]
 Queue = Literal["ignored", "expected", "actual"]
 MOST_INTERVALS = 10_000
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 QUEUE_DESCRIPTION = (
     "What the policy knows of a device's queue: nothing (ignored), the backlog by the profiles' mean service "
     "times (expected), or the backlog by the service times that will really happen (actual)."
@@ -55,7 +55,6 @@ QUEUE_DESCRIPTION = (
 NamedDevice = Annotated[
     Annotated[str, Tag("name")] | Annotated[DeviceSpec, Tag("inline")], Discriminator(inline_or_name)
 ]
-NamedModel = Annotated[Annotated[str, Tag("name")] | Annotated[ModelSpec, Tag("inline")], Discriminator(inline_or_name)]
 
 
 class DeviceUseSpec(SpecModel):
@@ -102,38 +101,6 @@ class NodeGroupSpec(SpecModel):
     count: int = Field(1, ge=1, le=1_000_000, description="Number of equal nodes.")
     devices: dict[str, Device] = Field(min_length=1, description="Devices of a node, by a name of your own.")
 
-
-# -- mapping: which representations live on which device ------------------------------------------------
-
-
-class MostAccurateFirstSpec(SpecModel):
-    """Per device, representations from most to least accurate while they fit in memory (MP-Rec)."""
-
-    kind: Literal["most-accurate-first"]
-    representations: tuple[Representation, ...] | None = Field(
-        None, min_length=1, description="Only these are considered; all that have a profile by default."
-    )
-    shared_tables: bool = Field(
-        False, description="Hybrid and table paths of one device share the embedding tables in memory."
-    )
-    reserve_fastest: bool = Field(
-        False, description="Reserve memory for the representation with the shortest mean service time first."
-    )
-
-
-class ExplicitMappingSpec(SpecModel):
-    """Exactly the named representations on each named device."""
-
-    kind: Literal["explicit"]
-    devices: dict[str, tuple[Representation, ...]] = Field(
-        min_length=1, description="Device name (or group/device) to its representations."
-    )
-    shared_tables: bool = Field(
-        False, description="Hybrid and table paths of one device share the embedding tables in memory."
-    )
-
-
-MappingSpec = Annotated[MostAccurateFirstSpec | ExplicitMappingSpec, Field(discriminator="kind")]
 
 # -- policy: which path serves a query -----------------------------------------------------------------
 
@@ -339,6 +306,9 @@ class Experiment(SpecModel):
     splitting: SplittingSpec | None = Field(None, description="Cut large queries into parts; off by default.")
     queue: QueueSpec | None = Field(None, description="Order, bound and shedding of the queues; first in, first out.")
     batching: BatchingSpec | None = Field(None, description="Serve what waits on a device together; off by default.")
+    classes: tuple[ClassSpec, ...] | None = Field(
+        None, min_length=1, description="Classes of queries, with limits, priorities, models and loads of their own."
+    )
     replications: int = Field(10, ge=1, le=100_000, description="Independent runs of each scenario.")
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of every draw.")
     report: ReportSpec = Field(ReportSpec(), description="What is reported, and against what.")

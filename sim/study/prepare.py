@@ -153,7 +153,8 @@ def _workload_assumptions(workload: WorkloadSpec, time_varying: bool) -> list[st
 
 
 def _profiles(plan: Plan) -> dict[str, dict[str, str]]:
-    described = {f"model {plan.model.name}": {"content_hash": plan.model.content_hash}}
+    models = [planned.model for planned in plan.models]
+    described = {f"model {model.name}": {"content_hash": model.content_hash} for model in models}
     for profile in (device.profile for group in plan.groups for device in group.devices):
         described[profile.name] = {
             "content_hash": profile.content_hash,
