@@ -45,8 +45,8 @@ class Binder:
     Attributes
     ----------
     node_choices : list of ChoiceSet
-        By group of nodes: the paths that the policy chooses among on a node.
-    device_choices : dict of (group, slot) to ChoiceSet
+        By group * models + model: the paths that the policy chooses among on a node.
+    device_choices : dict of (group * models + model, slot) to ChoiceSet
         The same where the device is given, as it is under late binding.
     """
 
@@ -55,6 +55,7 @@ class Binder:
         self.state = state
         self.env = env
         self.choose = jit(system.choose) if system.compiles else system.choose
+        self.class_parameters: list[NDArray[np.float64]] = list(system.policy_parameters)
         self.unit_of_path: list[int] = system.services.unit_of_service.tolist()
         self.node_choices = [
             _choice_set(system, int(first), int(end))
@@ -63,18 +64,18 @@ class Binder:
         self.device_choices = self._device_choices() if system.late_lanes is not None else {}
 
     def _device_choices(self) -> dict[tuple[int, int], ChoiceSet]:
-        """Return the paths of each (group, slot): what the policy chooses among when the device is given."""
+        """Return the paths of each (group * models + model, slot): what there is when the device is given."""
         system = self.system
         slots: list[int] = system.paths[:, 0].tolist()
         choices = {}
-        for group in range(len(system.group_path) - 1):
-            rows = range(int(system.group_path[group]), int(system.group_path[group + 1]))
+        for cell in range(len(system.group_path) - 1):
+            rows = range(int(system.group_path[cell]), int(system.group_path[cell + 1]))
             for slot in sorted({slots[row] for row in rows}):
                 mine = [row for row in rows if slots[row] == slot]
-                choices[group, slot] = _choice_set(system, mine[0], mine[-1] + 1)
+                choices[cell, slot] = _choice_set(system, mine[0], mine[-1] + 1)
         return choices
 
-    def pick(self, choice: ChoiceSet, first_device: int, size: int, time_left_ns: int) -> int:
+    def pick(self, choice: ChoiceSet, first_device: int, size: int, time_left_ns: int, query_class: int) -> int:
         """Return the policy's pick among the paths of `choice`, or DROP."""
         system = self.system
         if system.uses_estimates:
@@ -104,7 +105,7 @@ class Binder:
                 choice.accuracy,
                 choice.service_ns,
                 choice.wait_ns,
-                system.policy_parameters,
+                self.class_parameters[query_class],
             )
         )
         if not DROP <= pick < len(choice.accuracy):

@@ -70,6 +70,10 @@ class Chunk(Protocol):
         """Query sizes, shape (n,)."""
 
     @property
+    def query_class(self) -> NDArray[np.int64]:
+        """Class of each query, shape (n,)."""
+
+    @property
     def service_u(self) -> NDArray[np.float64]:
         """Service draws, shape (n, parts)."""
 
@@ -110,7 +114,7 @@ def simulate(system: System, stream: Stream, *, drain_ns: int) -> RunRecord:
     env.run(until=env.process(cell.play(stream, drain_ns)))
     cell.stop()
     return cell.recorder.record(
-        sla_ns=system.sla_ns,
+        class_sla_ns=system.class_sla_ns,
         end_ns=stream.end_ns,
         stop_ns=stream.end_ns + drain_ns,
         in_system_integral=cell.in_system_integral,
@@ -138,9 +142,16 @@ class Cell:
         self.path_slot: list[int] = system.paths[:, 0].tolist()
         self.accuracy: list[float] = system.path_accuracy.tolist()
         self.device_splits: list[bool] = system.device_splits.tolist()
-        self.route: Route = ROUTERS[system.router.kind].bind(
-            system.router, system, state if self.delayed is None else self.delayed.seen
-        )
+        self.class_sla_ns: list[int] = system.class_sla_ns.tolist()
+        self.class_priority: list[int] = system.class_priority.tolist()
+        self.class_model: list[int] = system.class_model.tolist()
+        self.models = system.models
+        self.routes: list[Route] = [
+            ROUTERS[system.router.kind].bind(
+                system.router, system, state if self.delayed is None else self.delayed.seen, model
+            )
+            for model in range(system.models)
+        ]
         self.path_overhead_ns: list[int] = system.path_overhead_ns.tolist()
         self.sorts = system.order != Order.FIFO
         self.sheds = system.shed != Shed.NEVER
@@ -207,7 +218,7 @@ class Cell:
         arrive = self.arrive_late if self.late else self.arrive_early
         query = 0
         for chunk in stream.chunks():
-            self.recorder.offer(chunk.arrival_ns, chunk.size)
+            self.recorder.offer(chunk.arrival_ns, chunk.size, chunk.query_class)
             draws = _service_draws(chunk.service_u, self.system)
             for at_ns, size, router_u, service_draws in zip(
                 chunk.arrival_ns.tolist(), chunk.size.tolist(), chunk.router_u, draws, strict=True
@@ -278,7 +289,7 @@ class Cell:
         if self.recorder.drop_reason[query] != NOT_DROPPED:
             return False
         system = self.system
-        deadline_ns = self.recorder.arrival_ns[query] + system.sla_ns
+        deadline_ns = self.recorder.arrival_ns[query] + self.class_sla_ns[self.recorder.query_class[query]]
         if not sheds(system.shed, self.env.now, deadline_ns, part.expected_ns):
             return True
         self.drop_admitted(query, PAST_DEADLINE)
@@ -314,14 +325,17 @@ class Cell:
         now = self.env.now
         if self.delayed is not None:
             self.delayed.catch_up()
-        node = self.route(query, size, now, router_u)
-        choice = self.binder.node_choices[self.node_group[node]]
+        query_class = self.recorder.query_class[query]
+        model = self.class_model[query_class]
+        sla_ns = self.class_sla_ns[query_class]
+        node = self.routes[model](query, size, now, router_u)
+        choice = self.binder.node_choices[self.node_group[node] * self.models + model]
         first_device = self.node_device[node]
         if system.split_by_part:
             sizes = part_sizes(size, system.part_size)
             pick = None
         else:
-            pick = self.binder.pick(choice, first_device, size, system.sla_ns)
+            pick = self.binder.pick(choice, first_device, size, sla_ns, query_class)
             if pick == DROP:
                 self.recorder.drop(query, BY_POLICY, now)
                 return
@@ -329,7 +343,7 @@ class Cell:
             sizes = part_sizes(size, system.part_size) if self.device_splits[device] else [size]
         parts: list[Part] = []
         for part_size, (u, multipliers) in zip(sizes, draws, strict=False):
-            chosen = self.binder.pick(choice, first_device, part_size, system.sla_ns) if pick is None else pick
+            chosen = self.binder.pick(choice, first_device, part_size, sla_ns, query_class) if pick is None else pick
             reason = BY_POLICY
             if chosen != DROP:
                 part = Part(query, part_size, u, multipliers, now)
@@ -389,8 +403,9 @@ class Cell:
 
     def sort(self, part: Part) -> None:
         """Give the part what its queue sorts it by."""
-        system = self.system
-        part.key = order_key(system.order, part.size, self.recorder.arrival_ns[part.query] + system.sla_ns)
+        query_class = self.recorder.query_class[part.query]
+        deadline_ns = self.recorder.arrival_ns[part.query] + self.class_sla_ns[query_class]
+        part.key = order_key(self.system.order, part.size, deadline_ns, self.class_priority[query_class])
 
     def leave(self, part: Part, node: int) -> None:
         """Take back the part that joined last."""
@@ -409,9 +424,11 @@ class Cell:
         if self.recorder.drop_reason[query] != NOT_DROPPED:
             return False
         slot = lane.device - self.node_device[lane.node]
-        choice = self.binder.device_choices[self.node_group[lane.node], slot]
-        waited_ns = self.env.now - self.recorder.arrival_ns[query]
-        pick = self.binder.pick(choice, self.node_device[lane.node], part.size, self.system.sla_ns - waited_ns)
+        query_class = self.recorder.query_class[query]
+        cell = self.node_group[lane.node] * self.models + self.class_model[query_class]
+        choice = self.binder.device_choices[cell, slot]
+        left_ns = self.class_sla_ns[query_class] - (self.env.now - self.recorder.arrival_ns[query])
+        pick = self.binder.pick(choice, self.node_device[lane.node], part.size, left_ns, query_class)
         if pick == DROP:
             self.drop_admitted(query, BY_POLICY)
             return False

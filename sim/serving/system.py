@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.serving.lookup import PackedServices, pack_services
-from sim.serving.plan import Plan, is_named
+from sim.serving.paths import Plan, is_named
 from sim.serving.policies import POLICIES, Choose
 from sim.serving.policies.user import load_function
 from sim.serving.queueing import Order, Shed
@@ -33,8 +34,12 @@ class System:
 
     Attributes
     ----------
-    sla_ns : int
-        Latency limit.
+    class_sla_ns : int64[classes]
+        Latency limit of each class of queries; a system without classes has one.
+    class_priority : int64[classes]
+        Least first, where the order of the queues is by priority.
+    class_model : int64[classes]
+        The model that each class asks.
     node_group : int64[nodes]
     node_device : int64[nodes + 1]
     device_lane : int64[devices + 1]
@@ -42,18 +47,19 @@ class System:
         Most parts that may wait; -1 is unbounded.
     device_splits : bool[devices]
         Whether a query that is bound to this device is cut into parts.
-    group_path : int64[groups + 1]
-        The eligible paths of group g are ``group_path[g]:group_path[g + 1]``.
+    group_path : int64[groups * models + 1]
+        The eligible paths of group g for model m are ``group_path[g * models + m]:group_path[g * models + m + 1]``.
     paths : int64[paths, 2]
         Slot of the device on its node and row of the service, by eligible path.
     path_accuracy : float64[paths]
-    serving_nodes : int64[nodes with an eligible path]
+    serving_nodes : tuple of int64[nodes], one a model
+        The nodes that hold an eligible path for it.
     services : PackedServices
     choose : Choose
         The policy's choice.
     compiles : bool
         Whether `choose` is one of ours, which numba compiles; a user's function is called as it is.
-    policy_parameters : float64[k]
+    policy_parameters : float64[classes, k]
     uses_estimates, sees_queue, knows_service : bool
         Whether the choice reads expectations at all; whether these include the queue; and whether the queue is
         known by true service times rather than by their means.
@@ -78,7 +84,9 @@ class System:
         Extra service time for each part of a batch after its first.
     """
 
-    sla_ns: int
+    class_sla_ns: NDArray[np.int64]
+    class_priority: NDArray[np.int64]
+    class_model: NDArray[np.int64]
     node_group: NDArray[np.int64]
     node_device: NDArray[np.int64]
     device_lane: NDArray[np.int64]
@@ -87,7 +95,7 @@ class System:
     group_path: NDArray[np.int64]
     paths: NDArray[np.int64]
     path_accuracy: NDArray[np.float64]
-    serving_nodes: NDArray[np.int64]
+    serving_nodes: tuple[NDArray[np.int64], ...]
     services: PackedServices
     choose: Choose
     compiles: bool
@@ -109,12 +117,28 @@ class System:
     knowledge_delay_ns: int
 
     @property
+    def models(self) -> int:
+        """Number of models that are served."""
+        return len(self.serving_nodes)
+
+    @property
+    def path_model(self) -> NDArray[np.int64]:
+        """The model of each eligible path, shape (paths,)."""
+        cells = len(self.group_path) - 1
+        return np.repeat(np.arange(cells) % self.models, np.diff(self.group_path)).astype(np.int64)
+
+    @property
     def batches(self) -> bool:
         """Whether any device batches."""
         return bool(np.any(self.batch_queries > 0))
 
 
-ORDERS = {"fifo": Order.FIFO, "smallest-first": Order.SMALLEST_FIRST, "earliest-deadline": Order.EARLIEST_DEADLINE}
+ORDERS = {
+    "fifo": Order.FIFO,
+    "smallest-first": Order.SMALLEST_FIRST,
+    "earliest-deadline": Order.EARLIEST_DEADLINE,
+    "priority": Order.PRIORITY,
+}
 SHEDS = {"never": Shed.NEVER, "late": Shed.LATE, "hopeless": Shed.HOPELESS}
 
 
@@ -167,7 +191,9 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
     device_lane = _starts([device.lanes for _, device in devices])
     node_group = np.repeat(np.arange(len(plan.groups)), [group.count for group in plan.groups]).astype(np.int64)
     eligible = plan.eligible
-    group_path = _starts([sum(path.group == index for path in eligible) for index in range(len(plan.groups))])
+    models = len(plan.models)
+    cells = Counter((path.group, path.model) for path in eligible)
+    group_path = _starts([cells[g, m] for g in range(len(plan.groups)) for m in range(models)])
     binding = experiment.binding
     late = isinstance(binding, LateBindingSpec)
     queue_spec = experiment.queue
@@ -181,7 +207,9 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         dtype=np.int64,
     )
     return System(
-        sla_ns=experiment.sla,
+        class_sla_ns=np.array([one.sla_ns for one in plan.classes], dtype=np.int64),
+        class_priority=np.array([one.priority for one in plan.classes], dtype=np.int64),
+        class_model=np.array([one.model for one in plan.classes], dtype=np.int64),
         node_group=node_group,
         node_device=node_device,
         device_lane=device_lane,
@@ -196,11 +224,15 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         group_path=group_path,
         paths=np.array([(path.slot, row) for row, path in enumerate(eligible)], dtype=np.int64).reshape(-1, 2),
         path_accuracy=np.array([path.accuracy for path in eligible], dtype=np.float64),
-        serving_nodes=np.flatnonzero(np.diff(group_path)[node_group] > 0).astype(np.int64),
+        serving_nodes=tuple(
+            np.flatnonzero(np.diff(group_path)[node_group * models + m] > 0).astype(np.int64) for m in range(models)
+        ),
         services=pack_services([path.service for path in eligible]),
         choose=choose,
         compiles=policy.choose is not None and policy.uses_estimates,
-        policy_parameters=np.array(policy.parameters(experiment.policy, experiment.sla), dtype=np.float64),
+        policy_parameters=np.array(
+            [policy.parameters(experiment.policy, one.sla_ns) for one in plan.classes], dtype=np.float64
+        ),
         uses_estimates=policy.uses_estimates,
         sees_queue=queue != "ignored" and not late,
         knows_service=queue == "actual",

@@ -249,7 +249,7 @@ class _ByArrival:
         dropped = record.outcome == Outcome.DROPPED
         latency = record.finish_ns - record.arrival_ns
         latency[in_flight] = UNFINISHED_NS
-        undecided = in_flight & (record.stop_ns - record.arrival_ns < view.sla_ns)
+        undecided = in_flight & (record.stop_ns - record.arrival_ns < view.limits_ns(record.query_class))
         # A query's group is the number of cuts that keep it.
         group = np.searchsorted(first, np.arange(len(latency)), side="right")
         outcomes = _sums_by_cut(group, None, len(first), record.outcome, len(Outcome))

@@ -32,11 +32,11 @@ class Router:
     kind : str
         Its name in the file.
     bind : callable
-        ``bind(spec, system, state) -> Route`` over the nodes that hold a path of the policy.
+        ``bind(spec, system, state, model) -> Route`` over the nodes that hold a path of the policy for that model.
     choices : callable
         ``choices(spec) -> uniform draws`` that every query needs.
     """
 
     kind: str
-    bind: Callable[[Any, System, State], Route]
+    bind: Callable[[Any, System, State, int], Route]
     choices: Callable[[Any], int] = no_choices

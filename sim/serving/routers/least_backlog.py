@@ -45,8 +45,8 @@ def least_backlogged_node(
     return int(best)
 
 
-def _bind(spec: LeastBacklogRouterSpec, system: System, state: State) -> Route:
-    nodes = system.serving_nodes
+def _bind(spec: LeastBacklogRouterSpec, system: System, state: State, model: int) -> Route:
+    nodes = system.serving_nodes[model]
     by_work = spec.measure == "work"
     arrays = (
         nodes,

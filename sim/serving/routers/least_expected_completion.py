@@ -20,6 +20,8 @@ __all__ = ["LEAST_EXPECTED_COMPLETION", "first_completing_node"]
 def first_completing_node(
     size: int,
     now_ns: int,
+    models: int,
+    model: int,
     nodes: NDArray[np.int64],
     node_group: NDArray[np.int64],
     group_path: NDArray[np.int64],
@@ -37,8 +39,8 @@ def first_completing_node(
     best = -1
     best_ns = 0
     for node in nodes:
-        group = node_group[node]
-        for path in range(group_path[group], group_path[group + 1]):
+        cell = node_group[node] * models + model
+        for path in range(group_path[cell], group_path[cell + 1]):
             completion_ns = expected_ns(index, grid, paths[path, 1], size) + expected_wait_ns(
                 node_device[node] + paths[path, 0],
                 now_ns,
@@ -53,9 +55,11 @@ def first_completing_node(
     return best
 
 
-def _bind(_spec: LeastExpectedCompletionRouterSpec, system: System, state: State) -> Route:
+def _bind(_spec: LeastExpectedCompletionRouterSpec, system: System, state: State, model: int) -> Route:
     arrays = (
-        system.serving_nodes,
+        system.models,
+        model,
+        system.serving_nodes[model],
         system.node_group,
         system.group_path,
         system.paths,

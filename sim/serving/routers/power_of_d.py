@@ -58,8 +58,8 @@ def least_backlogged_of_drawn(
     return best
 
 
-def _bind(spec: PowerOfDRouterSpec, system: System, state: State) -> Route:
-    nodes = system.serving_nodes
+def _bind(spec: PowerOfDRouterSpec, system: System, state: State, model: int) -> Route:
+    nodes = system.serving_nodes[model]
     by_work = spec.measure == "work"
     arrays = (
         nodes,

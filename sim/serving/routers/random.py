@@ -20,8 +20,8 @@ def random_node(draw: float, nodes: NDArray[np.int64]) -> int:
     return int(nodes[min(int(draw * len(nodes)), len(nodes) - 1)])
 
 
-def _bind(_spec: RandomRouterSpec, system: System, _state: State) -> Route:
-    nodes = system.serving_nodes
+def _bind(_spec: RandomRouterSpec, system: System, _state: State, model: int) -> Route:
+    nodes = system.serving_nodes[model]
 
     def route(_query: int, _size: int, _now_ns: int, draws: NDArray[np.float64]) -> int:
         return random_node(draws[0], nodes)

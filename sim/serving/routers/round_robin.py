@@ -20,8 +20,8 @@ def node_in_turn(query: int, nodes: NDArray[np.int64]) -> int:
     return int(nodes[query % len(nodes)])
 
 
-def _bind(_spec: RoundRobinRouterSpec, system: System, _state: State) -> Route:
-    nodes = system.serving_nodes
+def _bind(_spec: RoundRobinRouterSpec, system: System, _state: State, model: int) -> Route:
+    nodes = system.serving_nodes[model]
 
     def route(query: int, _size: int, _now_ns: int, _draws: NDArray[np.float64]) -> int:
         return node_in_turn(query, nodes)
