@@ -13,7 +13,7 @@ from sim.spec.classes import ClassSpec
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import format_path
 from sim.spec.workload import WorkloadSpec
-from sim.workload.arrivals import RenewalArrivals, TraceArrivals, arrival_process
+from sim.workload.arrivals import FOREVER_NS, RenewalArrivals, TraceArrivals, arrival_process
 from sim.workload.sizes import size_distribution
 from sim.workload.sources import Source, sources_of
 from sim.workload.streams import open_stream
@@ -266,7 +266,8 @@ class _SourceStream:
             gaps[0] += reached
             operational = np.cumsum(gaps)
             reached = float(operational[-1])
-            yield np.rint(process.clock.time_ns(operational)).astype(np.int64)
+            # A chunk of a rare source reaches beyond what 64 bits hold; nothing arrives that late.
+            yield np.rint(np.minimum(process.clock.time_ns(operational), FOREVER_NS)).astype(np.int64)
 
     def _trace_times(self, chunk: int) -> Iterator[NDArray[np.int64]]:
         process = self._process
