@@ -36,6 +36,7 @@ def audit(record: RunRecord, system: System) -> list[str]:
     6. Batches: within their limits, on one lane and path, from the same start to the same finish.
     7. Order: the parts of a queue start in the queue's order.
     8. Availability: nothing is served on a device that is down or off.
+    9. Classes: parts are served on paths of the model that their query's class asks.
     """
     return [
         *_conservation(record),
@@ -46,6 +47,7 @@ def audit(record: RunRecord, system: System) -> list[str]:
         *_batches(record, system),
         *_order(record, system),
         *_availability(record, system),
+        *_classes(record, system),
     ]
 
 
@@ -232,8 +234,12 @@ def _overtakes(record: RunRecord, system: System, started: NDArray[np.int64]) ->
     query = record.part_query[started]
     # Among equals the first that joined goes first: the order of queries, but for copies and retries.
     joined = query if system.clients is None else record.part_enqueue_ns[started]
-    by_size = system.order == Order.SMALLEST_FIRST
-    key = (record.part_size[started] if by_size else record.arrival_ns[query]).tolist()
+    query_class = record.query_class[query]
+    key = {
+        Order.SMALLEST_FIRST: record.part_size[started],
+        Order.EARLIEST_DEADLINE: record.arrival_ns[query] + system.class_sla_ns[query_class],
+        Order.PRIORITY: system.class_priority[query_class],
+    }[Order(system.order)].tolist()
     start, enqueue = record.part_start_ns[started].tolist(), record.part_enqueue_ns[started].tolist()
     joining = deque(np.argsort(enqueue, kind="stable").tolist())
     waiting: list[tuple[int, int, int]] = []
@@ -249,6 +255,13 @@ def _overtakes(record: RunRecord, system: System, started: NDArray[np.int64]) ->
             return True
         gone.add(i)
     return False
+
+
+def _classes(record: RunRecord, system: System) -> list[str]:
+    asked = system.class_model[record.query_class[record.part_query]]
+    if np.any(system.path_model[record.part_path] != asked):
+        return ["classes: a part was served on a path of a model that its query does not ask"]
+    return []
 
 
 def _device_of_lane(system: System, lane: NDArray[np.int32]) -> NDArray[np.int64]:

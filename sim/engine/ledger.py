@@ -42,8 +42,8 @@ class Ledger:
     """
 
     def __init__(self, system: System, env: Clock) -> None:
-        self.system = system
         self.env = env
+        self.class_sla_ns: list[int] = system.class_sla_ns.tolist()
         self.recorder = Recorder()
         self.state = State.empty(system)
         delay_ns = system.knowledge_delay_ns
@@ -83,6 +83,11 @@ class Ledger:
             self.waiting_integral += elapsed_ns * self.waiting
             self.counted_ns = now
 
+    def deadline_ns(self, query: int) -> int:
+        """Return when the query has to be served by."""
+        recorder = self.recorder
+        return recorder.arrival_ns[query] + self.class_sla_ns[recorder.query_class[query]]
+
     # -- queries --------------------------------------------------------------------------------------------
 
     def drop(self, query: int, reason: int) -> None:
@@ -97,7 +102,7 @@ class Ledger:
         query = attempt.query
         self.in_system -= 1
         self.ended += 1
-        if self.env.now - recorder.arrival_ns[query] <= self.system.sla_ns:
+        if self.env.now <= self.deadline_ns(query):
             self.in_time += 1
         recorder.finish_ns[query] = self.env.now
         recorder.path[query] = path

@@ -63,6 +63,8 @@ class RunRecord:
     arrival_ns, size, start_ns, finish_ns : int64, shape (queries,)
         Scheduled arrival, number of candidates, start of the first part and finish of the last part.
         `start_ns` and `finish_ns` are `NEVER` where that did not happen before `stop_ns`.
+    query_class : int32, shape (queries,)
+        Index into the system's classes of queries; 0 for all where there are none.
     node, path : int32, shape (queries,)
         Node that served the query and path (index into the system's path kinds) of the part that finished
         last; `NO_PATH` where the query was not bound.
@@ -105,6 +107,7 @@ class RunRecord:
 
     arrival_ns: NDArray[np.int64]
     size: NDArray[np.int64]
+    query_class: NDArray[np.int32]
     start_ns: NDArray[np.int64]
     finish_ns: NDArray[np.int64]
     node: NDArray[np.int32]

@@ -63,6 +63,10 @@ class Chunk(Protocol):
         """Query sizes, shape (n,)."""
 
     @property
+    def query_class(self) -> NDArray[np.int64]:
+        """Class of each query, shape (n,)."""
+
+    @property
     def service_u(self) -> NDArray[np.float64]:
         """Service draws, shape (n, attempts * parts)."""
 
@@ -116,7 +120,7 @@ def simulate(system: System, stream: Stream, *, drain_ns: int, faults: FaultSche
     cell.stop()
     ledger = cell.ledger
     return ledger.recorder.record(
-        sla_ns=system.sla_ns,
+        class_sla_ns=system.class_sla_ns,
         end_ns=stream.end_ns,
         stop_ns=stream.end_ns + drain_ns,
         in_system_integral=ledger.in_system_integral,
@@ -140,7 +144,7 @@ class Cell:
         self.work = self.work_paced if system.controls_lanes else self.work_undisturbed
         self.client: ClientSide | None = None
         if system.clients is not None:
-            self.client = ClientSide(system.clients, system.sla_ns, env, ledger, self.dispatcher, self.cut)
+            self.client = ClientSide(system.clients, env, ledger, self.dispatcher, self.cut)
         lanes = self._start_lanes()
         self.availability: Availability | None = None
         if system.has_faults or system.scaling:
@@ -212,7 +216,7 @@ class Cell:
         arrive = self.arrive if self.client is None else self.client.arrive
         query = 0
         for chunk in stream.chunks():
-            ledger.recorder.offer(chunk.arrival_ns, chunk.size)
+            ledger.recorder.offer(chunk.arrival_ns, chunk.size, chunk.query_class)
             draws = _service_draws(chunk.service_u, self.system)
             routers = chunk.router.tolist() if len(chunk.router) else repeat(0)
             for at_ns, size, router, router_u, service_draws, ways_ns in zip(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sim.engine.record import RunRecord, Span
 
 __all__ = [
+    "ClassView",
     "SystemView",
     "check_indices",
     "device_energy_j",
@@ -24,6 +25,14 @@ __all__ = [
 
 NS_PER_S = 1e9
 NS_PER_H = 3.6e12
+
+
+@dataclass(frozen=True, slots=True)
+class ClassView:
+    """A class of queries: its name and its latency limit."""
+
+    name: str
+    sla_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,8 @@ class SystemView:
         Latency limit from scheduled arrival to response.
     drop_reasons : names of the engine's drop reasons, in the order of its indices
     more_metrics : names of metrics that this system has besides those that all have
+    classes : tuple of ClassView
+        Classes of queries, in the order of the engine's indices; empty where there are none.
     """
 
     lane_device: NDArray[np.integer[Any]]
@@ -59,6 +70,7 @@ class SystemView:
     sla_ns: int
     drop_reasons: Sequence[str] = ()
     more_metrics: Sequence[str] = ()
+    classes: Sequence[ClassView] = ()
 
     def __post_init__(self) -> None:
         devices = len(self.device_kind)
@@ -69,6 +81,11 @@ class SystemView:
             raise ValueError(f"{len(self.path_accuracy)} accuracies for {len(self.path_names)} paths")
         check_indices("lane_device", self.lane_device, devices)
         check_indices("device_kind", self.device_kind, len(self.device_kind_name))
+
+    def limits_ns(self, query_class: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Return the latency limit of each query, shape (queries,)."""
+        limits = [one.sla_ns for one in self.classes] or [self.sla_ns]
+        return np.asarray(np.array(limits, dtype=np.int64)[query_class])
 
 
 def lane_busy_time_ns(record: RunRecord, view: SystemView, start_ns: int, end_ns: int) -> NDArray[np.float64]:

@@ -46,6 +46,7 @@ def record_of(
     return RunRecord(
         arrival_ns=arrival,
         size=size,
+        query_class=np.zeros(n, np.int32),
         start_ns=np.where(started, start, NEVER),
         finish_ns=np.where(served, finish, NEVER),
         node=np.zeros(n, np.int32),
