@@ -160,8 +160,10 @@ def _lanes(record: RunRecord, system: System) -> list[str]:
         joined = np.unique(record.part_enqueue_ns)
         overdue = np.isin(start - system.batch_timeout_ns[device], joined)
         freed |= batches & (np.isin(start, joined) | overdue)
-        if system.shed != Shed.NEVER:
-            freed |= batches  # What was shed is not in the records, and it may have been what filled a batch.
+        if system.shed != Shed.NEVER or system.clients is not None or system.has_faults:
+            # What was shed, cancelled or lost while it waited is not in the records, and may have been what filled a
+            # batch.
+            freed |= batches
     if len(record.span_to_ns):
         # A lane may also be free to start because its device came back.
         freed |= np.isin(start, record.span_to_ns)

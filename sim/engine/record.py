@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,6 +142,21 @@ class RunRecord:
     in_system_integral: int
     waiting_integral: int
     unstarted_wait_ns: int
+
+    def of_class(self, query_class: int) -> RunRecord:
+        """Return the queries of one class with their parts and attempts; integrals and spans stay the whole run's."""
+        mine = self.query_class == query_class
+        number = np.cumsum(mine) - 1
+        kept = {"part_": mine[self.part_query], "attempt_": mine[self.attempt_query], "span_": slice(None)}
+        columns: dict[str, Any] = {}
+        for field in fields(self):
+            column = getattr(self, field.name)
+            if isinstance(column, np.ndarray):
+                of = next((chosen for prefix, chosen in kept.items() if field.name.startswith(prefix)), mine)
+                columns[field.name] = column[of]
+        for name in ("part_query", "attempt_query"):
+            columns[name] = number[columns[name]]
+        return replace(self, **columns)
 
     @property
     def leads_batch(self) -> NDArray[np.bool_]:

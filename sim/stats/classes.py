@@ -14,7 +14,6 @@ from sim.stats.measure import (
     count_dropped_by_reason,
     count_outcomes,
     measure_class,
-    of_class,
 )
 from sim.stats.merge import CurvePoint, Metric, added_up, mean_by_name, merge_curve, merge_metric, metric_json, total
 from sim.stats.saturation import Backlog, SaturationVerdict, backlog, saturation_verdict
@@ -119,7 +118,7 @@ def measure_classes(record: RunRecord, view: SystemView, cuts: Sequence[int]) ->
     """
     results = {}
     for number, described in enumerate(view.classes):
-        mine = of_class(record, number)
+        mine = record.of_class(number)
         results[described.name] = ClassResult(
             sla_ns=described.sla_ns,
             counts=count_outcomes(mine),

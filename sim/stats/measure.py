@@ -8,7 +8,7 @@ up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,6 @@ __all__ = [
     "count_outcomes",
     "measure",
     "measure_class",
-    "of_class",
 ]
 
 PERCENTILES_PER_MILLE = {
@@ -227,21 +226,7 @@ def measure_class(
     first = np.asarray(cuts, dtype=np.int64)
     before = np.concatenate([[0], np.cumsum(record.query_class == query_class)])
     windows = _window_starts(record, first)
-    return _measured(of_class(record, query_class), view, before[first], windows, fleet=False)
-
-
-def of_class(record: RunRecord, query_class: int) -> RunRecord:
-    """Return the queries and parts of one class; the integrals stay those of the whole run."""
-    mine = record.query_class == query_class
-    part = mine[record.part_query]
-    number = np.cumsum(mine) - 1
-    columns = {field.name: getattr(record, field.name) for field in fields(record)}
-    kept = {
-        name: column[part if name.startswith("part_") else mine]
-        for name, column in columns.items()
-        if isinstance(column, np.ndarray)
-    }
-    return replace(record, **(kept | {"part_query": number[record.part_query[part]]}))
+    return _measured(record.of_class(query_class), view, before[first], windows, fleet=False)
 
 
 def _window_starts(record: RunRecord, first: NDArray[np.int64]) -> NDArray[np.int64]:

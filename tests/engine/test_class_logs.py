@@ -42,7 +42,10 @@ class Given:
         arrival, query_class, size = (np.array(column) for column in zip(*self.queries, strict=True))
         n = len(size)
         arrival_ns = np.rint(arrival * US).astype(np.int64)
-        yield QueryChunk(0, arrival_ns, size, query_class, np.full((n, 4), 0.5), np.full((n, 4), 0.5))
+        no_routers, no_ways = np.zeros(0, dtype=np.int64), np.zeros((n, 0), dtype=np.int64)
+        yield QueryChunk(
+            0, arrival_ns, size, query_class, np.full((n, 4), 0.5), np.full((n, 4), 0.5), no_routers, no_ways
+        )
 
 
 def scenario(
