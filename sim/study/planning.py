@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sim.serving.interference import check_interference
 from sim.serving.plan import Plan, plan_fleet
 from sim.spec.binding import problem_at
 from sim.spec.problems import Problem, SpecError
@@ -44,6 +45,7 @@ def plan_scenario(scenario: Scenario) -> Plan:
         plan = plan_fleet(scenario.experiment, scenario.node, sizes=sizes.bounds, mean_size=sizes.mean)
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from error
+    problems += check_interference(scenario.experiment, plan, scenario.node)
     if problems:
         raise SpecError(problems)
     return plan

@@ -11,6 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.serving.clients import DROP_REASONS
+from sim.serving.interference import (
+    FULL_SPEED,
+    device_speeds,
+    interference_assumptions,
+    interference_evidence,
+    interference_profile,
+)
 from sim.serving.plan import Plan
 from sim.serving.policies.user import UserFunctionError
 from sim.serving.routers import ROUTERS
@@ -63,10 +70,11 @@ class PreparedScenario:
     offered_load : float or None
         Work offered over work that the lanes can do, where that does not depend on the policy's choices.
     evidence : str
-        The weakest kind that an eligible path stands on.
+        The weakest kind that an eligible path stands on; the slowdown of busy lanes counts too.
     assumptions : tuple of str
     profiles : dict
-        Content hash, kind of evidence and provenance of every device profile, and the model's hash, by name.
+        Content hash, kind of evidence and provenance of every device profile and of a named slowdown, and the
+        model's hash, by name.
     """
 
     label: str
@@ -142,9 +150,16 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         time_varying=process.time_varying,
         timeline_ns=experiment.report.timeline,
         offered_load=_offered_load(experiment, plan, process.mean_rate_per_s, sizes),
-        evidence=min((path.service.evidence for path in plan.eligible), key=EVIDENCE.index),
-        assumptions=(*plan.assumptions, *_workload_assumptions(workload, process.time_varying)),
-        profiles=_profiles(plan),
+        evidence=min(
+            (*(path.service.evidence for path in plan.eligible), *interference_evidence(experiment)),
+            key=EVIDENCE.index,
+        ),
+        assumptions=(
+            *plan.assumptions,
+            *interference_assumptions(experiment, plan),
+            *_workload_assumptions(workload, process.time_varying),
+        ),
+        profiles=_profiles(experiment, plan),
     )
 
 
@@ -154,13 +169,20 @@ def _workload_assumptions(workload: WorkloadSpec, time_varying: bool) -> list[st
     return []
 
 
-def _profiles(plan: Plan) -> dict[str, dict[str, str]]:
+def _profiles(experiment: Experiment, plan: Plan) -> dict[str, dict[str, str]]:
     described = {f"model {plan.model.name}": {"content_hash": plan.model.content_hash}}
     for profile in (device.profile for group in plan.groups for device in group.devices):
         described[profile.name] = {
             "content_hash": profile.content_hash,
             "evidence": profile.evidence,
             "provenance": profile.provenance,
+        }
+    interference = interference_profile(experiment)
+    if interference is not None:
+        described[f"interference {interference.name}"] = {
+            "content_hash": interference.content_hash,
+            "evidence": interference.evidence,
+            "provenance": interference.provenance,
         }
     return described
 
@@ -207,4 +229,6 @@ def _offered_load(experiment: Experiment, plan: Plan, rate_per_s: float, sizes: 
     if device.queue_limit is not None or getattr(experiment.binding, "queue_limit", None) is not None:
         return None
     mean_ns = float(np.dot(sizes.probabilities, path.service.mean_at(sizes.values)))
-    return rate_per_s * mean_ns / (1e9 * group.count * device.lanes)
+    # Where work piles up all lanes are busy, and they are as slow as that makes them.
+    speed = int(device_speeds(experiment, plan)[path.group, path.slot][-1]) / FULL_SPEED
+    return rate_per_s * mean_ns / (1e9 * group.count * device.lanes * speed)
