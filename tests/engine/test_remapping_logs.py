@@ -31,9 +31,9 @@ def served(record: RunRecord) -> list[tuple[float, float]]:
 def test_a_rising_load_trades_accuracy_for_speed_and_a_falling_one_trades_it_back(tmp_path: Path) -> None:
     busy = [10.0 * k for k in range(11)]
     record = run(tmp_path, [*busy, 102, 103.5, 150, 250, 350], {"d": ONE}, model=NAMED, sla="1ms", more=EVERY)
-    # By 100 eleven queries came but for the one at 100, which comes after the decision: 10 in 100 us, and dhe serves
-    # 50,000/s at most. The table is loaded from 100 to 103: the query at 102 finds nothing to serve it. By 200 four more
-    # came, 40,000/s of which 80% of 50,000 are just enough: dhe is loaded from 200 to 204.
+    # By 100 ten queries came (the one at 100 comes after the decision), and dhe serves 50,000/s at most. The table is
+    # loaded from 100 to 103: those at 100 and 102 find nothing to serve them. By 200 four more came, 40,000/s, for
+    # which 80% of 50,000 are just enough: dhe is loaded from 200 to 204.
     outcome = dict(served(record))
     assert reasons(record)[10:12] == ["unavailable", "unavailable"]
     assert outcome[90] == 0.9
