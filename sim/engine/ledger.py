@@ -29,8 +29,8 @@ class Ledger:
         The state that routers see, where it is not the true one.
     by_router : list of State
         What each of several routers sees, its own queries alone; empty where there is one.
-    emptied : callable or None
-        ``emptied(node)`` is told when the last part on a node has ended.
+    loaded : callable or None
+        ``loaded(node, change)`` is told when there is more or less unfinished on a node.
     ended, in_time : int
         Queries that have ended, and those of them that were served within their SLA.
     in_system, waiting : int
@@ -58,7 +58,7 @@ class Ledger:
         self.by_router = [State.empty(system) for _ in range(system.routers)] if system.routers > 1 else []
         self.late = system.late_lanes is not None
         self.served = 0
-        self.emptied: Callable[[int], None] | None = None
+        self.loaded: Callable[[int, int], None] | None = None
         self.ended = 0
         self.in_time = 0
         self.in_system = 0
@@ -114,8 +114,8 @@ class Ledger:
     def load(self, attempt: Attempt, node: int, change: int) -> None:
         """Count what was sent to a node and has not finished, as it is and as the attempt's router sees it."""
         self.unfinished_parts[node] += change
-        if self.emptied is not None and not self.unfinished_parts[node]:
-            self.emptied(node)
+        if self.loaded is not None:
+            self.loaded(node, change)
         if self.by_router:
             self.by_router[attempt.router].unfinished_parts[node] += change
 

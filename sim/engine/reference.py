@@ -158,7 +158,7 @@ class Cell:
             self.scalers = [Scaler(rule, system, env, ledger, self.availability) for rule in system.scaling]
         if self.scalers:
             self.undisturbed_work, self.work = self.work, self.work_watched
-            ledger.emptied = self.node_emptied
+            ledger.loaded = self.node_loaded
             for scaler in self.scalers:
                 scaler.begin()
 
@@ -298,10 +298,10 @@ class Cell:
             scaler.watch(lane, event)
         return event
 
-    def node_emptied(self, node: int) -> None:
-        """Tell the scalers that the last part on a node has ended."""
+    def node_loaded(self, node: int, change: int) -> None:
+        """Tell the scalers that there is more or less unfinished on a node."""
         for scaler in self.scalers:
-            scaler.emptied(node)
+            scaler.loaded(node, change)
 
     def carry_out(self, faults: FaultSchedule) -> Process:
         """Let everything happen to devices that was drawn."""

@@ -31,6 +31,29 @@ class Phase(IntEnum):
     DRAINING = 3
 
 
+class Integral:
+    """A number of things, integrated over time."""
+
+    def __init__(self, env: Clock) -> None:
+        self.env = env
+        self.number = 0
+        self.integral = 0
+        self.counted_ns = 0
+
+    def add(self, change: int) -> None:
+        """Change the number from now on."""
+        now = self.env.now
+        self.integral += (now - self.counted_ns) * self.number
+        self.counted_ns = now
+        self.number += change
+
+    def take(self) -> int:
+        """Return the integral since it was last taken."""
+        self.add(0)
+        integral, self.integral = self.integral, 0
+        return integral
+
+
 class Scaler:
     """Carries out the rule of one group.
 
@@ -56,9 +79,8 @@ class Scaler:
         self.starts: dict[int, simpy.Event] = {}
         first, end = system.node_device[rule.first_node], system.node_device[rule.first_node + 1]
         self.lanes_of_node = int(system.device_lane[end] - system.device_lane[first])
-        self.busy = 0
-        self.busy_integral = 0
-        self.counted_ns = 0
+        self.busy = Integral(env)
+        self.unfinished = Integral(env)
         self.ended, self.in_time = 0, 0
         self.last_change_ns = -rule.cooldown_ns
 
@@ -81,28 +103,26 @@ class Scaler:
     def watch(self, lane: Lane, work: simpy.Event) -> None:
         """Count a lane of the group as busy until `work` ends."""
         if lane.node in self.phase:
-            self.count(1)
+            self.busy.add(1)
             assert work.callbacks is not None
-            work.callbacks.append(lambda _: self.count(-1))
+            work.callbacks.append(lambda _: self.busy.add(-1))
 
-    def count(self, change: int) -> None:
-        """Bring the integral of busy lanes up to now, then change their number."""
-        now = self.env.now
-        self.busy_integral += (now - self.counted_ns) * self.busy
-        self.counted_ns = now
-        self.busy += change
+    def loaded(self, node: int, change: int) -> None:
+        """Count what is unfinished in the group; a node that drains and has nothing left is switched off."""
+        if node in self.phase:
+            self.unfinished.add(change)
+            if self.phase[node] is Phase.DRAINING and not self.ledger.unfinished_parts[node]:
+                self.switch_off(node)
 
     def asked(self, current: int) -> int:
         """Return the nodes that the rule asks for, within its limits."""
         rule = self.rule
         if rule.measure == Measure.UTILISATION:
-            self.count(0)
-            load = self.busy_integral / (rule.every_ns * self.lanes_of_node)
-            self.busy_integral = 0
+            load = self.busy.take() / (rule.every_ns * self.lanes_of_node)
             nodes = nodes_for_load(load, rule.target, rule.tolerance, current)
         elif rule.measure == Measure.BACKLOG:
-            unfinished = sum(self.ledger.unfinished_parts[node] for node in self.all)
-            nodes = nodes_for_load(unfinished, rule.target, rule.tolerance, current)
+            load = self.unfinished.take() / rule.every_ns
+            nodes = nodes_for_load(load, rule.target, rule.tolerance, current)
         else:
             ended, in_time = self.ledger.ended - self.ended, self.ledger.in_time - self.in_time
             self.ended, self.in_time = self.ledger.ended, self.ledger.in_time
@@ -160,11 +180,6 @@ class Scaler:
             if not self.ledger.unfinished_parts[node]:
                 self.switch_off(node)
         self.last_change_ns = self.env.now
-
-    def emptied(self, node: int) -> None:
-        """The last part on a node has ended: switch the node off if it drains."""
-        if self.phase.get(node) is Phase.DRAINING:
-            self.switch_off(node)
 
     def switch_off(self, node: int) -> None:
         """Stop paying for the node, which is closed and empty."""

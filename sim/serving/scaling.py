@@ -64,7 +64,7 @@ def nodes_for_load(load: float, target: float, tolerance: float, current: int) -
     Parameters
     ----------
     load : float
-        In nodes' worth: busy lane time over that of a node, or unfinished queries.
+        Average over the last interval: busy lanes, in nodes' worth, or unfinished queries.
     """
     asked = load / target
     if abs(asked - current) <= tolerance * current:

@@ -46,7 +46,7 @@ class UtilisationScalingSpec(_Scaling):
 
 
 class BacklogScalingSpec(_Scaling):
-    """As many nodes as bring the unfinished queries at the time of the decision to so many a node."""
+    """As many nodes as bring the unfinished queries, on average over the last interval, to so many a node."""
 
     measure: Literal["backlog"]
     target: float = Field(gt=0.0, le=1e9, description="Unfinished queries (or parts) for each node.")

@@ -30,11 +30,12 @@ def test_backlog_brings_a_node_and_quiet_takes_it_away(tmp_path: Path) -> None:
         sla="1ms",
         more=ROUND_ROBIN + f"autoscaling: [{{{BACKLOG}, every: 15us, provisioning: 4us}}]",
     )
-    # At 15 two queries are unfinished on the only node: another is started, and could take queries from 19 on. At 30
-    # the last is just done, which comes first, and the second node goes at once. Query 3 finds one node.
-    assert parts(record) == [(0, 0, 0, 10), (1, 0, 10, 20), (2, 0, 20, 30), (3, 0, 40, 50)]
+    # Over 0-15 queries 0, 1 and 2 are there for 10, 14 and 13 us, 2.47 on average: three nodes, the new ones there at
+    # 19. Over 15-30 it is 20/15, two nodes, and the third goes at once. Over 30-45 it is 5/15: the second, which serves
+    # query 3 from 40 on, goes at 50.
+    assert parts(record) == [(0, 0, 0, 10), (1, 0, 10, 20), (2, 0, 20, 30), (3, 1, 40, 50)]
     stop = record.stop_ns / US
-    assert off(record) == [(1, 0, 15), (1, 30, stop), (2, 0, stop)]
+    assert off(record) == [(1, 0, 15), (1, 50, stop), (2, 0, 15), (2, 30, stop)]
 
 
 def test_a_new_node_takes_queries_once_it_has_loaded_its_model(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_a_node_that_is_taken_away_while_busy_finishes_first(tmp_path: Path) -> 
         sla="1ms",
         more=ROUND_ROBIN + "autoscaling: [{group: n, measure: backlog, target: 4, every: 10us, initial: 2}]",
     )
-    # At 10 two unfinished queries ask for one node: the second drains, serves until 21 and is off then. Query 2 goes to
+    # Over 0-10 there are 1.9 queries, and a node is to have four: the second drains, serves until 21 and is off then. Query 2 goes to
     # the first, which alone takes queries.
     assert parts(record) == [(0, 0, 0, 20), (1, 1, 1, 21), (2, 0, 20, 40)]
     assert off(record) == [(1, 21, record.stop_ns / US)]
@@ -80,10 +81,11 @@ def test_a_draining_node_is_taken_back_before_another_is_started(tmp_path: Path)
         more=ROUND_ROBIN
         + "autoscaling: [{group: n, measure: backlog, target: 2, every: 10us, initial: 2, provisioning: 1us}]",
     )
-    # At 10 two queries ask for one node: the second drains. At 20 five ask for three: the second is back, and the third
-    # starts. At 30 four ask for two, and the third, which has nothing to do, is off; at 60 two ask for one.
+    # Over 0-10 there are 1.9 queries, which ask for one node: the second drains. Over 10-20 there are 4.4, which ask for
+    # three: the second is back, and the third starts. Over 30-40 there are 3.1, for two: the third, which has nothing to
+    # do, is off at 40; over 60-70 there are 2, for one.
     stop = record.stop_ns / US
-    assert off(record) == [(1, 60, stop), (2, 0, 20), (2, 30, stop)]
+    assert off(record) == [(1, 70, stop), (2, 0, 20), (2, 40, stop)]
     assert (1, Span.CLOSED, 10, 20) in spans(record)
     assert record.outcome.tolist() == [IN_TIME] * 5
 
@@ -94,8 +96,8 @@ def test_a_cooldown_holds_nodes_back(tmp_path: Path) -> None:
     hot = run(
         tmp_path, arrivals, {"d": device(TEN_US)}, nodes=2, sla="1ms", more=ROUND_ROBIN + more.replace("COOL", "")
     )
-    # At 10 the first query is done, which comes before the decision; one is left, on the second node, until 11.
-    assert off(hot)[0] == (1, 11, hot.stop_ns / US)
+    # Over 0-10 there are 1.9 queries, two nodes within the tolerance; over 10-20 a tenth of one.
+    assert off(hot) == [(1, 20, hot.stop_ns / US)]
     cool = run(
         tmp_path,
         [0, 1, 2, 45],
@@ -104,7 +106,7 @@ def test_a_cooldown_holds_nodes_back(tmp_path: Path) -> None:
         sla="1ms",
         more=ROUND_ROBIN + more.replace("COOL", ", cooldown: 25us").replace("every: 10us", "every: 5us"),
     )
-    # At 5 three unfinished queries bring the third node; no node goes until 30, when two go at once.
+    # Over 0-5 there are 2.4 queries, which bring the third node; no node goes until 30, when two go at once.
     assert [(d, f) for d, f, _ in off(cool) if f] == [(1, 30), (2, 30)]
 
 
