@@ -63,8 +63,8 @@ def test_a_node_that_is_taken_away_while_busy_finishes_first(tmp_path: Path) -> 
         sla="1ms",
         more=ROUND_ROBIN + "autoscaling: [{group: n, measure: backlog, target: 4, every: 10us, initial: 2}]",
     )
-    # Over 0-10 there are 1.9 queries, and a node is to have four: the second drains, serves until 21 and is off then. Query 2 goes to
-    # the first, which alone takes queries.
+    # Over 0-10 there are 1.9 queries, and a node is to have four: the second drains, serves until 21 and is off then.
+    # Query 2 goes to the first, which alone takes queries.
     assert parts(record) == [(0, 0, 0, 20), (1, 1, 1, 21), (2, 0, 20, 40)]
     assert off(record) == [(1, 21, record.stop_ns / US)]
     closed = [(d, f) for d, kind, f, _ in spans(record) if kind == Span.CLOSED]
@@ -81,9 +81,9 @@ def test_a_draining_node_is_taken_back_before_another_is_started(tmp_path: Path)
         more=ROUND_ROBIN
         + "autoscaling: [{group: n, measure: backlog, target: 2, every: 10us, initial: 2, provisioning: 1us}]",
     )
-    # Over 0-10 there are 1.9 queries, which ask for one node: the second drains. Over 10-20 there are 4.4, which ask for
-    # three: the second is back, and the third starts. Over 30-40 there are 3.1, for two: the third, which has nothing to
-    # do, is off at 40; over 60-70 there are 2, for one.
+    # Over 0-10 there are 1.9 queries, which ask for one node: the second drains. Over 10-20 there are 4.4, which ask
+    # for three: the second is back, and the third starts. Over 30-40 there are 3.1, for two: the third, which has
+    # nothing to do, is off at 40; over 60-70 there are 2, for one.
     stop = record.stop_ns / US
     assert off(record) == [(1, 70, stop), (2, 0, 20), (2, 40, stop)]
     assert (1, Span.CLOSED, 10, 20) in spans(record)
