@@ -45,6 +45,8 @@ class SystemView:
         Latency limit from scheduled arrival to response.
     drop_reasons : names of the engine's drop reasons, in the order of its indices
     more_metrics : names of metrics that this system has besides those that all have
+    device_node : shape (devices,)
+        Node of each device; -1 for one that no path uses.
     """
 
     lane_device: NDArray[np.integer[Any]]
@@ -58,6 +60,7 @@ class SystemView:
     sla_ns: int
     drop_reasons: Sequence[str] = ()
     more_metrics: Sequence[str] = ()
+    device_node: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         devices = len(self.device_kind)

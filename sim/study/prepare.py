@@ -205,7 +205,19 @@ def _view(plan: Plan, system: System) -> SystemView:
             *(ATTEMPT_METRICS if system.clients is not None else ()),
             *(AVAILABILITY_METRICS if system.has_faults else ()),
         ),
+        device_node=_node_of_device(system),
     )
+
+
+def _node_of_device(system: System) -> list[int]:
+    """Return the node of each device; -1 for one that no path uses."""
+    nodes = np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device))
+    used = np.zeros(len(nodes), dtype=np.bool_)
+    for node, group in enumerate(system.node_group.tolist()):
+        rows = slice(int(system.group_path[group]), int(system.group_path[group + 1]))
+        used[system.node_device[node] + system.paths[rows, 0]] = True
+    found: list[int] = np.where(used, nodes, -1).tolist()
+    return found
 
 
 def _offered_load(experiment: Experiment, plan: Plan, rate_per_s: float, sizes: SizeDistribution) -> float | None:
