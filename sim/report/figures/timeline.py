@@ -55,6 +55,11 @@ def _figure(
         axes.set_ylabel(title)
         if metric in FROM_ZERO:
             axes.set_ylim(bottom=0)
+        elif metric == "sla_attainment":
+            low, high = axes.get_ylim()
+            axes.set_ylim(max(low, -5.0), min(high, 105.0))
+        elif metric == "accuracy_served":
+            _widen(axes)
         elif metric == "latency_ms_p99":
             tails = [point.value for metrics in found for point in metrics.get(metric, []) if point.value is not None]
             _finish_latency(axes, tails, sorted({float(entry.data["sla_ms"]) for entry in entries}))
@@ -107,3 +112,11 @@ def _finish_latency(axes: Axes, drawn: Sequence[float], slas: Sequence[float]) -
         axes.set_ylim(bottom=0)
     for sla in slas:
         sla_line(axes, sla)
+
+
+def _widen(axes: Axes) -> None:
+    """Give values that are all but equal an axis of plain numbers."""
+    low, high = axes.get_ylim()
+    middle = (low + high) / 2
+    if high - low < 1e-3:
+        axes.set_ylim(middle - 0.5, middle + 0.5)
