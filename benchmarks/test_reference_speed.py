@@ -61,7 +61,7 @@ def plain_model(described: Scenario, prepared: PreparedScenario, nodes: int) -> 
         for chunk in stream(prepared).chunks():
             arrivals += chunk.arrival_ns.tolist()
             sizes += chunk.size.tolist()
-        return PlainModel(nodes, paths, 2, prepared.system.sla_ns).run(arrivals, sizes)
+        return PlainModel(nodes, paths, 2, prepared.view.sla_ns).run(arrivals, sizes)
 
     return run
 

@@ -35,7 +35,8 @@ def audit(record: RunRecord, system: System) -> list[str]:
     5. Work conservation: a part that waited started at the very instant its lane was freed, or its batch was ready.
     6. Batches: within their limits, on one lane and path, from the same start to the same finish.
     7. Order: the parts of a queue start in the queue's order.
-    8. Availability: nothing is served on a device that is down.
+    8. Availability: nothing is served on a device that is down or off.
+    9. Classes: parts are served on paths of the model that their query's class asks.
     """
     return [
         *_conservation(record),
@@ -46,6 +47,7 @@ def audit(record: RunRecord, system: System) -> list[str]:
         *_batches(record, system),
         *_order(record, system),
         *_availability(record, system),
+        *_classes(record, system),
     ]
 
 
@@ -158,8 +160,10 @@ def _lanes(record: RunRecord, system: System) -> list[str]:
         joined = np.unique(record.part_enqueue_ns)
         overdue = np.isin(start - system.batch_timeout_ns[device], joined)
         freed |= batches & (np.isin(start, joined) | overdue)
-        if system.shed != Shed.NEVER:
-            freed |= batches  # What was shed is not in the records, and it may have been what filled a batch.
+        if system.shed != Shed.NEVER or system.clients is not None or system.has_faults:
+            # What was shed, cancelled or lost while it waited is not in the records, and may have been what filled a
+            # batch.
+            freed |= batches
     if len(record.span_to_ns):
         # A lane may also be free to start because its device came back.
         freed |= np.isin(start, record.span_to_ns)
@@ -188,7 +192,7 @@ def _batches(record: RunRecord, system: System) -> list[str]:
 
 
 def _availability(record: RunRecord, system: System) -> list[str]:
-    down = record.span_kind == Span.DOWN
+    down = record.span_kind != Span.CLOSED
     device = _device_of_lane(system, record.part_lane)
     for d, from_ns, to_ns in zip(
         record.span_device[down].tolist(),
@@ -199,7 +203,7 @@ def _availability(record: RunRecord, system: System) -> list[str]:
         here = device == d
         # A part may be cut off at the instant the device goes down, and may start at the instant it comes back.
         if np.any((record.part_start_ns[here] < to_ns) & (record.part_finish_ns[here] > from_ns)):
-            return [f"availability: device {d} serves a part while it is down"]
+            return [f"availability: device {d} serves a part while it is down or off"]
     return []
 
 
@@ -232,8 +236,12 @@ def _overtakes(record: RunRecord, system: System, started: NDArray[np.int64]) ->
     query = record.part_query[started]
     # Among equals the first that joined goes first: the order of queries, but for copies and retries.
     joined = query if system.clients is None else record.part_enqueue_ns[started]
-    by_size = system.order == Order.SMALLEST_FIRST
-    key = (record.part_size[started] if by_size else record.arrival_ns[query]).tolist()
+    query_class = record.query_class[query]
+    key = {
+        Order.SMALLEST_FIRST: record.part_size[started],
+        Order.EARLIEST_DEADLINE: record.arrival_ns[query] + system.class_sla_ns[query_class],
+        Order.PRIORITY: system.class_priority[query_class],
+    }[Order(system.order)].tolist()
     start, enqueue = record.part_start_ns[started].tolist(), record.part_enqueue_ns[started].tolist()
     joining = deque(np.argsort(enqueue, kind="stable").tolist())
     waiting: list[tuple[int, int, int]] = []
@@ -249,6 +257,13 @@ def _overtakes(record: RunRecord, system: System, started: NDArray[np.int64]) ->
             return True
         gone.add(i)
     return False
+
+
+def _classes(record: RunRecord, system: System) -> list[str]:
+    asked = system.class_model[record.query_class[record.part_query]]
+    if np.any(system.path_model[record.part_path] != asked):
+        return ["classes: a part was served on a path of a model that its query does not ask"]
+    return []
 
 
 def _device_of_lane(system: System, lane: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ while it drains: it takes no new attempts and serves what it has. Faults may ove
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import numpy as np
 
@@ -70,8 +71,9 @@ class Availability:
         self.slow: list[list[float]] = [[] for _ in range(devices)]
         self.since_ns: dict[tuple[int, int], int] = {}
         self.device_node: list[int] = np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device)).tolist()
-        self.routable = np.zeros(len(system.node_group), dtype=np.bool_)
-        self.routable[system.serving_nodes] = True
+        self.routable = np.zeros((system.models, len(system.node_group)), dtype=np.bool_)
+        for model, nodes in enumerate(system.serving_nodes):
+            self.routable[model][nodes] = True
 
     def change(self, rows: Iterable[tuple[int, int, float]]) -> None:
         """Carry out everything that happens to devices at this instant; `rows` are (device, `Change`, factor).
@@ -121,18 +123,22 @@ class Availability:
         usable = dispatcher.binder.state.usable_paths
         for node in sorted({self.device_node[device] for device in devices}):
             group = int(system.node_group[node])
-            first, end = int(system.group_path[group]), int(system.group_path[group + 1])
+            bounds = system.group_path[group * system.models : (group + 1) * system.models + 1].tolist()
+            first, end = bounds[0], bounds[-1]
             opened = [
                 self.is_open(int(system.node_device[node]) + dispatcher.path_slot[path]) for path in range(first, end)
             ]
             place = int(system.node_path[node])
             usable[place : place + len(opened)] = opened
-            self.routable[node] = any(opened)
+            for model, (begin, stop) in enumerate(pairwise(bounds)):
+                self.routable[model][node] = any(opened[begin - first : stop - first])
             if all(opened):
                 dispatcher.binder.restricted.discard(node)
             else:
                 dispatcher.binder.restricted.add(node)
-        dispatcher.nodes = system.serving_nodes[self.routable[system.serving_nodes]]
+        dispatcher.nodes = [
+            nodes[routable[nodes]] for nodes, routable in zip(system.serving_nodes, self.routable, strict=True)
+        ]
 
     def evict(self, device: int) -> None:
         """Let everything fail that is on a device which went down."""

@@ -48,8 +48,8 @@ class Binder:
     Attributes
     ----------
     node_choices : list of ChoiceSet
-        By group of nodes: the paths that the policy chooses among on a node.
-    device_choices : dict of (group, slot) to ChoiceSet
+        By group * models + model: the paths that the policy chooses among on a node.
+    device_choices : dict of (group * models + model, slot) to ChoiceSet
         The same where the device is given, as it is under late binding.
     restricted : set of int
         Nodes some of whose paths are out of use; the policy is shown the others alone.
@@ -60,6 +60,7 @@ class Binder:
         self.state = state
         self.env = env
         self.choose = jit(system.choose) if system.compiles else system.choose
+        self.class_parameters: list[NDArray[np.float64]] = list(system.policy_parameters)
         self.unit_of_path: list[int] = system.services.unit_of_service.tolist()
         self.node_choices = [
             _choice_set(system, int(first), int(end))
@@ -70,18 +71,18 @@ class Binder:
         self.restricted: set[int] = set()
 
     def _device_choices(self) -> dict[tuple[int, int], ChoiceSet]:
-        """Return the paths of each (group, slot): what the policy chooses among when the device is given."""
+        """Return the paths of each (group * models + model, slot): what there is when the device is given."""
         system = self.system
         slots: list[int] = system.paths[:, 0].tolist()
         choices = {}
-        for group in range(len(system.group_path) - 1):
-            rows = range(int(system.group_path[group]), int(system.group_path[group + 1]))
+        for cell in range(len(system.group_path) - 1):
+            rows = range(int(system.group_path[cell]), int(system.group_path[cell + 1]))
             for slot in sorted({slots[row] for row in rows}):
                 mine = [row for row in rows if slots[row] == slot]
-                choices[group, slot] = _choice_set(system, mine[0], mine[-1] + 1)
+                choices[cell, slot] = _choice_set(system, mine[0], mine[-1] + 1)
         return choices
 
-    def pick(self, choice: ChoiceSet, node: int, size: int, time_left_ns: int) -> int:
+    def pick(self, choice: ChoiceSet, node: int, size: int, time_left_ns: int, query_class: int) -> int:
         """Return the policy's pick among the paths of `choice` on `node`; DROP or NO_USABLE_PATH without one."""
         system = self.system
         if system.uses_estimates:
@@ -105,17 +106,20 @@ class Binder:
                 choice.wait_ns,
             )
         if node in self.restricted:
-            return self._pick_usable(choice, node, size, time_left_ns)
-        return self._choose(size, time_left_ns, choice.accuracy, choice.service_ns, choice.wait_ns)
+            return self._pick_usable(choice, node, size, time_left_ns, query_class)
+        return self._choose(size, time_left_ns, choice.accuracy, choice.service_ns, choice.wait_ns, query_class)
 
-    def _pick_usable(self, choice: ChoiceSet, node: int, size: int, time_left_ns: int) -> int:
+    def _pick_usable(self, choice: ChoiceSet, node: int, size: int, time_left_ns: int, query_class: int) -> int:
         """Show the policy only those paths of `choice` that are in use."""
         system = self.system
-        place = int(system.node_path[node]) + choice.first - int(system.group_path[system.node_group[node]])
+        first = int(system.group_path[system.node_group[node] * system.models])
+        place = int(system.node_path[node]) + choice.first - first
         rows = np.flatnonzero(self.state.usable_paths[place : place + len(choice.accuracy)])
         if not len(rows):
             return NO_USABLE_PATH
-        pick = self._choose(size, time_left_ns, choice.accuracy[rows], choice.service_ns[rows], choice.wait_ns[rows])
+        pick = self._choose(
+            size, time_left_ns, choice.accuracy[rows], choice.service_ns[rows], choice.wait_ns[rows], query_class
+        )
         return pick if pick == DROP else int(rows[pick])
 
     def _choose(
@@ -125,8 +129,10 @@ class Binder:
         accuracy: NDArray[np.float64],
         service_ns: NDArray[np.int64],
         wait_ns: NDArray[np.int64],
+        query_class: int,
     ) -> int:
-        pick = int(self.choose(size, time_left_ns, accuracy, service_ns, wait_ns, self.system.policy_parameters))
+        parameters = self.class_parameters[query_class]
+        pick = int(self.choose(size, time_left_ns, accuracy, service_ns, wait_ns, parameters))
         if not DROP <= pick < len(accuracy):
             raise IndexError(
                 f"the policy chose path {pick} of a node with {len(accuracy)} paths; {DROP} drops the query"

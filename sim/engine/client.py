@@ -58,7 +58,6 @@ class ClientSide:
     Parameters
     ----------
     settings : Clients
-    sla_ns : int
     env : Clock
     ledger : Ledger
     dispatcher : Dispatcher
@@ -69,14 +68,12 @@ class ClientSide:
     def __init__(
         self,
         settings: Clients,
-        sla_ns: int,
         env: Clock,
         ledger: Ledger,
         dispatcher: Dispatcher,
         cut: Callable[[Lane], None],
     ) -> None:
         self.settings = settings
-        self.sla_ns = sla_ns
         self.env = env
         self.ledger = ledger
         self.recorder = ledger.recorder
@@ -196,7 +193,7 @@ class ClientSide:
         if flight.retries == len(settings.backoff_ns) or not settings.retried[reason]:
             return False
         again_ns = self.env.now + settings.backoff_ns[flight.retries]
-        if not settings.past_deadline and again_ns > flight.arrival_ns + self.sla_ns:
+        if not settings.past_deadline and again_ns > self.ledger.deadline_ns(flight.query):
             return False
         if settings.budget_tokens >= 0:
             if self.tokens < TOKEN:
@@ -225,7 +222,7 @@ class ClientSide:
         if not flight.live or flight.query not in self.flights:
             return
         dispatcher = self.dispatcher
-        if not self.ledger.late and not len(dispatcher.nodes_but([attempt.node for attempt in flight.live])):
+        if not self.ledger.late and not dispatcher.has_other_node(flight.live):
             return
         self.ledger.count()
         self.send(flight, Cause.HEDGE)

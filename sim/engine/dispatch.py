@@ -44,8 +44,8 @@ class Dispatcher:
 
     Attributes
     ----------
-    nodes : int64[nodes]
-        The nodes that take new attempts.
+    nodes : list of int64[nodes]
+        By model: the nodes that take new attempts.
     place : callable
         ``place(attempt, router_u, draws, out_ns, avoid) -> PLACED or a DropReason``. Under early binding no node in
         `avoid` is considered, and the attempt is under way for `out_ns` where there is a network.
@@ -71,12 +71,17 @@ class Dispatcher:
         self.device_splits: list[bool] = system.device_splits.tolist()
         self.sorts = system.order != Order.FIFO
         self.sheds = system.shed != Shed.NEVER
-        self.nodes = system.serving_nodes
+        self.nodes = list(system.serving_nodes)
+        self.models = system.models
+        self.class_model: list[int] = system.class_model.tolist()
+        self.class_priority: list[int] = system.class_priority.tolist()
         bind = ROUTERS[system.router.kind].bind
         seen = ledger.by_router or [ledger.state if ledger.delayed is None else ledger.delayed.seen]
-        self.routes: list[Route] = [bind(system.router, system, state) for state in seen]
+        self.routes: list[list[Route]] = [
+            [bind(system.router, system, state, model) for model in range(system.models)] for state in seen
+        ]
         # Several routers begin at different nodes, and take turns at being first among nodes that look alike to them.
-        self.turns = [router * len(system.serving_nodes) // len(seen) for router in range(len(seen))]
+        self.turns = [router * len(system.node_group) // len(seen) for router in range(len(seen))]
         self.rotates = len(seen) > 1 and system.router.kind == "least-backlog"
         self.place = self.place_early if system.late_lanes is None else self.place_late
 
@@ -94,7 +99,8 @@ class Dispatcher:
         ledger = self.ledger
         if ledger.delayed is not None:
             ledger.delayed.catch_up()
-        nodes = self.nodes_but(avoid) if avoid else self.nodes
+        model = self.class_model[ledger.recorder.query_class[attempt.query]]
+        nodes = self.nodes_but(model, avoid) if avoid else self.nodes[model]
         if not len(nodes):
             return UNAVAILABLE
         router = attempt.router
@@ -102,7 +108,7 @@ class Dispatcher:
         self.turns[router] += 1
         if self.rotates:
             nodes = np.roll(nodes, -(turn % len(nodes)))
-        node = attempt.node = self.routes[router](turn, attempt.size, self.env.now, router_u, nodes)
+        node = attempt.node = self.routes[router][model](turn, attempt.size, self.env.now, router_u, nodes)
         if out_ns is None:
             return self.bind(attempt, node, draws)
         ledger.load(attempt, node, 1)
@@ -112,10 +118,8 @@ class Dispatcher:
     def reach(self, attempt: Attempt, node: int, draws: Draws) -> None:
         """An attempt arrives at its node, unless it was called back on the way."""
         self.ledger.count()
+        reason = PLACED if attempt.dead else self.bind(attempt, node, draws)
         self.ledger.load(attempt, node, -1)
-        if attempt.dead:
-            return
-        reason = self.bind(attempt, node, draws)
         if reason != PLACED:
             self.fail(attempt, reason)
 
@@ -125,21 +129,22 @@ class Dispatcher:
         ledger = self.ledger
         now = self.env.now
         query, size = attempt.query, attempt.size
-        choice = self.binder.node_choices[self.node_group[node]]
+        query_class = ledger.recorder.query_class[query]
+        choice = self.binder.node_choices[self.node_group[node] * self.models + self.class_model[query_class]]
         first_device = self.node_device[node]
-        time_left_ns = ledger.recorder.arrival_ns[query] + system.sla_ns - now
+        time_left_ns = ledger.deadline_ns(query) - now
         if system.split_by_part:
             sizes = part_sizes(size, system.part_size)
             pick = None
         else:
-            pick = self.binder.pick(choice, node, size, time_left_ns)
+            pick = self.binder.pick(choice, node, size, time_left_ns, query_class)
             if pick < 0:
                 return BY_POLICY if pick == DROP else UNAVAILABLE
             device = first_device + self.path_slot[choice.first + pick]
             sizes = part_sizes(size, system.part_size) if self.device_splits[device] else [size]
         parts = attempt.parts
         for part_size, (u, multipliers) in zip(sizes, draws, strict=False):
-            chosen = self.binder.pick(choice, node, part_size, time_left_ns) if pick is None else pick
+            chosen = self.binder.pick(choice, node, part_size, time_left_ns, query_class) if pick is None else pick
             reason = UNAVAILABLE if chosen == NO_USABLE_PATH else BY_POLICY
             if chosen >= 0:
                 part = Part(attempt, part_size, u, multipliers, now)
@@ -195,19 +200,23 @@ class Dispatcher:
         queue.wake_lanes()
         return PLACED
 
-    def nodes_but(self, avoid: Sequence[int]) -> NDArray[np.int64]:
-        """Return the nodes that take new attempts, without those in `avoid`."""
-        nodes = self.nodes
+    def has_other_node(self, live: Sequence[Attempt]) -> bool:
+        """Whether an attempt at the same query could be sent to a node where none of these is."""
+        model = self.class_model[self.ledger.recorder.query_class[live[0].query]]
+        return len(self.nodes_but(model, [attempt.node for attempt in live])) > 0
+
+    def nodes_but(self, model: int, avoid: Sequence[int]) -> NDArray[np.int64]:
+        """Return the nodes that take new attempts for a model, without those in `avoid`."""
+        nodes = self.nodes[model]
         for node in avoid:
             nodes = nodes[nodes != node]
         return nodes
 
     def sort(self, part: Part) -> None:
         """Give the part what its queue sorts it by."""
-        system = self.system
-        part.key = order_key(
-            system.order, part.size, self.ledger.recorder.arrival_ns[part.attempt.query] + system.sla_ns
-        )
+        query = part.attempt.query
+        priority = self.class_priority[self.ledger.recorder.query_class[query]]
+        part.key = order_key(self.system.order, part.size, self.ledger.deadline_ns(query), priority)
 
     def withdraw(self, attempt: Attempt) -> None:
         """Take the parts of the attempt that still wait out of their queues."""
@@ -235,7 +244,7 @@ class Dispatcher:
         if attempt.dead:
             return False
         system = self.system
-        deadline_ns = self.ledger.recorder.arrival_ns[attempt.query] + system.sla_ns
+        deadline_ns = self.ledger.deadline_ns(attempt.query)
         if not sheds(system.shed, self.env.now, deadline_ns, part.expected_ns):
             return True
         self.fail(attempt, PAST_DEADLINE)
@@ -249,9 +258,11 @@ class Dispatcher:
         ledger = self.ledger
         query = attempt.query
         slot = lane.device - self.node_device[lane.node]
-        choice = self.binder.device_choices[self.node_group[lane.node], slot]
-        time_left_ns = ledger.recorder.arrival_ns[query] + self.system.sla_ns - self.env.now
-        pick = self.binder.pick(choice, lane.node, part.size, time_left_ns)
+        query_class = ledger.recorder.query_class[query]
+        cell = self.node_group[lane.node] * self.models + self.class_model[query_class]
+        choice = self.binder.device_choices[cell, slot]
+        time_left_ns = ledger.deadline_ns(query) - self.env.now
+        pick = self.binder.pick(choice, lane.node, part.size, time_left_ns, query_class)
         if pick < 0:
             self.fail(attempt, BY_POLICY if pick == DROP else UNAVAILABLE)
             return False

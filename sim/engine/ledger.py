@@ -5,7 +5,7 @@ Every change of the state that routers and policies read goes through here, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sim.engine.instant import Clock
 from sim.engine.knowledge import DelayedState, FollowedArray
@@ -29,6 +29,10 @@ class Ledger:
         The state that routers see, where it is not the true one.
     by_router : list of State
         What each of several routers sees, its own queries alone; empty where there is one.
+    emptied : callable or None
+        ``emptied(node)`` is told when the last part on a node has ended.
+    ended, in_time : int
+        Queries that have ended, and those of them that were served within their SLA.
     in_system, waiting : int
         Queries that were offered and have not ended; parts that wait.
     in_system_integral, waiting_integral : int
@@ -39,6 +43,7 @@ class Ledger:
 
     def __init__(self, system: System, env: Clock) -> None:
         self.env = env
+        self.class_sla_ns: list[int] = system.class_sla_ns.tolist()
         self.recorder = Recorder()
         self.state = State.empty(system)
         delay_ns = system.knowledge_delay_ns
@@ -53,6 +58,9 @@ class Ledger:
         self.by_router = [State.empty(system) for _ in range(system.routers)] if system.routers > 1 else []
         self.late = system.late_lanes is not None
         self.served = 0
+        self.emptied: Callable[[int], None] | None = None
+        self.ended = 0
+        self.in_time = 0
         self.in_system = 0
         self.waiting = 0
         self.in_system_integral = 0
@@ -75,18 +83,27 @@ class Ledger:
             self.waiting_integral += elapsed_ns * self.waiting
             self.counted_ns = now
 
+    def deadline_ns(self, query: int) -> int:
+        """Return when the query has to be served by."""
+        recorder = self.recorder
+        return recorder.arrival_ns[query] + self.class_sla_ns[recorder.query_class[query]]
+
     # -- queries --------------------------------------------------------------------------------------------
 
     def drop(self, query: int, reason: int) -> None:
         """End a query that is not served."""
         self.recorder.drop(query, reason, self.env.now)
         self.in_system -= 1
+        self.ended += 1
 
     def answer(self, attempt: Attempt, path: int) -> None:
         """End the query of an attempt that is served, by a last part on `path`."""
         recorder = self.recorder
         query = attempt.query
         self.in_system -= 1
+        self.ended += 1
+        if self.env.now <= self.deadline_ns(query):
+            self.in_time += 1
         recorder.finish_ns[query] = self.env.now
         recorder.path[query] = path
         recorder.correct[query] = attempt.correct
@@ -97,6 +114,8 @@ class Ledger:
     def load(self, attempt: Attempt, node: int, change: int) -> None:
         """Count what was sent to a node and has not finished, as it is and as the attempt's router sees it."""
         self.unfinished_parts[node] += change
+        if self.emptied is not None and not self.unfinished_parts[node]:
+            self.emptied(node)
         if self.by_router:
             self.by_router[attempt.router].unfinished_parts[node] += change
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +48,11 @@ class AttemptEnd(IntEnum):
 
 
 class Span(IntEnum):
-    """Why a device took no new attempts for a while."""
+    """Why a device took no new attempts for a while; one that is off is closed as well."""
 
     DOWN = 0
     CLOSED = 1
+    OFF = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class RunRecord:
     arrival_ns, size, start_ns, finish_ns : int64, shape (queries,)
         Scheduled arrival, number of candidates, start of the first part and finish of the last part.
         `start_ns` and `finish_ns` are `NEVER` where that did not happen before `stop_ns`.
+    query_class : int32, shape (queries,)
+        Index into the system's classes of queries; 0 for all where there are none.
     node, path : int32, shape (queries,)
         Node that served the query and path (index into the system's path kinds) of the part that finished
         last; `NO_PATH` where the query was not bound.
@@ -87,7 +91,7 @@ class RunRecord:
         Every attempt in the order of sending, with a `Cause`, an `AttemptEnd`, and `NEVER` where it did not end;
         empty where queries have one attempt only, because nothing is configured that sends another.
     span_device, span_kind, span_from_ns, span_to_ns : shape (spans,)
-        When devices were down or closed, with a `Span`; those that never ended end at `stop_ns`.
+        When devices were down, closed or off, with a `Span`; those that never ended end at `stop_ns`.
     end_ns : int
         End of the arrival period; throughput and utilisation are taken over windows that end here.
     stop_ns : int
@@ -104,6 +108,7 @@ class RunRecord:
 
     arrival_ns: NDArray[np.int64]
     size: NDArray[np.int64]
+    query_class: NDArray[np.int32]
     start_ns: NDArray[np.int64]
     finish_ns: NDArray[np.int64]
     node: NDArray[np.int32]
@@ -137,6 +142,21 @@ class RunRecord:
     in_system_integral: int
     waiting_integral: int
     unstarted_wait_ns: int
+
+    def of_class(self, query_class: int) -> RunRecord:
+        """Return the queries of one class with their parts and attempts; integrals and spans stay the whole run's."""
+        mine = self.query_class == query_class
+        number = np.cumsum(mine) - 1
+        kept = {"part_": mine[self.part_query], "attempt_": mine[self.attempt_query], "span_": slice(None)}
+        columns: dict[str, Any] = {}
+        for field in fields(self):
+            column = getattr(self, field.name)
+            if isinstance(column, np.ndarray):
+                of = next((chosen for prefix, chosen in kept.items() if field.name.startswith(prefix)), mine)
+                columns[field.name] = column[of]
+        for name in ("part_query", "attempt_query"):
+            columns[name] = number[columns[name]]
+        return replace(self, **columns)
 
     @property
     def leads_batch(self) -> NDArray[np.bool_]:

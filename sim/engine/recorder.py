@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ class Recorder:
     def __init__(self) -> None:
         self.arrival_ns: array[int] = array("q")
         self.size: array[int] = array("q")
+        self.query_class: array[int] = array("q")
         self.start_ns: array[int] = array("q")
         self.finish_ns: array[int] = array("q")
         self.node: array[int] = array("q")
@@ -56,11 +58,12 @@ class Recorder:
         self.span_from_ns: array[int] = array("q")
         self.span_to_ns: array[int] = array("q")
 
-    def offer(self, arrival_ns: NDArray[np.int64], size: NDArray[np.int64]) -> None:
+    def offer(self, arrival_ns: NDArray[np.int64], size: NDArray[np.int64], query_class: NDArray[np.int64]) -> None:
         """Add the queries of one chunk, none of which has arrived yet."""
         count = len(arrival_ns)
         self.arrival_ns.frombytes(np.ascontiguousarray(arrival_ns, dtype=np.int64).tobytes())
         self.size.frombytes(np.ascontiguousarray(size, dtype=np.int64).tobytes())
+        self.query_class.frombytes(np.ascontiguousarray(query_class, dtype=np.int64).tobytes())
         for column, value in (
             (self.start_ns, NEVER),
             (self.finish_ns, NEVER),
@@ -105,6 +108,11 @@ class Recorder:
         self.span_from_ns.append(from_ns)
         self.span_to_ns.append(to_ns)
 
+    def add_spans(self, devices: Iterable[int], kind: int, from_ns: int, to_ns: int) -> None:
+        """Record the same of several devices."""
+        for device in devices:
+            self.add_span(device, kind, from_ns, to_ns)
+
     def send_attempt(self, attempt: Attempt, cause: int, now_ns: int) -> None:
         """Record that an attempt is sent, and why."""
         attempt.record = len(self.attempt_query)
@@ -122,7 +130,7 @@ class Recorder:
     def record(
         self,
         *,
-        sla_ns: int,
+        class_sla_ns: NDArray[np.int64],
         end_ns: int,
         stop_ns: int,
         in_system_integral: int,
@@ -133,6 +141,8 @@ class Recorder:
         arrival_ns = _integers(self.arrival_ns)
         finish_ns = _integers(self.finish_ns)
         drop_reason = _integers(self.drop_reason)
+        query_class = _integers(self.query_class)
+        sla_ns = class_sla_ns[query_class]
         finished = finish_ns != NEVER
         outcome = np.full(len(arrival_ns), Outcome.IN_FLIGHT, dtype=np.int8)
         outcome[finished & (finish_ns - arrival_ns <= sla_ns)] = Outcome.SERVED_IN_TIME
@@ -144,6 +154,7 @@ class Recorder:
         return RunRecord(
             arrival_ns=arrival_ns,
             size=_integers(self.size),
+            query_class=query_class.astype(np.int32),
             start_ns=_integers(self.start_ns),
             finish_ns=finish_ns,
             node=_integers(self.node).astype(np.int32),

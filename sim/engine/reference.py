@@ -40,6 +40,7 @@ from sim.engine.instant import Clock, Instant, Rank, after
 from sim.engine.ledger import Ledger
 from sim.engine.pace import Pace
 from sim.engine.record import RunRecord
+from sim.engine.scaling import Scaler
 from sim.engine.station import Attempt, Fifo, Lane, Line, Part, Queue, Sorted
 from sim.serving.faults import FaultSchedule
 from sim.serving.queueing import Order
@@ -60,6 +61,10 @@ class Chunk(Protocol):
     @property
     def size(self) -> NDArray[np.int64]:
         """Query sizes, shape (n,)."""
+
+    @property
+    def query_class(self) -> NDArray[np.int64]:
+        """Class of each query, shape (n,)."""
 
     @property
     def service_u(self) -> NDArray[np.float64]:
@@ -115,7 +120,7 @@ def simulate(system: System, stream: Stream, *, drain_ns: int, faults: FaultSche
     cell.stop()
     ledger = cell.ledger
     return ledger.recorder.record(
-        sla_ns=system.sla_ns,
+        class_sla_ns=system.class_sla_ns,
         end_ns=stream.end_ns,
         stop_ns=stream.end_ns + drain_ns,
         in_system_integral=ledger.in_system_integral,
@@ -139,13 +144,22 @@ class Cell:
         self.work = self.work_paced if system.controls_lanes else self.work_undisturbed
         self.client: ClientSide | None = None
         if system.clients is not None:
-            self.client = ClientSide(system.clients, system.sla_ns, env, ledger, self.dispatcher, self.cut)
+            self.client = ClientSide(system.clients, env, ledger, self.dispatcher, self.cut)
         lanes = self._start_lanes()
         self.availability: Availability | None = None
-        if system.has_faults:
+        if system.has_faults or system.scaling:
             self.availability = Availability(
                 system, env, ledger, self.dispatcher, lanes, self.paces, self.cut, self.fail
             )
+
+        self.scalers: list[Scaler] = []
+        if self.availability is not None:
+            self.scalers = [Scaler(rule, system, env, ledger, self.availability) for rule in system.scaling]
+        if self.scalers:
+            self.undisturbed_work, self.work = self.work, self.work_watched
+            ledger.emptied = self.node_emptied
+            for scaler in self.scalers:
+                scaler.begin()
 
     def _queues(self) -> list[Queue]:
         """Return the queue of each device; under late binding it is one and the same."""
@@ -202,7 +216,7 @@ class Cell:
         arrive = self.arrive if self.client is None else self.client.arrive
         query = 0
         for chunk in stream.chunks():
-            ledger.recorder.offer(chunk.arrival_ns, chunk.size)
+            ledger.recorder.offer(chunk.arrival_ns, chunk.size, chunk.query_class)
             draws = _service_draws(chunk.service_u, self.system)
             routers = chunk.router.tolist() if len(chunk.router) else repeat(0)
             for at_ns, size, router, router_u, service_draws, ways_ns in zip(
@@ -270,6 +284,18 @@ class Cell:
     def work_paced(self, lane: Lane, service_ns: int) -> simpy.Event:
         """Return the event of the end of service that may be slowed; its value is False if it was cut off."""
         return self.paces[lane.device].start(lane, service_ns)
+
+    def work_watched(self, lane: Lane, service_ns: int) -> simpy.Event:
+        """Return the event of the end of service, and let the scalers count the lane as busy until then."""
+        event = self.undisturbed_work(lane, service_ns)
+        for scaler in self.scalers:
+            scaler.watch(lane, event)
+        return event
+
+    def node_emptied(self, node: int) -> None:
+        """Tell the scalers that the last part on a node has ended."""
+        for scaler in self.scalers:
+            scaler.emptied(node)
 
     def carry_out(self, faults: FaultSchedule) -> Process:
         """Let everything happen to devices that was drawn."""
@@ -375,6 +401,8 @@ class Cell:
             ledger.unstarted_wait_ns += sum(self.env.now - part.enqueue_ns for part in queue.waiting)
         if self.availability is not None:
             self.availability.stop()
+        for scaler in self.scalers:
+            scaler.stop()
 
 
 def _service_draws(service_u: NDArray[np.float64], system: System) -> Iterable[Draws]:

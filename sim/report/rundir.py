@@ -39,23 +39,31 @@ class RunDirectory:
         return self._write("manifest.json", _json(manifest))
 
     def write_metrics(self, summaries: Sequence[ScenarioSummary]) -> Path:
-        """Write one row per scenario and metric: the sweep's parameters, the metric, its value and interval."""
+        """Write one row per scenario and metric: the sweep's parameters, the metric, its value and interval.
+
+        Where queries have classes a column says which class a row is about; it is empty for the whole.
+        """
         parameters = list(dict.fromkeys(key for summary in summaries for key in summary.parameters))
+        classes = ["class"] if any(summary.classes for summary in summaries) else []
         text = io.StringIO(newline="")
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(
-            [*parameters, "metric", "value", "low", "high", "reason", "replications", "saturated", "evidence"]
+            [*parameters, *classes, "metric", "value", "low", "high", "reason", "replications", "saturated", "evidence"]
         )
         for summary in summaries:
-            for name, metric in summary.metrics.items():
+            measured = [("", summary.saturated, item) for item in summary.metrics.items()]
+            for query_class, one in summary.classes.items():
+                measured += [(query_class, one.saturated, item) for item in one.metrics.items()]
+            for query_class, saturated, (name, metric) in measured:
                 rows.writerow(
                     [
                         *(summary.parameters.get(key, "") for key in parameters),
+                        *([query_class] if classes else []),
                         name,
                         *("" if number is None else repr(number) for number in (metric.value, metric.low, metric.high)),
                         metric.reason or "",
                         summary.replications,
-                        str(summary.saturated).lower(),
+                        str(saturated).lower(),
                         summary.evidence,
                     ]
                 )
@@ -82,13 +90,20 @@ class RunDirectory:
         import numpy as np
 
         columns: dict[str, list[Any]] = {}
+        before = 0
         for (scenario, replication), file in sorted(records.items()):
             with np.load(file) as arrays:
                 count = len(arrays["arrival_ns"])
                 columns.setdefault("scenario", []).append(np.full(count, scenario, dtype=np.int32))
                 columns.setdefault("replication", []).append(np.full(count, replication, dtype=np.int32))
+                if "query_class" in columns or "query_class" in arrays.files:
+                    # Scenarios of a sweep that have no classes have queries of class 0 only.
+                    own = arrays["query_class"] if "query_class" in arrays.files else np.zeros(count, dtype=np.int32)
+                    columns.setdefault("query_class", [np.zeros(before, dtype=np.int32)]).append(own)
                 for name in arrays.files:
-                    columns.setdefault(name, []).append(arrays[name])
+                    if name != "query_class":
+                        columns.setdefault(name, []).append(arrays[name])
+                before += count
         content = io.BytesIO()
         merged: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
         np.savez_compressed(content, **merged)

@@ -10,6 +10,7 @@ from typing import Any
 
 from sim.report.comparison import Gain, gains
 from sim.report.verdict import Answer, Verdict, headline, judge
+from sim.stats.classes import ClassSummary
 from sim.stats.summary import Metric, ScenarioSummary
 
 __all__ = ["Report", "render"]
@@ -58,10 +59,16 @@ class Report:
             "evidence": self.evidence,
             "assumptions": list(self.assumptions),
             "scenarios": [
-                entry.to_json_dict() | {"verdict": judge(entry, self.percentile).answer.value, "gain": _gain_json(gain)}
+                self._entry(entry) | {"gain": _gain_json(gain)}
                 for entry, gain in zip(self.summaries, gains(self.summaries, self.baseline), strict=True)
             ],
         }
+
+    def _entry(self, summary: ScenarioSummary) -> dict[str, Any]:
+        entry = summary.to_json_dict()
+        for name, one in summary.classes.items():
+            entry["classes"][name]["verdict"] = judge(one, self.percentile).answer.value
+        return entry | {"verdict": judge(summary, self.percentile).answer.value}
 
 
 def _gain_json(gain: Gain | None) -> dict[str, Any] | None:
@@ -78,9 +85,13 @@ def _gain_json(gain: Gain | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    summary: ScenarioSummary
+    """A row of the table: a scenario, or a class of its queries where `query_class` names one."""
+
+    summary: ScenarioSummary | ClassSummary
     verdict: Verdict
     gain: Gain | None
+    parameters: Mapping[str, Any]
+    query_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +119,13 @@ def render(report: Report, width: int, *, unicode: bool = True) -> str:
     marks = _Marks(unicode)
     verdicts = [judge(summary, report.percentile) for summary in report.summaries]
     found = gains(report.summaries, report.baseline)
-    rows = [_Row(*row) for row in zip(report.summaries, verdicts, found, strict=True)]
+    rows = [
+        row
+        for summary, verdict, gain in zip(report.summaries, verdicts, found, strict=True)
+        for row in _rows(summary, verdict, gain, report.percentile)
+    ]
     lines = _wrapped(report.name, width)
-    slas = dict.fromkeys(f"{summary.sla_ms:,.9g} ms" for summary in report.summaries)
+    slas = dict.fromkeys(sla for summary in report.summaries for sla in _slas(summary))
     first = report.summaries[0]
     lines += _wrapped(
         f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {first.replications} "
@@ -130,6 +145,20 @@ def render(report: Report, width: int, *, unicode: bool = True) -> str:
         lines.append(f"Files: {report.out_dir}")
     text = "\n".join(line.rstrip() for line in lines)
     return text if unicode else text.encode("ascii", "replace").decode("ascii")
+
+
+def _rows(summary: ScenarioSummary, verdict: Verdict, gain: Gain | None, percentile: str) -> list[_Row]:
+    """Return the row of a scenario, and below it those of its classes."""
+    return [
+        _Row(summary, verdict, gain, summary.parameters, "all" if summary.classes else ""),
+        *(_Row(one, judge(one, percentile), None, summary.parameters, name) for name, one in summary.classes.items()),
+    ]
+
+
+def _slas(summary: ScenarioSummary) -> list[str]:
+    if not summary.classes:
+        return [f"{summary.sla_ms:,.9g} ms"]
+    return [f"{name} {one.sla_ms:,.9g} ms" for name, one in summary.classes.items()]
 
 
 class _Marks:
@@ -152,9 +181,11 @@ def _columns(report: Report, marks: _Marks) -> list[_Column]:
     percentile = f"latency_ms_{report.percentile}"
 
     def parameter(name: str) -> Callable[[_Row], str]:
-        return lambda row: str(row.summary.parameters.get(name, ""))
+        return lambda row: str(row.parameters.get(name, ""))
 
     columns = [_Column(name.split(".")[-1], parameter(name), 0, right=i > 0) for i, name in enumerate(names)]
+    if any(summary.classes for summary in report.summaries):
+        columns.append(_Column("class", lambda row: row.query_class, 0, right=False))
     columns += [
         _Column(f"{report.percentile} ms", lambda row: _value(row, percentile), 0),
         _Column(marks.plus_minus, lambda row: _half_width(row.summary.metrics[percentile]), 4),
@@ -165,7 +196,7 @@ def _columns(report: Report, marks: _Marks) -> list[_Column]:
     ]
     if report.baseline is not None:
         columns.append(_Column(f"gain{marks.times}", lambda row: _gain(row, marks), 2))
-    if any((row.metrics["drop_rate"].value or 0) > 0 for row in report.summaries):
+    if any((summary.metrics["drop_rate"].value or 0) > 0 for summary in report.summaries):
         columns.append(_Column("dropped", lambda row: _percent(row.summary.metrics["drop_rate"].value), 2))
     for header, name, rank in (
         ("attempts", "attempts_per_query", 2),
@@ -260,7 +291,7 @@ def _table(report: Report, rows: Sequence[_Row], width: int, marks: _Marks) -> l
     header = line([column.header for column in columns])
     lines = [header, marks.rule * min(len(header), width)]
     for i, row in enumerate(cells):
-        if i and len(report.summaries[i].parameters) > 1 and row[0] != cells[i - 1][0]:
+        if i and len(rows[i].parameters) > 1 and row[0] != cells[i - 1][0]:
             lines.append("")
         lines.append(line(row))
     return lines
@@ -269,7 +300,8 @@ def _table(report: Report, rows: Sequence[_Row], width: int, marks: _Marks) -> l
 def _warnings(rows: Sequence[_Row], width: int) -> list[str]:
     """Say what the table cannot: why numbers are missing or to be read with care."""
     lines: list[str] = []
-    saturated = sum(row.verdict.answer is Answer.SATURATED for row in rows)
+    scenarios = [row.summary for row in rows if isinstance(row.summary, ScenarioSummary)]
+    saturated = sum(row.verdict.answer is Answer.SATURATED for row in rows if isinstance(row.summary, ScenarioSummary))
     if saturated:
         verb = "scenarios are" if saturated > 1 else "scenario is"
         lines.append(
@@ -277,7 +309,7 @@ def _warnings(rows: Sequence[_Row], width: int) -> list[str]:
         )
     reasons = dict.fromkeys(row.verdict.why for row in rows if row.verdict.answer is Answer.UNKNOWN)
     lines += [f"no {reason_of} in some scenarios: {why}" for reason_of, why in (("percentile", r) for r in reasons)]
-    unsettled = sum(not row.summary.warmup.established for row in rows)
+    unsettled = sum(not scenario.warmup.established for scenario in scenarios)
     if unsettled:
         lines.append(
             f"{unsettled} scenario{'s' if unsettled > 1 else ''} had not settled when the run was half over: "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sim.report.comparison import Gain
+from sim.stats.classes import ClassSummary
 from sim.stats.summary import ScenarioSummary
 
 __all__ = ["Answer", "Verdict", "headline", "judge"]
@@ -24,18 +25,24 @@ class Answer(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer for one scenario, and why, where it is not plain from the numbers."""
+    """The answer for one scenario, or one class of its queries, and why, where it is not plain from the numbers."""
 
     answer: Answer
     why: str = ""
 
 
-def judge(summary: ScenarioSummary, percentile: str) -> Verdict:
-    """Return whether the scenario's latency percentile is within the SLA.
+WORST_FIRST = (Answer.SATURATED, Answer.MISSES, Answer.UNKNOWN, Answer.CLOSE)
+
+
+def judge(summary: ScenarioSummary | ClassSummary, percentile: str) -> Verdict:
+    """Return whether the latency percentile of a scenario, or of a class of its queries, is within its SLA.
 
     The interval decides: entirely within, entirely beyond, or too close to call. Queries that were dropped have no
-    latency, so a scenario that drops more than the percentile leaves aside cannot meet it.
+    latency, so a scenario that drops more than the percentile leaves aside cannot meet it. A scenario with classes
+    meets its SLAs if every class meets its own.
     """
+    if isinstance(summary, ScenarioSummary) and summary.classes:
+        return _judge_classes(summary, percentile)
     metric = summary.metrics[f"latency_ms_{percentile}"]
     if summary.saturated:
         return Verdict(Answer.SATURATED, summary.saturation.reason or "")
@@ -53,6 +60,17 @@ def judge(summary: ScenarioSummary, percentile: str) -> Verdict:
     return Verdict(Answer.CLOSE)
 
 
+def _judge_classes(summary: ScenarioSummary, percentile: str) -> Verdict:
+    if summary.saturated:
+        return Verdict(Answer.SATURATED, summary.saturation.reason or "")
+    verdicts = {name: judge(one, percentile) for name, one in summary.classes.items()}
+    for answer in WORST_FIRST:
+        if any(one.answer is answer for one in verdicts.values()):
+            whys = [f"{name}: {one.why}" for name, one in verdicts.items() if one.answer is answer and one.why]
+            return Verdict(answer, "; ".join(whys))
+    return Verdict(Answer.MEETS)
+
+
 def _probability(percentile: str) -> float:
     digits = percentile.removeprefix("p")
     return float(f"0.{digits}")
@@ -67,6 +85,7 @@ def headline(
     correct predictions per second in time is named, with its gain over the baseline.
     """
     lines = []
+    sla = "the SLA of every class" if any(summary.classes for summary in summaries) else "the SLA"
     for where, members in _groups(summaries).items():
         prefix = f"{where}: " if where else ""
         meeting = [i for i in members if verdicts[i].answer is Answer.MEETS]
@@ -77,14 +96,14 @@ def headline(
             lines.append(f"{prefix}{'every scenario' if len(members) > 1 else 'it'} is saturated{most if told else ''}")
             continue
         if not meeting:
-            lines.append(f"{prefix}no scenario meets the SLA at {percentile}")
+            lines.append(f"{prefix}no scenario meets {sla} at {percentile}")
             continue
         best = max(meeting, key=lambda i: _correct_in_time(summaries[i]))
         name = _label(summaries[best])
         if len(members) == 1:
-            lines.append(f"{prefix}{name} meets the SLA at {percentile}" if name else f"the SLA is met at {percentile}")
+            lines.append(f"{prefix}{name} meets {sla} at {percentile}" if name else f"{sla} is met at {percentile}")
         else:
-            of = f"{len(meeting)} of {len(members)} meet the SLA at {percentile}"
+            of = f"{len(meeting)} of {len(members)} meet {sla} at {percentile}"
             lines.append(f"{prefix}{of}; most correct predictions in time: {name}{_gain_text(gains[best])}")
     return lines
 

@@ -15,6 +15,7 @@ class Order(IntEnum):
     FIFO = 0
     SMALLEST_FIRST = 1
     EARLIEST_DEADLINE = 2
+    PRIORITY = 3
 
 
 class Shed(IntEnum):
@@ -25,15 +26,17 @@ class Shed(IntEnum):
     HOPELESS = 2
 
 
-FIFO, SMALLEST_FIRST = int(Order.FIFO), int(Order.SMALLEST_FIRST)
+FIFO, SMALLEST_FIRST, PRIORITY = int(Order.FIFO), int(Order.SMALLEST_FIRST), int(Order.PRIORITY)
 NEVER_SHED, LATE = int(Shed.NEVER), int(Shed.LATE)
 
 
 @jit
-def order_key(order: int, size: int, deadline_ns: int) -> int:
+def order_key(order: int, size: int, deadline_ns: int, priority: int) -> int:
     """Return what a part is sorted by in its queue, least first."""
     if order == FIFO:
         return 0
+    if order == PRIORITY:
+        return priority
     return size if order == SMALLEST_FIRST else deadline_ns
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from sim.serving.clients import Clients, build_clients
 from sim.serving.interference import FULL_SPEED, lane_speeds
 from sim.serving.lookup import PackedServices, pack_services
-from sim.serving.plan import Plan, PlannedDevice, PlannedGroup, is_named
+from sim.serving.mapping import Candidate, resident_bytes
+from sim.serving.paths import Plan, PlannedDevice, PlannedGroup, is_named
 from sim.serving.policies import POLICIES, Choose
 from sim.serving.policies.user import load_function
 from sim.serving.queueing import Order, Shed
+from sim.serving.scaling import Scaling, build_scaling
 from sim.spec.experiment import (
     Experiment,
     LateBindingSpec,
@@ -35,8 +38,12 @@ class System:
 
     Attributes
     ----------
-    sla_ns : int
-        Latency limit.
+    class_sla_ns : int64[classes]
+        Latency limit of each class of queries; a system without classes has one.
+    class_priority : int64[classes]
+        Least first, where the order of the queues is by priority.
+    class_model : int64[classes]
+        The model that each class asks.
     node_group : int64[nodes]
     node_device : int64[nodes + 1]
     device_lane : int64[devices + 1]
@@ -44,20 +51,22 @@ class System:
         Most parts that may wait; -1 is unbounded.
     device_splits : bool[devices]
         Whether a query that is bound to this device is cut into parts.
-    group_path : int64[groups + 1]
-        The eligible paths of group g are ``group_path[g]:group_path[g + 1]``.
+    group_path : int64[groups * models + 1]
+        The eligible paths of group g for model m are ``group_path[g * models + m]:group_path[g * models + m + 1]``.
     node_path : int64[nodes + 1]
-        Paths of every node, one node after the other: those of node n are ``node_path[n]:node_path[n + 1]``.
+        Paths of every node, one node after the other: those of node n, of all models, are
+        ``node_path[n]:node_path[n + 1]``.
     paths : int64[paths, 2]
         Slot of the device on its node and row of the service, by eligible path.
     path_accuracy : float64[paths]
-    serving_nodes : int64[nodes with an eligible path]
+    serving_nodes : tuple of int64[nodes], one a model
+        The nodes that hold an eligible path for it.
     services : PackedServices
     choose : Choose
         The policy's choice.
     compiles : bool
         Whether `choose` is one of ours, which numba compiles; a user's function is called as it is.
-    policy_parameters : float64[k]
+    policy_parameters : float64[classes, k]
     uses_estimates, sees_queue, knows_service : bool
         Whether the choice reads expectations at all; whether these include the queue; and whether the queue is
         known by true service times rather than by their means.
@@ -91,11 +100,15 @@ class System:
         Whether service may change its pace or be cut off once it has begun.
     has_faults : bool
         Whether devices may go down, close or slow down.
+    scaling : tuple of Scaling
+        Rules of the groups whose nodes come and go.
     clients : Clients or None
         Timeouts, retries and hedges; None where queries have one attempt and all the time in the world.
     """
 
-    sla_ns: int
+    class_sla_ns: NDArray[np.int64]
+    class_priority: NDArray[np.int64]
+    class_model: NDArray[np.int64]
     node_group: NDArray[np.int64]
     node_device: NDArray[np.int64]
     device_lane: NDArray[np.int64]
@@ -105,7 +118,7 @@ class System:
     node_path: NDArray[np.int64]
     paths: NDArray[np.int64]
     path_accuracy: NDArray[np.float64]
-    serving_nodes: NDArray[np.int64]
+    serving_nodes: tuple[NDArray[np.int64], ...]
     services: PackedServices
     choose: Choose
     compiles: bool
@@ -131,6 +144,18 @@ class System:
     lane_speed: NDArray[np.int64]
     controls_lanes: bool
     has_faults: bool
+    scaling: tuple[Scaling, ...]
+
+    @property
+    def models(self) -> int:
+        """Number of models that are served."""
+        return len(self.serving_nodes)
+
+    @property
+    def path_model(self) -> NDArray[np.int64]:
+        """The model of each eligible path, shape (paths,)."""
+        cells = len(self.group_path) - 1
+        return np.repeat(np.arange(cells) % self.models, np.diff(self.group_path)).astype(np.int64)
 
     @property
     def batches(self) -> bool:
@@ -138,7 +163,12 @@ class System:
         return bool(np.any(self.batch_queries > 0))
 
 
-ORDERS = {"fifo": Order.FIFO, "smallest-first": Order.SMALLEST_FIRST, "earliest-deadline": Order.EARLIEST_DEADLINE}
+ORDERS = {
+    "fifo": Order.FIFO,
+    "smallest-first": Order.SMALLEST_FIRST,
+    "earliest-deadline": Order.EARLIEST_DEADLINE,
+    "priority": Order.PRIORITY,
+}
 SHEDS = {"never": Shed.NEVER, "late": Shed.LATE, "hopeless": Shed.HOPELESS}
 
 
@@ -178,6 +208,23 @@ def _lane_speed(experiment: Experiment, group: PlannedGroup, device: PlannedDevi
     return lane_speeds(device.lanes, interference.slowdown)
 
 
+def load_bytes(plan: Plan, g: int) -> int:
+    """Return what a new node of the group has to load: the representations of all its devices."""
+    total = 0
+    for m, planned in enumerate(plan.models):
+        for slot in range(len(plan.groups[g].devices)):
+            held = [
+                planned.model.representations[path.representation]
+                for path in plan.mapped
+                if (path.group, path.model, path.slot) == (g, m, slot)
+            ]
+            total += resident_bytes(
+                [Candidate("", 0.0, one.bytes or 0, one.table_bytes or 0, 0.0) for one in held],
+                shared_tables=planned.mapping.shared_tables,
+            )
+    return total
+
+
 def build_system(experiment: Experiment, plan: Plan) -> System:
     """Lay the planned fleet of `experiment` out as arrays.
 
@@ -200,7 +247,9 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
     device_lane = _starts([device.lanes for _, device in devices])
     node_group = np.repeat(np.arange(len(plan.groups)), [group.count for group in plan.groups]).astype(np.int64)
     eligible = plan.eligible
-    group_path = _starts([sum(path.group == index for path in eligible) for index in range(len(plan.groups))])
+    models = len(plan.models)
+    cells = Counter((path.group, path.model) for path in eligible)
+    group_path = _starts([cells[g, m] for g in range(len(plan.groups)) for m in range(models)])
     binding = experiment.binding
     late = isinstance(binding, LateBindingSpec)
     queue_spec = experiment.queue
@@ -216,7 +265,9 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
     clients = build_clients(experiment)
     has_faults = experiment.faults is not None
     return System(
-        sla_ns=experiment.sla,
+        class_sla_ns=np.array([one.sla_ns for one in plan.classes], dtype=np.int64),
+        class_priority=np.array([one.priority for one in plan.classes], dtype=np.int64),
+        class_model=np.array([one.model for one in plan.classes], dtype=np.int64),
         node_group=node_group,
         node_device=node_device,
         device_lane=device_lane,
@@ -229,14 +280,18 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
             dtype=np.bool_,
         ),
         group_path=group_path,
-        node_path=_starts(np.diff(group_path)[node_group].tolist()),
+        node_path=_starts(np.diff(group_path[::models])[node_group].tolist()),
         paths=np.array([(path.slot, row) for row, path in enumerate(eligible)], dtype=np.int64).reshape(-1, 2),
         path_accuracy=np.array([path.accuracy for path in eligible], dtype=np.float64),
-        serving_nodes=np.flatnonzero(np.diff(group_path)[node_group] > 0).astype(np.int64),
+        serving_nodes=tuple(
+            np.flatnonzero(np.diff(group_path)[node_group * models + m] > 0).astype(np.int64) for m in range(models)
+        ),
         services=pack_services([path.service for path in eligible]),
         choose=choose,
         compiles=policy.choose is not None and policy.uses_estimates,
-        policy_parameters=np.array(policy.parameters(experiment.policy, experiment.sla), dtype=np.float64),
+        policy_parameters=np.array(
+            [policy.parameters(experiment.policy, one.sla_ns) for one in plan.classes], dtype=np.float64
+        ),
         uses_estimates=policy.uses_estimates,
         sees_queue=queue != "ignored" and not late,
         knows_service=queue == "actual",
@@ -259,6 +314,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         or experiment.interference is not None
         or (clients is not None and clients.stops_running),
         has_faults=has_faults,
+        scaling=build_scaling(experiment, [load_bytes(plan, g) for g in range(len(plan.groups))]),
         path_overhead_ns=np.array(
             [plan.groups[path.group].devices[path.slot].profile.per_query_overhead_ns for path in eligible],
             dtype=np.int64,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from sim.spec.problems import Problem, SpecError, nearest_name
 from sim.spec.source import KeyPath, Node, format_path
 
-__all__ = ["SpecModel", "bind", "inline_or_name", "problem_at"]
+__all__ = ["Name", "SpecModel", "bind", "inline_or_name", "problem_at"]
 
 T = TypeVar("T", bound=BaseModel)
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+"""A name that a user gives to something: a word that can stand in key paths, tables and file names."""
 
 
 class SpecModel(BaseModel):
@@ -93,10 +96,12 @@ def _problem(node: Node, model: type[BaseModel], details: ErrorDetails) -> Probl
     if kind in ("literal_error", "union_tag_invalid", "union_tag_not_found"):
         names = _names(str(context.get("expected_tags", context.get("expected", ""))))
         if kind != "literal_error":
-            tag = found.child("kind")
-            path = (*path, "kind")
+            key = str(context.get("discriminator", "")).strip("'")
+            key = key if key.isidentifier() else "kind"
+            tag = found.child(key)
+            path = (*path, key)
             if tag is None:
-                return Problem("kind is missing", found.position, format_path(path), allowed=", ".join(names))
+                return Problem(f"{key} is missing", found.position, format_path(path), allowed=", ".join(names))
             found, written = tag, tag.plain()
         return Problem(
             "not one of the known names",

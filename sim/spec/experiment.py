@@ -6,19 +6,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from sim.spec.binding import SpecModel, inline_or_name
+from sim.spec.binding import Name, SpecModel, inline_or_name
+from sim.spec.classes import ClassSpec
 from sim.spec.clients import HedgingSpec, RetriesSpec, TimeoutSpec
 from sim.spec.device import DeviceSpec
 from sim.spec.faults import FaultsSpec
 from sim.spec.interference import InterferenceSpec
-from sim.spec.model import ModelSpec
+from sim.spec.mapping import ExplicitMappingSpec, MappingSpec, MostAccurateFirstSpec, Representation
+from sim.spec.model import NamedModel
 from sim.spec.network import KnowledgeSpec, NetworkSpec
 from sim.spec.queueing import BatchingSpec, QueueSpec
+from sim.spec.scaling import ScalingSpec
 from sim.spec.units import Bytes, DurationNs
 from sim.spec.workload import WorkloadSpec
 
 __all__ = [
     "BindingSpec",
+    "ClassSpec",
     "DeviceUseSpec",
     "EarlyBindingSpec",
     "Experiment",
@@ -44,11 +48,8 @@ __all__ = [
     "UserPolicySpec",
 ]
 
-Representation = Literal["table", "dhe", "select", "hybrid"]
 Queue = Literal["ignored", "expected", "actual"]
 MOST_INTERVALS = 10_000
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 QUEUE_DESCRIPTION = (
     "What the policy knows of a device's queue: nothing (ignored), the backlog by the profiles' mean service "
     "times (expected), or the backlog by the service times that will really happen (actual)."
@@ -58,7 +59,6 @@ QUEUE_DESCRIPTION = (
 NamedDevice = Annotated[
     Annotated[str, Tag("name")] | Annotated[DeviceSpec, Tag("inline")], Discriminator(inline_or_name)
 ]
-NamedModel = Annotated[Annotated[str, Tag("name")] | Annotated[ModelSpec, Tag("inline")], Discriminator(inline_or_name)]
 
 
 class DeviceUseSpec(SpecModel):
@@ -111,38 +111,6 @@ class NodeGroupSpec(SpecModel):
         "default.",
     )
 
-
-# -- mapping: which representations live on which device ------------------------------------------------
-
-
-class MostAccurateFirstSpec(SpecModel):
-    """Per device, representations from most to least accurate while they fit in memory (MP-Rec)."""
-
-    kind: Literal["most-accurate-first"]
-    representations: tuple[Representation, ...] | None = Field(
-        None, min_length=1, description="Only these are considered; all that have a profile by default."
-    )
-    shared_tables: bool = Field(
-        False, description="Hybrid and table paths of one device share the embedding tables in memory."
-    )
-    reserve_fastest: bool = Field(
-        False, description="Reserve memory for the representation with the shortest mean service time first."
-    )
-
-
-class ExplicitMappingSpec(SpecModel):
-    """Exactly the named representations on each named device."""
-
-    kind: Literal["explicit"]
-    devices: dict[str, tuple[Representation, ...]] = Field(
-        min_length=1, description="Device name (or group/device) to its representations."
-    )
-    shared_tables: bool = Field(
-        False, description="Hybrid and table paths of one device share the embedding tables in memory."
-    )
-
-
-MappingSpec = Annotated[MostAccurateFirstSpec | ExplicitMappingSpec, Field(discriminator="kind")]
 
 # -- policy: which path serves a query -----------------------------------------------------------------
 
@@ -343,7 +311,13 @@ class Experiment(SpecModel):
     splitting: SplittingSpec | None = Field(None, description="Cut large queries into parts; off by default.")
     queue: QueueSpec | None = Field(None, description="Order, bound and shedding of the queues; first in, first out.")
     batching: BatchingSpec | None = Field(None, description="Serve what waits on a device together; off by default.")
+    classes: tuple[ClassSpec, ...] | None = Field(
+        None, min_length=1, description="Classes of queries, with limits, priorities, models and loads of their own."
+    )
     faults: FaultsSpec | None = Field(None, description="What fails or is maintained, and when; nothing by default.")
+    autoscaling: tuple[ScalingSpec, ...] | None = Field(
+        None, min_length=1, description="Groups whose nodes come and go with the load; none by default."
+    )
     interference: InterferenceSpec | None = Field(None, description="Busy lanes slow each other; off by default.")
     timeout: TimeoutSpec | None = Field(None, description="How long clients wait; for ever by default.")
     retries: RetriesSpec | None = Field(None, description="Send queries again that failed; off by default.")

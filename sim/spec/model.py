@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from sim.spec.binding import SpecModel
+from sim.spec.binding import SpecModel, inline_or_name
 from sim.spec.units import Bytes, Fraction
 
-__all__ = ["AccuracySpec", "DheSpec", "DlrmSpec", "ModelSpec", "RepresentationSpec", "SelectSpec"]
+__all__ = ["AccuracySpec", "DheSpec", "DlrmSpec", "ModelSpec", "NamedModel", "RepresentationSpec", "SelectSpec"]
 
 Width = Annotated[int, Field(ge=1)]
 
@@ -89,3 +89,6 @@ class ModelSpec(SpecModel):
             if representation.bytes is not None:
                 raise ValueError(f"bytes of {name!r} follow from the dlrm shape; leave them out")
         return self
+
+
+NamedModel = Annotated[Annotated[str, Tag("name")] | Annotated[ModelSpec, Tag("inline")], Discriminator(inline_or_name)]

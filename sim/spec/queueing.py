@@ -15,10 +15,11 @@ __all__ = ["BatchingSpec", "QueueSpec"]
 class QueueSpec(SpecModel):
     """Every queue of the fleet; a device's own `queue_limit` goes before `limit`."""
 
-    order: Literal["fifo", "smallest-first", "earliest-deadline"] = Field(
+    order: Literal["fifo", "smallest-first", "earliest-deadline", "priority"] = Field(
         "fifo",
-        description="Which waiting part is served next: the first that came, the one with the fewest samples, or the "
-        "one whose deadline comes first. Equal ones go first come, first served.",
+        description="Which waiting part is served next: the first that came, the one with the fewest samples, the one "
+        "whose deadline comes first, or the one whose class has the least priority number. Equal ones go first come, "
+        "first served.",
     )
     limit: int | None = Field(
         None, ge=0, description="Most parts that may wait; a query that finds no room is dropped. Unbounded by default."

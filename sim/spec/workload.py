@@ -18,6 +18,7 @@ __all__ = [
     "LognormalSizesSpec",
     "MixturePartSpec",
     "MixtureSizesSpec",
+    "NamedSizes",
     "NormalSizesSpec",
     "PiecewiseRateSpec",
     "PoissonSpec",

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine.record import RunRecord
+from sim.engine.record import RunRecord, Span
 
 __all__ = [
+    "ClassView",
     "SystemView",
     "check_indices",
     "device_energy_j",
+    "device_on_ns",
     "device_price_usd",
     "lane_busy_time_ns",
     "mean_waiting_parts",
@@ -23,6 +25,14 @@ __all__ = [
 
 NS_PER_S = 1e9
 NS_PER_H = 3.6e12
+
+
+@dataclass(frozen=True, slots=True)
+class ClassView:
+    """A class of queries: its name and its latency limit."""
+
+    name: str
+    sla_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,8 @@ class SystemView:
     more_metrics : names of metrics that this system has besides those that all have
     device_node : shape (devices,)
         Node of each device; -1 for one that no path uses.
+    classes : tuple of ClassView
+        Classes of queries, in the order of the engine's indices; empty where there are none.
     """
 
     lane_device: NDArray[np.integer[Any]]
@@ -61,6 +73,7 @@ class SystemView:
     drop_reasons: Sequence[str] = ()
     more_metrics: Sequence[str] = ()
     device_node: Sequence[int] = ()
+    classes: Sequence[ClassView] = ()
 
     def __post_init__(self) -> None:
         devices = len(self.device_kind)
@@ -71,6 +84,11 @@ class SystemView:
             raise ValueError(f"{len(self.path_accuracy)} accuracies for {len(self.path_names)} paths")
         check_indices("lane_device", self.lane_device, devices)
         check_indices("device_kind", self.device_kind, len(self.device_kind_name))
+
+    def limits_ns(self, query_class: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Return the latency limit of each query, shape (queries,)."""
+        limits = [one.sla_ns for one in self.classes] or [self.sla_ns]
+        return np.asarray(np.array(limits, dtype=np.int64)[query_class])
 
 
 def lane_busy_time_ns(record: RunRecord, view: SystemView, start_ns: int, end_ns: int) -> NDArray[np.float64]:
@@ -95,10 +113,21 @@ def lane_busy_time_ns(record: RunRecord, view: SystemView, start_ns: int, end_ns
     return busy_ns
 
 
-def utilisation(view: SystemView, busy_ns: NDArray[np.float64], window_ns: int) -> dict[str, float]:
-    """Busy lane time over lane time per device kind; `busy_ns` as from `lane_busy_time_ns`."""
+def device_on_ns(record: RunRecord, view: SystemView, start_ns: int, end_ns: int) -> NDArray[np.float64]:
+    """Time within [start_ns, end_ns] that each device is not off, shape (devices,); one that is down is on."""
+    off = record.span_kind == Span.OFF
+    clipped = np.minimum(record.span_to_ns[off], end_ns) - np.maximum(record.span_from_ns[off], start_ns)
+    off_ns = np.bincount(record.span_device[off], weights=np.maximum(clipped, 0), minlength=len(view.device_kind))
+    return np.asarray(max(end_ns - start_ns, 0) - off_ns, dtype=np.float64)
+
+
+def utilisation(view: SystemView, busy_ns: NDArray[np.float64], on_ns: NDArray[np.float64]) -> dict[str, float]:
+    """Busy lane time over lane time per device kind.
+
+    `busy_ns` is as from `lane_busy_time_ns`, `on_ns` as from `device_on_ns`.
+    """
     busy = _per_kind(view, busy_ns)
-    available = _per_kind(view, np.ones(len(view.lane_device))) * window_ns
+    available = _per_kind(view, on_ns[np.asarray(view.lane_device)])
     return {
         name: float(busy[k] / available[k]) if available[k] > 0 else 0.0 for k, name in enumerate(view.device_kind_name)
     }
@@ -114,22 +143,26 @@ def mean_waiting_parts(record: RunRecord, view: SystemView, start_ns: int, end_n
     return {name: float(per_kind[k]) / (end_ns - start_ns) for k, name in enumerate(view.device_kind_name)}
 
 
-def device_energy_j(view: SystemView, busy_ns: NDArray[np.float64], window_ns: int) -> float:
+def device_energy_j(view: SystemView, busy_ns: NDArray[np.float64], on_ns: NDArray[np.float64]) -> float:
     """Energy in joules that all devices use in a window; NaN if a power is not known.
 
-    The power of a device rises from idle to busy in proportion to the number of its lanes that are busy.
+    The power of a device rises from idle to busy in proportion to the number of its lanes that are busy. One that is
+    off uses none.
     """
     device = np.asarray(view.lane_device)
     devices = len(view.device_kind)
     lanes = np.bincount(device, minlength=devices)
     all_busy_ns = np.bincount(device, weights=busy_ns, minlength=devices) / np.maximum(lanes, 1)
     idle_w, busy_w = np.asarray(view.device_idle_w), np.asarray(view.device_busy_w)
-    return float(np.sum(idle_w * window_ns + (busy_w - idle_w) * all_busy_ns)) / NS_PER_S
+    return float(np.sum(idle_w * on_ns + (busy_w - idle_w) * all_busy_ns)) / NS_PER_S
 
 
-def device_price_usd(view: SystemView, window_ns: int) -> float:
-    """Price in US$ of all devices for a window; NaN if a price is not known."""
-    return float(np.sum(view.device_price_usd_per_h)) * (window_ns / NS_PER_H)
+def device_price_usd(view: SystemView, on_ns: NDArray[np.float64], window_ns: int) -> float:
+    """Price in US$ of all devices for a window, but for the time that they are off; NaN if a price is not known."""
+    price = np.asarray(view.device_price_usd_per_h)
+    if np.all(on_ns == window_ns):
+        return float(np.sum(price)) * (window_ns / NS_PER_H)
+    return float(np.sum(price * on_ns)) / NS_PER_H
 
 
 def check_indices(name: str, index: NDArray[Any], size: int) -> None:

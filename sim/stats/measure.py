@@ -20,6 +20,7 @@ from sim.stats.devices import (
     SystemView,
     check_indices,
     device_energy_j,
+    device_on_ns,
     device_price_usd,
     lane_busy_time_ns,
     mean_waiting_parts,
@@ -28,6 +29,7 @@ from sim.stats.devices import (
 
 __all__ = [
     "CENSORED_LIMIT",
+    "CLASS_METRICS",
     "CURVE_TAILS",
     "METRICS",
     "PERCENTILES_PER_MILLE",
@@ -37,6 +39,7 @@ __all__ = [
     "count_dropped_by_reason",
     "count_outcomes",
     "measure",
+    "measure_class",
 ]
 
 PERCENTILES_PER_MILLE = {
@@ -66,6 +69,11 @@ METRICS = (
 )
 """Name of every metric that all scenarios have, in the order of output."""
 
+CLASS_METRICS = tuple(
+    name for name in METRICS if name not in ("energy_j_per_million_correct", "cost_per_million_correct")
+)
+"""The metrics that a class of queries has; the others are the whole fleet's."""
+
 QUERIES_BEYOND_PERCENTILE = 10
 """A percentile is given only where at least this many measured queries lie beyond it."""
 
@@ -91,14 +99,14 @@ class Measurement:
     measured : dict
         Outcome counts of the queries that arrived in the window, with the keys of `count_outcomes`.
     metrics : dict
-        Value of every name in `METRICS` and of the system's `more_metrics`; None where the replication cannot support
-        it.
+        Value of every name in `METRICS` and of the system's `more_metrics` (of a class, `CLASS_METRICS`); None where
+        the replication cannot support it.
     reasons : dict
         For each metric that is None, why.
     path_mix : dict
         Share of the samples that each path began to serve in the window; empty where none did.
     utilisation : dict
-        Busy lane time over lane time, per device kind.
+        Busy lane time over lane time, per device kind; empty for a class of queries, which shares the lanes.
     waiting_parts : dict
         Time average of the parts waiting for a lane, by the device kind that served them in the end. None for
         every kind where parts that still wait when the clock stops would be missing from it.
@@ -200,8 +208,42 @@ def measure(record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[n
     check_indices("part_path", record.part_path, len(view.path_names))
     check_indices("part_lane", record.part_lane, len(view.lane_device))
 
+    return _measured(record, view, first, _window_starts(record, first))
+
+
+def measure_class(
+    record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[np.int64], query_class: int
+) -> list[Measurement]:
+    """Measure the queries of one class, after the same cuts and over the same windows as the whole.
+
+    Parameters
+    ----------
+    record, view, cuts
+        As given to `measure`, which checks them.
+    query_class : int
+        Index of the class.
+    """
+    first = np.asarray(cuts, dtype=np.int64)
+    before = np.concatenate([[0], np.cumsum(record.query_class == query_class)])
+    windows = _window_starts(record, first)
+    return _measured(record.of_class(query_class), view, before[first], windows, fleet=False)
+
+
+def _window_starts(record: RunRecord, first: NDArray[np.int64]) -> NDArray[np.int64]:
     # Where nothing is cut the window is the whole arrival period, with the gap before the first arrival.
-    window_start = np.where(first == 0, 0, np.append(record.arrival_ns, record.end_ns)[first])
+    return np.where(first == 0, 0, np.append(record.arrival_ns, record.end_ns)[first]).astype(np.int64)
+
+
+def _measured(
+    record: RunRecord,
+    view: SystemView,
+    first: NDArray[np.int64],
+    window_start: NDArray[np.int64],
+    *,
+    fleet: bool = True,
+) -> list[Measurement]:
+    """Measure the queries from `first` on over the windows that begin at `window_start`, one entry a cut each."""
+    queries = len(record.arrival_ns)
     by_arrival = _ByArrival.of(record, view, first)
     by_finish = _ByFinish.of(record, window_start)
     samples_by_path = _samples_started(record, view, window_start)
@@ -210,13 +252,17 @@ def measure(record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[n
     for c, cut in enumerate(first):
         start_ns = int(window_start[c])
         window_ns = record.end_ns - start_ns
-        metrics: dict[str, float | None] = dict.fromkeys((*METRICS, *view.more_metrics))
+        metrics: dict[str, float | None] = dict.fromkeys((*METRICS, *view.more_metrics) if fleet else CLASS_METRICS)
         reasons: dict[str, str] = {}
         by_arrival.fill(c, metrics, reasons)
         by_finish.fill(c, window_ns, metrics, reasons)
-        busy_ns = lane_busy_time_ns(record, view, start_ns, record.end_ns)
-        _fill_energy_and_cost(view, busy_ns, window_ns, by_finish.correct[c] / 1e6, metrics, reasons)
-        _fill_more(record, view, int(cut), start_ns, metrics, reasons)
+        used: dict[str, float] = {}
+        if fleet:
+            busy_ns = lane_busy_time_ns(record, view, start_ns, record.end_ns)
+            on_ns = device_on_ns(record, view, start_ns, record.end_ns)
+            used = utilisation(view, busy_ns, on_ns)
+            _fill_energy_and_cost(view, busy_ns, on_ns, window_ns, by_finish.correct[c] / 1e6, metrics, reasons)
+            _fill_more(record, view, int(cut), start_ns, metrics, reasons)
         waiting: dict[str, float | None] = dict.fromkeys(view.device_kind_name)
         if window_ns > 0 and not by_arrival.censored(c):
             waiting.update(mean_waiting_parts(record, view, start_ns, record.end_ns))
@@ -229,7 +275,7 @@ def measure(record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[n
                 metrics=metrics,
                 reasons=reasons,
                 path_mix=_shares(view.path_names, samples_by_path[c]),
-                utilisation=utilisation(view, busy_ns, window_ns),
+                utilisation=used,
                 waiting_parts=waiting,
                 curve_ms=by_arrival.curve_ms(c),
             )
@@ -252,7 +298,7 @@ class _ByArrival:
         dropped = record.outcome == Outcome.DROPPED
         latency = record.finish_ns - record.arrival_ns
         latency[in_flight] = UNFINISHED_NS
-        undecided = in_flight & (record.stop_ns - record.arrival_ns < view.sla_ns)
+        undecided = in_flight & (record.stop_ns - record.arrival_ns < view.limits_ns(record.query_class))
         # A query's group is the number of cuts that keep it.
         group = np.searchsorted(first, np.arange(len(latency)), side="right")
         outcomes = _sums_by_cut(group, None, len(first), record.outcome, len(Outcome))
@@ -376,14 +422,15 @@ def _samples_started(record: RunRecord, view: SystemView, window_start: NDArray[
 def _fill_energy_and_cost(
     view: SystemView,
     busy_ns: NDArray[np.float64],
+    on_ns: NDArray[np.float64],
     window_ns: int,
     million_correct: float,
     metrics: dict[str, float | None],
     reasons: dict[str, str],
 ) -> None:
     amounts = {
-        "energy_j_per_million_correct": (device_energy_j(view, busy_ns, window_ns), "power"),
-        "cost_per_million_correct": (device_price_usd(view, window_ns), "price"),
+        "energy_j_per_million_correct": (device_energy_j(view, busy_ns, on_ns), "power"),
+        "cost_per_million_correct": (device_price_usd(view, on_ns, window_ns), "price"),
     }
     for name, (amount, source) in amounts.items():
         if np.isnan(amount):

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sim.engine.record import RunRecord
-from sim.stats.interval import t_interval
-from sim.stats.measure import (
-    CURVE_TAILS,
-    Measurement,
-    SystemView,
-    count_dropped_by_reason,
-    count_outcomes,
-    measure,
-)
+from sim.stats.classes import ClassResult, ClassSummary, measure_classes, summarise_classes
+from sim.stats.measure import Measurement, SystemView, count_dropped_by_reason, count_outcomes, measure
+from sim.stats.merge import CurvePoint, Metric, added_up, mean_by_name, merge_curve, merge_metric, metric_json, total
 from sim.stats.saturation import Backlog, SaturationVerdict, backlog, saturation_verdict
 from sim.stats.timeline import Timeline, TimelineSummary, measure_over_time, merge_timelines
 from sim.stats.warmup import BatchSeries, batch_series, candidate_cuts, choose_cut, warmup_cut
 
 __all__ = ["CurvePoint", "Metric", "ReplicationResult", "ScenarioSummary", "Warmup", "reduce_record", "summarise"]
-
-FRACTIONS = frozenset({"sla_attainment", "drop_rate", "accuracy_served", "wasted_work", "availability"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +35,8 @@ class ReplicationResult:
     backlog : Backlog
     timeline : Timeline or None
         Metrics over time, where asked for.
+    classes : dict
+        The same of each class of queries, by its name; empty where there are none.
     """
 
     replication: int
@@ -52,6 +46,7 @@ class ReplicationResult:
     series: BatchSeries | None
     backlog: Backlog
     timeline: Timeline | None = None
+    classes: dict[str, ClassResult] = field(default_factory=dict)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; every number comes back exactly."""
@@ -63,6 +58,7 @@ class ReplicationResult:
             "series": None if self.series is None else self.series.to_json_dict(),
             "backlog": self.backlog.to_json_dict(),
             "timeline": None if self.timeline is None else self.timeline.to_json_dict(),
+            "classes": {name: result.to_json_dict() for name, result in self.classes.items()},
         }
 
     @classmethod
@@ -76,39 +72,8 @@ class ReplicationResult:
             series=None if data["series"] is None else BatchSeries.from_json_dict(data["series"]),
             backlog=Backlog.from_json_dict(data["backlog"]),
             timeline=None if data.get("timeline") is None else Timeline.from_json_dict(data["timeline"]),
+            classes={name: ClassResult.from_json_dict(one) for name, one in data.get("classes", {}).items()},
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A metric of a scenario.
-
-    Attributes
-    ----------
-    value, low, high : float or None
-        Mean over replications and its interval.
-    reason : str or None
-        Why `value`, or the interval, is missing.
-    values : tuple
-        One per replication, in their order; empty where the scenario is saturated and the metric has no
-        steady value.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    reason: str | None
-    values: tuple[float | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CurvePoint:
-    """A point of the percentile curve: latency in ms at probability `p`, with its interval."""
-
-    p: float
-    value: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +125,8 @@ class ScenarioSummary:
         Latency over its percentiles, as far into the tail as every replication allows; empty if saturated.
     timeline : TimelineSummary or None
         Metrics over time, where asked for; not part of `summary.json`.
+    classes : dict of ClassSummary
+        The same for each class of queries; empty where there are none.
     """
 
     parameters: dict[str, Any]
@@ -178,6 +145,7 @@ class ScenarioSummary:
     sla_ms: float
     percentile_curve: tuple[CurvePoint, ...]
     timeline: TimelineSummary | None = None
+    classes: dict[str, ClassSummary] = field(default_factory=dict)
 
     @property
     def saturated(self) -> bool:
@@ -186,13 +154,13 @@ class ScenarioSummary:
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the scenario's entry of `summary.json`: plain, in a fixed order, without NaN."""
-        entry = {
+        entry: dict[str, Any] = {
             "parameters": self.parameters,
             "saturated": self.saturated,
             "evidence": self.evidence,
             "sla_ms": self.sla_ms,
             "counts": self.counts,
-            "metrics": {name: _metric_json(metric) for name, metric in self.metrics.items()},
+            "metrics": {name: metric_json(metric) for name, metric in self.metrics.items()},
             "path_mix": self.path_mix,
             "utilisation": self.utilisation,
             "waiting_parts": self.waiting_parts,
@@ -213,6 +181,8 @@ class ScenarioSummary:
                 "reason": self.saturation.reason,
             },
         }
+        if self.classes:
+            entry["classes"] = {name: one.to_json_dict() for name, one in self.classes.items()}
         _refuse_nan(entry, "scenario")
         return entry
 
@@ -262,6 +232,7 @@ def reduce_record(
         series=batch_series(record) if chosen_later else None,
         backlog=backlog(record),
         timeline=None if timeline_ns is None else measure_over_time(record, view, timeline_ns),
+        classes=measure_classes(record, view, cuts),
     )
 
 
@@ -309,9 +280,10 @@ def summarise(
     if len({(len(r.measurements), r.series is None) for r in ordered}) != 1:
         raise ValueError("there is no replication, or they were measured at different candidate cuts")
 
-    warmup, chosen = _cut(ordered, time_varying)
+    warmup, index = _cut(ordered, time_varying)
+    chosen = [r.measurements[index] for r in ordered]
     verdict = saturation_verdict([r.backlog for r in ordered], offered_load)
-    waiting = _mean_by_name([m.waiting_parts for m in chosen])
+    waiting = mean_by_name([m.waiting_parts for m in chosen])
     timelines = [r.timeline for r in ordered if r.timeline is not None]
     return ScenarioSummary(
         parameters=dict(parameters),
@@ -320,82 +292,30 @@ def summarise(
         warmup=warmup,
         replications=len(ordered),
         confidence=confidence,
-        counts=_added_up([r.counts for r in ordered]),
-        dropped_by_reason=_total([r.dropped_by_reason for r in ordered]),
-        measured=_added_up([m.measured for m in chosen]),
-        metrics={name: _metric(name, chosen, verdict.saturated, confidence) for name in chosen[0].metrics},
-        path_mix={k: v for k, v in _mean_by_name([m.path_mix for m in chosen]).items() if v is not None},
-        utilisation={k: v for k, v in _mean_by_name([m.utilisation for m in chosen]).items() if v is not None},
+        counts=added_up([r.counts for r in ordered]),
+        dropped_by_reason=total([r.dropped_by_reason for r in ordered]),
+        measured=added_up([m.measured for m in chosen]),
+        metrics={name: merge_metric(name, chosen, verdict.saturated, confidence) for name in chosen[0].metrics},
+        path_mix={k: v for k, v in mean_by_name([m.path_mix for m in chosen]).items() if v is not None},
+        utilisation={k: v for k, v in mean_by_name([m.utilisation for m in chosen]).items() if v is not None},
         waiting_parts=dict.fromkeys(waiting) if verdict.saturated else waiting,
         sla_ms=sla_ns / 1e6,
-        percentile_curve=() if verdict.saturated else _curve(chosen, confidence),
+        percentile_curve=() if verdict.saturated else merge_curve(chosen, confidence),
         timeline=merge_timelines(timelines, confidence) if timelines else None,
+        classes=summarise_classes([r.classes for r in ordered], index, confidence),
     )
 
 
-def _curve(chosen: Sequence[Measurement], confidence: float) -> tuple[CurvePoint, ...]:
-    points = []
-    for tail, values in zip(CURVE_TAILS, zip(*(m.curve_ms for m in chosen), strict=False), strict=False):
-        interval = t_interval(values, confidence)
-        if interval.value is not None:
-            low = None if interval.low is None else max(interval.low, 0.0)
-            points.append(CurvePoint(1.0 - tail, interval.value, low, interval.high))
-    return tuple(points)
-
-
-def _cut(ordered: Sequence[ReplicationResult], time_varying: bool) -> tuple[Warmup, list[Measurement]]:
+def _cut(ordered: Sequence[ReplicationResult], time_varying: bool) -> tuple[Warmup, int]:
+    """Return the warm-up and the index of its candidate cut."""
     series = [r.series for r in ordered if r.series is not None]
     if series:
         cut = choose_cut(series, [r.counts["offered"] for r in ordered])
-        return Warmup("mser-5", cut.fraction, cut.established), [r.measurements[cut.index] for r in ordered]
+        return Warmup("mser-5", cut.fraction, cut.established), cut.index
     chosen = [r.measurements[0] for r in ordered]
     shares = [m.cut / max(r.counts["offered"], 1) for r, m in zip(ordered, chosen, strict=True)]
     nothing_cut = time_varying and not any(shares)
-    return Warmup("none" if nothing_cut else "given", math.fsum(shares) / len(shares), True), chosen
-
-
-def _metric(name: str, chosen: Sequence[Measurement], saturated: bool, confidence: float) -> Metric:
-    if saturated and name.startswith("latency_ms_"):
-        return Metric(None, None, None, "saturated", ())
-    values = tuple(m.metrics[name] for m in chosen)
-    interval = t_interval(values, confidence)
-    reason = interval.reason
-    if interval.value is None:
-        reason = next(m.reasons[name] for m in chosen if m.metrics[name] is None)
-    # The true value lies in these bounds, so cutting the interval to them costs no coverage.
-    low = None if interval.low is None else max(interval.low, 0.0)
-    high = interval.high
-    if high is not None and name in FRACTIONS:
-        high = min(high, 1.0)
-    return Metric(interval.value, low, high, reason, values)
-
-
-def _metric_json(metric: Metric) -> dict[str, Any]:
-    entry: dict[str, Any] = {"value": metric.value, "low": metric.low, "high": metric.high}
-    if metric.reason is not None:
-        entry["reason"] = metric.reason
-    return entry
-
-
-def _total(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for one in counts:
-        for name, number in one.items():
-            total[name] = total.get(name, 0) + number
-    return total
-
-
-def _added_up(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    total = _total(counts)
-    if total["offered"] != sum(number for name, number in total.items() if name != "offered"):
-        raise ValueError(f"the outcomes do not add up to the offered queries: {total}")
-    return total
-
-
-def _mean_by_name(values: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """Average each name over the replications that have any names; None if one of those lacks a value."""
-    present = [one for one in values if one]
-    return {name: t_interval([one[name] for one in present]).value for name in (present[0] if present else ())}
+    return Warmup("none" if nothing_cut else "given", math.fsum(shares) / len(shares), True), 0
 
 
 def _refuse_nan(value: Any, where: str) -> None:

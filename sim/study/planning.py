@@ -6,24 +6,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sim.serving.fault_check import check_faults
-from sim.serving.plan import Plan, plan_fleet
+from sim.serving.plan import Load, Plan, plan_fleet
 from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
+from sim.spec.source import KeyPath, format_path
 from sim.study.scenario import Scenario
 from sim.workload.arrivals import arrival_process
 from sim.workload.sizes import SizeDistribution, TraceSizes, size_distribution
+from sim.workload.sources import Source, sources_of
 
 __all__ = ["drain_ns", "plan_scenario", "plan_scenarios"]
 
 DRAIN_SLAS = 10
-"""`drain: auto` lets the clock run on for this many SLAs after the last arrival."""
+"""`drain: auto` lets the clock run on for this many of the longest SLA after the last arrival."""
 
 
 def drain_ns(experiment: Experiment) -> int:
     """Return how long the clock runs on after the arrival period."""
     drain = experiment.workload.drain
-    return DRAIN_SLAS * experiment.sla if drain == "auto" else drain
+    slas = [experiment.sla if one.sla is None else one.sla for one in experiment.classes or ()]
+    return DRAIN_SLAS * max(slas, default=experiment.sla) if drain == "auto" else drain
 
 
 def plan_scenario(scenario: Scenario) -> Plan:
@@ -35,26 +38,20 @@ def plan_scenario(scenario: Scenario) -> Plan:
         With every problem of the scenario that the shape of its file does not show.
     """
     experiment = scenario.experiment
-    workload = experiment.workload
-    end_ns = None if workload.duration is None else workload.duration + drain_ns(experiment)
+    duration_ns = experiment.workload.duration
+    end_ns = None if duration_ns is None else duration_ns + drain_ns(experiment)
     problems = check_faults(experiment, scenario.node, end_ns=end_ns)
-    sizes: SizeDistribution | None = None
-    try:
-        sizes = size_distribution(workload, scenario.base_dir)
-        if isinstance(sizes, TraceSizes) and not sizes.repeat:
-            problems += _sizes_end(scenario, len(sizes.sizes))
-    except SpecError as error:
-        problems += _placed(scenario, error, ("workload", "sizes"))
-    except ValueError as error:
-        problems.append(problem_at(scenario.node, ("workload", "sizes"), str(error)))
-    try:
-        arrival_process(workload, scenario.base_dir)
-    except SpecError as error:
-        problems += _placed(scenario, error, ("workload", "arrivals"))
-    if sizes is None:
+    loads: list[Load] = []
+    sources = sources_of(experiment.workload, experiment.classes)
+    for source in sources:
+        load, found = _load(scenario, source)
+        problems += found
+        if load is not None:
+            loads.append(load)
+    if len(loads) < len(sources):
         raise SpecError(problems)
     try:
-        plan = plan_fleet(experiment, scenario.node, sizes=sizes.bounds, mean_size=sizes.mean)
+        plan = plan_fleet(experiment, scenario.node, loads)
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from error
     if problems:
@@ -62,24 +59,53 @@ def plan_scenario(scenario: Scenario) -> Plan:
     return plan
 
 
-def _placed(scenario: Scenario, error: SpecError, default: tuple[str, ...]) -> list[Problem]:
+def _load(scenario: Scenario, source: Source) -> tuple[Load | None, list[Problem]]:
+    """Return what planning needs to know of a source, where its sizes can be had, and what is wrong with it."""
+    workload = source.workload
+    problems: list[Problem] = []
+    sizes: SizeDistribution | None = None
+    rate_per_s = 1.0
+    try:
+        sizes = size_distribution(workload, scenario.base_dir)
+        if isinstance(sizes, TraceSizes) and not sizes.repeat:
+            problems += _sizes_end(scenario, source, len(sizes.sizes))
+    except SpecError as error:
+        problems += _placed(scenario, source, error, "sizes")
+    except ValueError as error:
+        problems.append(problem_at(scenario.node, (*source.path, "sizes"), str(error)))
+    try:
+        rate_per_s = arrival_process(workload, scenario.base_dir).mean_rate_per_s
+    except SpecError as error:
+        problems += _placed(scenario, source, error, "arrivals")
+    return None if sizes is None else Load(source, sizes.bounds, sizes.mean, rate_per_s), problems
+
+
+def _placed(scenario: Scenario, source: Source, error: SpecError, default: str) -> list[Problem]:
     """Give problems that know no place in the experiment file the place of what they are about."""
     placed = []
     for problem in error.problems:
         if problem.position is None:
-            path = tuple(problem.key_path.split(".")) if problem.key_path else default
+            path: KeyPath = tuple(problem.key_path.split(".")) if problem.key_path else ("workload", default)
+            message = problem.message
+            if path[0] == "workload" and path[1] in ("arrivals", "sizes"):
+                path = (*source.path, *path[1:])
+                if source.name:
+                    message = message.replace("--set workload.", f"--set classes.{source.name}.workload.")
+            elif source.name:
+                message = f"class {source.name}: {message}"
             found, _ = scenario.node.nearest(path)
-            problem = replace(problem, position=found.position, key_path=".".join(path))
+            problem = replace(problem, message=message, position=found.position, key_path=format_path(path))
         placed.append(problem)
     return placed
 
 
-def _sizes_end(scenario: Scenario, sizes: int) -> list[Problem]:
+def _sizes_end(scenario: Scenario, source: Source, sizes: int) -> list[Problem]:
     queries = scenario.experiment.workload.queries
     if queries is None or sizes >= queries:
         return []
     message = f"the trace has {sizes} sizes, fewer than the queries asked for"
-    return [problem_at(scenario.node, ("workload", "sizes"), message, allowed="a shorter run, or repeat: true")]
+    path = (*source.path, "sizes")
+    return [problem_at(scenario.node, path, message, allowed="a shorter run, or repeat: true")]
 
 
 def plan_scenarios(scenarios: Sequence[Scenario]) -> list[Plan]:

@@ -12,23 +12,26 @@ from numpy.typing import NDArray
 
 from sim.serving.clients import DROP_REASONS, check_clients
 from sim.serving.faults import FaultPlan, plan_faults
-from sim.serving.plan import Plan
+from sim.serving.paths import Plan
 from sim.serving.policies.user import UserFunctionError
 from sim.serving.routers import ROUTERS
 from sim.serving.routing import check_routing
+from sim.serving.scaling import check_scaling
 from sim.serving.splitting import most_parts
 from sim.serving.system import System, build_system
 from sim.spec.binding import problem_at
+from sim.spec.classes import ClassSpec
 from sim.spec.experiment import Experiment
 from sim.spec.network import NetworkSpec
 from sim.spec.problems import Problem, SpecError
 from sim.spec.workload import WorkloadSpec
 from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS
-from sim.stats.devices import SystemView
+from sim.stats.devices import ClassView, SystemView
 from sim.study.planning import drain_ns, plan_scenarios
 from sim.study.scenario import Scenario
 from sim.workload.arrivals import arrival_process
 from sim.workload.sizes import SizeDistribution, size_distribution
+from sim.workload.sources import sources_of
 
 __all__ = ["PreparedScenario", "prepare"]
 
@@ -46,6 +49,8 @@ class PreparedScenario:
         Its sweep parameters in one line.
     parameters : dict
     workload : WorkloadSpec
+    classes : tuple of ClassSpec or None
+        Classes of queries; None where the experiment has none.
     base_dir : Path
         Folder of the experiment file, for traces named relative to it.
     system : System
@@ -77,6 +82,7 @@ class PreparedScenario:
     label: str
     parameters: dict[str, Any]
     workload: WorkloadSpec
+    classes: tuple[ClassSpec, ...] | None
     base_dir: Path
     system: System
     view: SystemView
@@ -122,11 +128,18 @@ def prepare(scenarios: Sequence[Scenario]) -> tuple[PreparedScenario, ...]:
 def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
     experiment = scenario.experiment
     workload = experiment.workload
-    problems = [*check_clients(experiment, scenario.node), *check_routing(experiment, scenario.node)]
+    problems = [
+        *check_clients(experiment, scenario.node),
+        *check_routing(experiment, scenario.node),
+        *check_scaling(experiment, scenario.node),
+    ]
     if problems:
         raise SpecError(problems)
-    sizes = size_distribution(workload, scenario.base_dir)
-    process = arrival_process(workload, scenario.base_dir)
+    sources = [source.workload for source in sources_of(workload, experiment.classes)]
+    sizes = [size_distribution(source, scenario.base_dir) for source in sources]
+    processes = [arrival_process(source, scenario.base_dir) for source in sources]
+    rates_per_s = [process.mean_rate_per_s for process in processes]
+    time_varying = any(process.time_varying for process in processes)
     try:
         system = build_system(experiment, plan)
     except UserFunctionError as error:
@@ -137,24 +150,25 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         label=scenario.label,
         parameters=scenario.parameters,
         workload=workload,
+        classes=experiment.classes,
         base_dir=scenario.base_dir,
         system=system,
-        view=_view(plan, system),
+        view=_view(experiment, plan, system),
         seed=experiment.seed,
         replications=experiment.replications,
-        parts=most_parts(sizes.bounds[1], part),
+        parts=most_parts(max(one.bounds[1] for one in sizes), part),
         choices=ROUTERS[system.router.kind].choices(system.router),
         attempts=1 if system.clients is None else system.clients.most_attempts,
         network=experiment.network,
-        expected_queries=workload.queries or process.mean_rate_per_s * (workload.duration or 0) / 1e9,
+        expected_queries=workload.queries or sum(rates_per_s) * (workload.duration or 0) / 1e9,
         drain_ns=drain_ns(experiment),
         fault_plan=plan_faults(experiment),
         warmup_ns=None if warmup == "auto" else warmup,
-        time_varying=process.time_varying,
+        time_varying=time_varying,
         timeline_ns=experiment.report.timeline,
-        offered_load=_offered_load(experiment, plan, process.mean_rate_per_s, sizes),
+        offered_load=_offered_load(experiment, plan, rates_per_s, sizes),
         evidence=min((path.service.evidence for path in plan.eligible), key=EVIDENCE.index),
-        assumptions=(*plan.assumptions, *_workload_assumptions(workload, process.time_varying)),
+        assumptions=(*plan.assumptions, *_workload_assumptions(workload, time_varying)),
         profiles=_profiles(plan),
     )
 
@@ -166,7 +180,8 @@ def _workload_assumptions(workload: WorkloadSpec, time_varying: bool) -> list[st
 
 
 def _profiles(plan: Plan) -> dict[str, dict[str, str]]:
-    described = {f"model {plan.model.name}": {"content_hash": plan.model.content_hash}}
+    models = [planned.model for planned in plan.models]
+    described = {f"model {model.name}": {"content_hash": model.content_hash} for model in models}
     for profile in (device.profile for group in plan.groups for device in group.devices):
         described[profile.name] = {
             "content_hash": profile.content_hash,
@@ -176,7 +191,7 @@ def _profiles(plan: Plan) -> dict[str, dict[str, str]]:
     return described
 
 
-def _view(plan: Plan, system: System) -> SystemView:
+def _view(experiment: Experiment, plan: Plan, system: System) -> SystemView:
     kinds = [(group, device) for group in plan.groups for device in group.devices]
     several = len(plan.groups) > 1
     names = [f"{group.name}/{device.name}" if several else device.name for group, device in kinds]
@@ -199,13 +214,14 @@ def _view(plan: Plan, system: System) -> SystemView:
         device_price_usd_per_h=numbers([profile.price_usd_per_h for profile in profiles]),
         path_names=[path.name for path in plan.eligible],
         path_accuracy=system.path_accuracy,
-        sla_ns=system.sla_ns,
+        sla_ns=experiment.sla,
         drop_reasons=DROP_REASONS,
         more_metrics=(
             *(ATTEMPT_METRICS if system.clients is not None else ()),
             *(AVAILABILITY_METRICS if system.has_faults else ()),
         ),
         device_node=_node_of_device(system),
+        classes=tuple(ClassView(one.name, one.sla_ns) for one in plan.classes) if experiment.classes else (),
     )
 
 
@@ -220,7 +236,9 @@ def _node_of_device(system: System) -> list[int]:
     return found
 
 
-def _offered_load(experiment: Experiment, plan: Plan, rate_per_s: float, sizes: SizeDistribution) -> float | None:
+def _offered_load(
+    experiment: Experiment, plan: Plan, rates_per_s: Sequence[float], sizes: Sequence[SizeDistribution]
+) -> float | None:
     """Return work offered over work possible where that does not depend on choices: one path on equal nodes."""
     if len(plan.groups) != 1 or len(plan.eligible) != 1 or experiment.splitting is not None:
         return None
@@ -233,5 +251,6 @@ def _offered_load(experiment: Experiment, plan: Plan, rate_per_s: float, sizes: 
     device = group.devices[path.slot]
     if device.queue_limit is not None or getattr(experiment.binding, "queue_limit", None) is not None:
         return None
-    mean_ns = float(np.dot(sizes.probabilities, path.service.mean_at(sizes.values)))
-    return rate_per_s * mean_ns / (1e9 * group.count * device.lanes)
+    means_ns = [float(np.dot(one.probabilities, path.service.mean_at(one.values))) for one in sizes]
+    work = sum(rate_per_s * mean_ns for rate_per_s, mean_ns in zip(rates_per_s, means_ns, strict=True))
+    return work / (1e9 * group.count * device.lanes)

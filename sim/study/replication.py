@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from sim.engine.reference import simulate
 from sim.serving.faults import FaultSchedule
 from sim.stats.summary import ReplicationResult, reduce_record
 from sim.study.prepare import PreparedScenario
-from sim.workload.check import check_arrivals
+from sim.workload.check import check_sources
 from sim.workload.draw import QueryStream
+from sim.workload.sources import sources_of
 
 __all__ = ["run_record", "run_replication", "save_records"]
 
@@ -33,6 +35,7 @@ def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
         scenario.workload,
         scenario.seed,
         replication,
+        classes=scenario.classes,
         parts=scenario.parts,
         choices=scenario.choices,
         attempts=scenario.attempts,
@@ -43,7 +46,12 @@ def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
     record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns, faults=_faults(scenario, replication))
     violations = [
         *audit(record, scenario.system),
-        *check_arrivals(scenario.workload, record.arrival_ns, base_dir=scenario.base_dir),
+        *check_sources(
+            sources_of(scenario.workload, scenario.classes),
+            record.arrival_ns,
+            record.query_class,
+            base_dir=scenario.base_dir,
+        ),
     ]
     if violations:
         raise InvariantError(
@@ -74,7 +82,7 @@ def run_replication(scenario: PreparedScenario, replication: int, records: Path 
     """
     record = run_record(scenario, replication)
     if records is not None:
-        save_records(record, records)
+        save_records(record, records, classes=scenario.classes is not None)
     return reduce_record(
         record,
         scenario.view,
@@ -85,8 +93,9 @@ def run_replication(scenario: PreparedScenario, replication: int, records: Path 
     )
 
 
-def save_records(record: RunRecord, file: Path) -> None:
-    """Write the per-query arrays of `record` to an npz file, whole or not at all."""
+def save_records(record: RunRecord, file: Path, *, classes: bool = False) -> None:
+    """Write the per-query arrays of `record` to an npz file, whole or not at all; `classes` adds their classes."""
+    columns: dict[str, Any] = {"query_class": record.query_class} if classes else {}
     partial = file.with_name(file.name + ".partial")
     with partial.open("wb") as stream:
         np.savez(
@@ -98,5 +107,6 @@ def save_records(record: RunRecord, file: Path) -> None:
             node=record.node,
             path=record.path,
             outcome=record.outcome,
+            **columns,
         )
     partial.replace(file)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sim.report.comparison import check_baseline
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
 from sim.spec.binding import problem_at
+from sim.spec.experiment import Experiment
 from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
 from sim.study.execute import usable_cores
@@ -173,7 +174,7 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     first = study.scenarios[0].experiment
     report = Report(
         name=first.name,
-        model=first.model if isinstance(first.model, str) else first.model.name or "inline",
+        model=", ".join(_models(first)),
         percentile=first.report.percentile,
         baseline=first.report.baseline,
         summaries=result.summaries,
@@ -194,6 +195,13 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     return report
 
 
+def _models(experiment: Experiment) -> list[str]:
+    """Return the names of the models that are asked, each once."""
+    asked = [experiment.model if one.model is None else one.model for one in experiment.classes or ()]
+    asked = asked or [experiment.model]
+    return list(dict.fromkeys(model if isinstance(model, str) else model.name or "inline" for model in asked))
+
+
 def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
     """Return the experiment as YAML that says everything: what was extended, set and left to defaults.
 
@@ -201,8 +209,9 @@ def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
     """
     scenario = scenarios[0]
     content = scenario.experiment.model_dump(mode="json", by_alias=True, exclude_none=True)
-    for part in ("arrivals", "sizes"):
-        block = content["workload"][part]
+    own = [one["workload"] for one in content.get("classes", ()) if "workload" in one]
+    for workload, part in product([content["workload"], *own], ("arrivals", "sizes")):
+        block = workload[part]
         if isinstance(block, dict) and "file" in block and (scenario.base_dir / block["file"]).is_file():
             block["file"] = str((scenario.base_dir / block["file"]).resolve())
     if scenario.sweep is not None:

@@ -134,8 +134,13 @@ def _unknown_names(node: Node) -> list[Problem]:
 
     devices = list_devices()
     check(("model",), "model", list_models())
-    check(("workload", "sizes"), "size distribution", list_workload_files("sizes"))
-    check(("workload", "arrivals", "shape"), "shape", list_workload_files("shapes"))
+    classes = node.child("classes")
+    own = range(len(classes.value) if classes is not None and isinstance(classes.value, list) else 0)
+    for i in own:
+        check(("classes", i, "model"), "model", list_models())
+    for workload in (("workload",), *(("classes", i, "workload") for i in own)):
+        check((*workload, "sizes"), "size distribution", list_workload_files("sizes"))
+        check((*workload, "arrivals", "shape"), "shape", list_workload_files("shapes"))
     fleet = node.child("fleet")
     for i, _ in enumerate(fleet.value if fleet is not None and isinstance(fleet.value, list) else ()):
         uses = node.find(("fleet", i, "devices"))

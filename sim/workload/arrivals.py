@@ -29,7 +29,7 @@ from sim.workload.gaps import ExponentialGaps, GammaGaps, GapLaw, IntegerPoisson
 from sim.workload.shapes import find_shape
 from sim.workload.traces import find_trace, read_time_stamps
 
-__all__ = ["PROCESSES", "RenewalArrivals", "TraceArrivals", "arrival_process"]
+__all__ = ["FOREVER_NS", "PROCESSES", "RenewalArrivals", "TraceArrivals", "arrival_process"]
 
 FOREVER_NS = 2**62
 """146 years."""

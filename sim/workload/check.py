@@ -3,21 +3,71 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.spec.workload import WorkloadSpec
 from sim.workload.arrivals import RenewalArrivals, TraceArrivals, arrival_process
+from sim.workload.sources import Source
 
-__all__ = ["check_arrivals"]
+__all__ = ["check_arrivals", "check_sources"]
 
 FALSE_ALARM = 1e-12
 """Probability with which a sound run is called wrong, for each check."""
 
 SIGMAS = 8.0
 """Tolerance in standard errors where only the normal approximation is at hand."""
+
+
+def check_sources(
+    sources: Sequence[Source],
+    arrival_ns: NDArray[np.int64],
+    query_class: NDArray[np.integer[Any]],
+    *,
+    base_dir: Path = Path(),
+) -> list[str]:
+    """Return in what way the arrivals of a run are not those of its sources; nothing if they are.
+
+    Each source's arrivals are held to its workload, see `check_arrivals`; the classes of a source that has several
+    are held to their shares, by the binomial law of their numbers and with the same rate of false alarms.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+    arrival_ns, query_class : int64, shape (queries,)
+        As recorded by the engine.
+    base_dir : Path
+        Where relative trace files are looked for first.
+    """
+    violations = []
+    for source in sources:
+        mine = np.isin(query_class, source.classes)
+        found = check_arrivals(source.workload, arrival_ns[mine], base_dir=base_dir)
+        violations += [f"{source.name}: {line}" if source.name else line for line in found]
+        if len(source.classes) > 1:
+            violations += _check_shares(source, query_class[mine])
+    return violations
+
+
+def _check_shares(source: Source, query_class: NDArray[np.integer[Any]]) -> list[str]:
+    from scipy import stats
+
+    violations = []
+    total = len(query_class)
+    for number, share in zip(source.classes, source.shares, strict=True):
+        count = int(np.sum(query_class == number))
+        too_few = stats.binom.cdf(count, total, share)
+        too_many = stats.binom.sf(count - 1, total, share)
+        if min(float(too_few), float(too_many)) < FALSE_ALARM / 2:
+            violations.append(
+                f"arrivals: {count} of {total} queries are of class {number}, whose share is {share:.6g}, further "
+                "than chance allows"
+            )
+    return violations
 
 
 def check_arrivals(spec: WorkloadSpec, arrival_ns: NDArray[np.int64], *, base_dir: Path = Path()) -> list[str]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.spec.classes import ClassSpec
 from sim.spec.network import NetworkSpec
 from sim.spec.problems import Problem, SpecError
+from sim.spec.source import format_path
 from sim.spec.workload import WorkloadSpec
-from sim.workload.arrivals import RenewalArrivals, TraceArrivals, arrival_process
+from sim.workload.arrivals import FOREVER_NS, RenewalArrivals, TraceArrivals, arrival_process
 from sim.workload.gaps import ExponentialGaps, GammaGaps
 from sim.workload.sizes import size_distribution
+from sim.workload.sources import Source, sources_of
 from sim.workload.streams import open_stream
 
 __all__ = ["QueryChunk", "QueryStream"]
@@ -34,6 +37,8 @@ class QueryChunk:
         Scheduled arrivals, in order.
     size : int64, shape (n,)
         Candidates to rank.
+    query_class : int64, shape (n,)
+        Class of each query; 0 for all where there are none.
     service_u : float64, shape (n, attempts * parts)
         Service draw of each part that each attempt at the query may be cut into, attempt by attempt.
     router_u : float64, shape (n, attempts * choices)
@@ -47,10 +52,27 @@ class QueryChunk:
     first: int
     arrival_ns: NDArray[np.int64]
     size: NDArray[np.int64]
+    query_class: NDArray[np.int64]
     service_u: NDArray[np.float64]
     router_u: NDArray[np.float64]
     router: NDArray[np.int64]
     network_ns: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Consecutive queries of one source, or of several that are merged."""
+
+    arrival_ns: NDArray[np.int64]
+    size: NDArray[np.int64]
+    query_class: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.arrival_ns)
+
+    def cut(self, begin: int, end: int | None = None) -> _Drawn:
+        part = slice(begin, end)
+        return _Drawn(self.arrival_ns[part], self.size[part], self.query_class[part])
 
 
 class QueryStream:
@@ -60,6 +82,9 @@ class QueryStream:
     ----------
     spec : WorkloadSpec
     seed, replication : int
+    classes : sequence of ClassSpec, optional
+        Classes of queries; those with a workload of their own add its queries to those of `spec`, in the order of
+        their arrivals; equal ones go in the order of the classes.
     parts : int
         Service draws that each attempt gets; adding some does not change the others.
     choices : int
@@ -84,6 +109,7 @@ class QueryStream:
         seed: int,
         replication: int,
         *,
+        classes: Sequence[ClassSpec] | None = None,
         parts: int = 1,
         choices: int = 0,
         attempts: int = 1,
@@ -91,7 +117,6 @@ class QueryStream:
         network: NetworkSpec | None = None,
         base_dir: Path = Path(),
     ) -> None:
-        self._spec = spec
         self._seed = seed
         self._replication = replication
         self._parts = parts
@@ -99,9 +124,7 @@ class QueryStream:
         self._attempts = attempts
         self._routers = routers
         self._network = network
-        self._process = arrival_process(spec, base_dir)
-        self._sizes = size_distribution(spec, base_dir)
-        self._end_ns = spec.duration
+        self._sources = [_SourceStream(source, seed, replication, base_dir) for source in sources_of(spec, classes)]
 
     @property
     def end_ns(self) -> int:
@@ -109,9 +132,10 @@ class QueryStream:
 
         The latter is known once the last chunk was taken.
         """
-        if self._end_ns is None:
+        end_ns = self._sources[0].end_ns
+        if end_ns is None:
             raise RuntimeError("the end of the arrival period is known once the last chunk was taken")
-        return self._end_ns
+        return end_ns
 
     def chunks(self, chunk: int = CHUNK) -> Iterator[QueryChunk]:
         """Yield the queries in order of arrival, at most `chunk` at a time.
@@ -124,7 +148,6 @@ class QueryStream:
             If a trace of sizes is over before the arrivals.
         """
         seed, replication = self._seed, self._replication
-        size_stream = open_stream(seed, "size", replication)
         service_streams = [
             open_stream(seed, _stream_name("service", attempt) + (f".part{part}" if part else ""), replication)
             for attempt in range(self._attempts)
@@ -142,23 +165,14 @@ class QueryStream:
             for way in ("out", "back")
         ]
         first = 0
-        for arrival_ns in self._arrivals(chunk):
-            count = len(arrival_ns)
-            size = self._sizes.draw(size_stream.uniforms(count), first)
-            if len(size) < count:
-                raise SpecError(
-                    [
-                        Problem(
-                            f"the trace of sizes is over after {first + len(size)} queries, before the arrivals; "
-                            "shorten the run or repeat the trace",
-                            key_path="workload.sizes.repeat",
-                        )
-                    ]
-                )
+        sources = [source.drawn(chunk) for source in self._sources]
+        for drawn in sources[0] if len(sources) == 1 else _merged(sources, chunk):
+            count = len(drawn)
             yield QueryChunk(
                 first,
-                arrival_ns,
-                size,
+                drawn.arrival_ns,
+                drawn.size,
+                drawn.query_class,
                 np.stack([stream.uniforms(count) for stream in service_streams], axis=1),
                 np.stack([stream.uniforms(count) for stream in router_streams], axis=1)
                 if router_streams
@@ -170,6 +184,89 @@ class QueryStream:
                 if self._network is not None
                 else np.zeros((count, 0), dtype=np.int64),
             )
+            first += count
+
+
+def _merged(sources: Sequence[Iterator[_Drawn]], chunk: int) -> Iterator[_Drawn]:
+    """Yield the queries of all sources in order of arrival, equal ones in the order of the sources."""
+    nothing = _Drawn(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
+    held = [nothing] * len(sources)
+    more = [True] * len(sources)
+    while True:
+        for s, source in enumerate(sources):
+            if more[s] and not len(held[s]):
+                held[s] = next(source, nothing)
+                more[s] = len(held[s]) > 0
+        # What comes before the last query held of every source that goes on is complete; what comes at that very
+        # instant may not be.
+        known = [int(held[s].arrival_ns[-1]) for s in range(len(sources)) if more[s]]
+        if not known:
+            ready, held = held, [nothing] * len(sources)
+        else:
+            until_ns = min(known)
+            cuts = [int(np.searchsorted(one.arrival_ns, until_ns, side="left")) for one in held]
+            ready = [one.cut(0, cut) for one, cut in zip(held, cuts, strict=True)]
+            held = [one.cut(cut) for one, cut in zip(held, cuts, strict=True)]
+            for s, source in enumerate(sources):
+                if more[s] and int(held[s].arrival_ns[-1]) == until_ns:
+                    following = next(source, nothing)
+                    more[s] = len(following) > 0
+                    held[s] = _joined([held[s], following])
+        merged = _joined(ready)
+        order = np.argsort(merged.arrival_ns, kind="stable")
+        for begin in range(0, len(order), chunk):
+            rows = order[begin : begin + chunk]
+            yield _Drawn(merged.arrival_ns[rows], merged.size[rows], merged.query_class[rows])
+        if not known:
+            return
+
+
+def _joined(parts: Sequence[_Drawn]) -> _Drawn:
+    return _Drawn(
+        np.concatenate([part.arrival_ns for part in parts]),
+        np.concatenate([part.size for part in parts]),
+        np.concatenate([part.query_class for part in parts]),
+    )
+
+
+class _SourceStream:
+    """The arrivals, sizes and classes of one source."""
+
+    def __init__(self, source: Source, seed: int, replication: int, base_dir: Path) -> None:
+        self._source = source
+        self._spec = source.workload
+        self._seed = seed
+        self._replication = replication
+        self._process = arrival_process(source.workload, base_dir)
+        self._sizes = size_distribution(source.workload, base_dir)
+        self.end_ns = source.workload.duration
+
+    def drawn(self, chunk: int) -> Iterator[_Drawn]:
+        """Yield the queries in order of arrival, at most `chunk` at a time."""
+        source = self._source
+        size_stream = open_stream(self._seed, source.stream("size"), self._replication)
+        class_stream = open_stream(self._seed, source.stream("class"), self._replication)
+        classes = np.array(source.classes, dtype=np.int64)
+        bounds = np.cumsum(source.shares)[:-1]
+        first = 0
+        for arrival_ns in self._arrivals(chunk):
+            count = len(arrival_ns)
+            size = self._sizes.draw(size_stream.uniforms(count), first)
+            if len(size) < count:
+                raise SpecError(
+                    [
+                        Problem(
+                            f"the trace of sizes is over after {first + len(size)} queries, before the arrivals; "
+                            "shorten the run or repeat the trace",
+                            key_path=f"{format_path(source.path)}.sizes.repeat",
+                        )
+                    ]
+                )
+            if len(classes) == 1:
+                query_class = np.full(count, classes[0])
+            else:
+                query_class = classes[np.searchsorted(bounds, class_stream.uniforms(count), side="right")]
+            yield _Drawn(arrival_ns, size, query_class)
             first += count
 
     def _arrivals(self, chunk: int) -> Iterator[NDArray[np.int64]]:
@@ -190,14 +287,14 @@ class QueryStream:
                 yield times
             if len(times) < len(drawn) or first == queries:
                 if queries is not None:
-                    self._end_ns = last_ns
+                    self.end_ns = last_ns
                 return
         # Only a trace is ever over; that the arrival period ends within its last gap was checked when it was read.
 
     def _renewal_times(self, chunk: int) -> Iterator[NDArray[np.int64]]:
         process = self._process
         assert isinstance(process, RenewalArrivals)
-        stream = open_stream(self._seed, "gap", self._replication)
+        stream = open_stream(self._seed, self._source.stream("gap"), self._replication)
         reached = 0.0
         while True:
             gaps = process.gaps.draw(stream.uniforms(chunk))
@@ -205,7 +302,8 @@ class QueryStream:
             gaps[0] += reached
             operational = np.cumsum(gaps)
             reached = float(operational[-1])
-            yield np.rint(process.clock.time_ns(operational)).astype(np.int64)
+            # A chunk of a rare source reaches beyond what 64 bits hold; nothing arrives that late.
+            yield np.rint(np.minimum(process.clock.time_ns(operational), FOREVER_NS)).astype(np.int64)
 
     def _trace_times(self, chunk: int) -> Iterator[NDArray[np.int64]]:
         process = self._process

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,8 @@ from hypothesis import strategies as st
 from sim.engine.audit import audit
 from sim.engine.record import Outcome, RunRecord
 from sim.spec.problems import SpecError
-from sim.study.replication import run_record
+from sim.stats.summary import ReplicationResult
+from sim.study.replication import run_record, run_replication
 from tests.harness import prepare_text
 
 QUERIES = 150
@@ -149,6 +152,30 @@ HEDGES = st.builds(
 
 
 @st.composite
+def classes(draw: st.DrawFn, experiment: dict[str, Any]) -> list[dict[str, Any]]:
+    """Classes with shares, some with a limit, a model or a workload of their own."""
+    number = draw(st.integers(1, 3))
+    weights = draw(st.lists(st.integers(1, 9), min_size=number, max_size=number))
+    drawn: list[dict[str, Any]] = [
+        {"name": f"c{i}", "share": weight / sum(weights)} for i, weight in enumerate(weights)
+    ]
+    if draw(st.booleans()):
+        own = {"arrivals": draw(ARRIVALS), "sizes": draw(OWN_SIZES)}
+        drawn.insert(draw(st.integers(0, number)), {"name": "own", "workload": own})
+    for one in drawn:
+        if draw(st.booleans()):
+            one["sla"] = draw(st.sampled_from(["100us", "3ms", "2s"]))
+    other = {**experiment["model"], "name": "o"}
+    for one in drawn[1:]:
+        if draw(st.booleans()):
+            one["model"] = other
+    return drawn
+
+
+OWN_SIZES = st.sampled_from([{"kind": "fixed", "size": 7}, {"kind": "uniform", "min": 1, "max": 499}])
+
+
+@st.composite
 def experiments(draw: st.DrawFn) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": "generated",
@@ -200,6 +227,18 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
         document["retries"] = draw(RETRIES)
     if (late or sum(group["count"] for group in document["fleet"]) > 1) and draw(st.booleans()):
         document["hedging"] = draw(HEDGES)
+    if draw(st.booleans()):
+        document["classes"] = draw(classes(document))
+        for group in document["fleet"]:
+            for use in group["devices"].values():
+                use["profile"]["service"]["o"] = use["profile"]["service"]["m"]
+        if any("workload" in one for one in document["classes"]):
+            del document["workload"]["queries"]
+            document["workload"]["duration"] = "20ms"
+        if len(document["classes"]) > 1 and draw(st.booleans()):
+            document["queue"] = {**document.get("queue", {}), "order": "priority"}
+            for i, one in enumerate(document["classes"]):
+                one["priority"] = (i + 1) % 2
     return document
 
 
@@ -220,7 +259,8 @@ def test_any_scenario_obeys_the_laws_and_repeats_exactly(document: dict[str, Any
     record = run(document)
     if record is None:
         return
-    assert np.bincount(record.outcome, minlength=len(Outcome)).sum() == QUERIES
+    if "queries" in document["workload"]:
+        assert np.bincount(record.outcome, minlength=len(Outcome)).sum() == QUERIES
     again = run(document)
     assert again is not None
     for field in dataclasses.fields(RunRecord):
@@ -248,13 +288,15 @@ NEUTRAL = (
     {"queue": {"order": "fifo", "shed": "never"}},
     {"queue": {"order": "earliest-deadline"}},  # With one SLA the earliest deadline is the oldest query.
     {"batching": {"queries": 1}},
+    {"classes": [{"name": "all"}]},
+    {"classes": [{"name": "one", "share": 0.25}, {"name": "another", "share": 0.75}]},
 )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(experiments(), st.sampled_from(NEUTRAL))
 def test_settings_that_change_nothing_change_nothing(document: dict[str, Any], neutral: dict[str, Any]) -> None:
-    plain = {key: value for key, value in document.items() if key not in ("queue", "batching")}
+    plain = {key: value for key, value in document.items() if key not in ("queue", "batching", "classes")}
     if neutral.get("queue", {}).get("order") == "earliest-deadline":
         # Copies and retries join behind younger queries, and the earliest deadline goes before these.
         plain = {key: value for key, value in plain.items() if key not in ("timeout", "retries", "hedging")}
@@ -265,4 +307,31 @@ def test_settings_that_change_nothing_change_nothing(document: dict[str, Any], n
     same = run(plain | neutral)
     assert same is not None
     for field in dataclasses.fields(RunRecord):
-        assert np.array_equal(getattr(record, field.name), getattr(same, field.name)), field.name
+        if field.name != "query_class":
+            assert np.array_equal(getattr(record, field.name), getattr(same, field.name)), field.name
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(experiments().filter(lambda document: "classes" in document))
+def test_the_classes_add_up_to_the_whole(document: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            (scenario,) = prepare_text(Path(folder), yaml.safe_dump(document))
+        except SpecError:
+            return
+        result = run_replication(scenario, 0)
+    parts = list(result.classes.values())
+    assert list(result.classes) == [one["name"] for one in document["classes"]]
+    for counts, whole in (
+        ([one.counts for one in parts], result.counts),
+        ([one.measurements[0].measured for one in parts], result.measurements[0].measured),
+    ):
+        assert {name: sum(one[name] for one in counts) for name in whole} == whole
+    for name in ("queries_per_s", "samples_per_s", "correct_predictions_per_s", "correct_predictions_within_sla_per_s"):
+        added = sum(one.measurements[0].metrics[name] or 0.0 for one in parts)
+        assert added == pytest.approx(result.measurements[0].metrics[name] or 0.0, rel=1e-9)
+    backlogs = sum(one.backlog.in_system for one in parts)
+    assert np.array_equal(backlogs, result.backlog.in_system)
+    assert ReplicationResult.from_json_dict(json.loads(json.dumps(result.to_json_dict()))).to_json_dict() == (
+        result.to_json_dict()
+    )

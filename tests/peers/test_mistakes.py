@@ -97,7 +97,7 @@ def test_counts_add_up_and_rates_are_per_second(tmp_path: Path) -> None:
         assert 0 < measurement.utilisation["d"] <= 1
         assert result.counts["offered"] == sum(v for k, v in result.counts.items() if k != "offered") == 24_000
         results.append(result)
-    summary = summarise({}, scenario.evidence, results, sla_ns=scenario.system.sla_ns)
+    summary = summarise({}, scenario.evidence, results, sla_ns=scenario.view.sla_ns)
     # A lane of 1 ms serves at most 1000 a second, and an M/M/1/5 queue at load 1.2 loses this share.
     loss = 1.2**5 * 0.2 / (1.2**6 - 1)
     assert summary.metrics["queries_per_s"].value == pytest.approx(1200 * (1 - loss), rel=0.02)
@@ -107,7 +107,7 @@ def test_a_percentile_needs_ten_queries_beyond_it(tmp_path: Path) -> None:
     text = experiment(service="{distribution: exponential, mean: 1ms}", rate_per_s=500, queries=900, replications=2)
     scenario = prepared(tmp_path, text)
     results = [reduce_record(run_record(scenario, k), scenario.view, replication=k, warmup_ns=0) for k in range(2)]
-    metrics = summarise({}, scenario.evidence, results, sla_ns=scenario.system.sla_ns).metrics
+    metrics = summarise({}, scenario.evidence, results, sla_ns=scenario.view.sla_ns).metrics
     assert metrics["latency_ms_p95"].value is not None
     assert metrics["latency_ms_p99"].value is None and "fewer than 10" in str(metrics["latency_ms_p99"].reason)
     assert metrics["latency_ms_p999"].value is None

@@ -106,6 +106,22 @@ def test_gains_are_ratios_of_means_paired_by_replication() -> None:
     assert second.correct.low == pytest.approx(1.5) and second.correct.high == pytest.approx(1.5)
 
 
+def test_figures_of_latency_show_every_class_with_its_own_limit() -> None:
+    one = summary(GRID[0]).to_json_dict()
+    other = {
+        **summary(GRID[1]).to_json_dict(),
+        "classes": {
+            "tight": {"sla_ms": 1.0, "saturated": True, "metrics": {}},
+            "loose": {"sla_ms": 9.0, "saturated": False, "metrics": {"latency_ms_p99": {"value": 4.0}}},
+        },
+    }
+    run = read_run({"name": "x", "percentile": "p99", "scenarios": [one, other]})
+    shown = [(entry.label, entry.load, entry.data["sla_ms"], entry.saturated) for entry in run.by_class.entries]
+    assert shown == [("base", 1.0, 10.0, False), ("base, tight", 2.0, 1.0, True), ("base, loose", 2.0, 9.0, False)]
+    assert run.by_class.entries[2].metric("latency_ms_p99").value == 4.0
+    assert [entry.label for entry in run.entries] == ["base", "base"]
+
+
 def report(**changes: Any) -> Report:
     summaries = (
         summary(GRID[0], 5.0, 0.25, (100.0, 101.0, 99.0)),

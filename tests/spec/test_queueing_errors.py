@@ -51,7 +51,7 @@ fleet:
         (
             "queue: {order: fifi}\n",
             "12:16: queue.order: not one of the known names (got 'fifi'; allowed: fifo, smallest-first, "
-            "earliest-deadline); did you mean 'fifo'?",
+            "earliest-deadline, priority); did you mean 'fifo'?",
         ),
         ("queue: {limit: -1}\n", "12:16: queue.limit: has to be at least 0 (got -1)"),
         (

@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.engine.record import NEVER, NO_ATTEMPT, Outcome, RunRecord
+from sim.engine.record import NEVER, Outcome, RunRecord
 from sim.stats.measure import SystemView
 
 MS = 1_000_000
 Record = Callable[..., RunRecord]
-# What a run without clients and faults has no rows of.
-EMPTY = (
-    *("attempt_query", "attempt_cause", "attempt_sent_ns", "attempt_end_ns", "attempt_end"),
-    *("span_device", "span_kind", "span_from_ns", "span_to_ns"),
-)
 
 
 def record_of(
@@ -51,6 +46,7 @@ def record_of(
     return RunRecord(
         arrival_ns=arrival,
         size=size,
+        query_class=np.zeros(n, np.int32),
         start_ns=np.where(started, start, NEVER),
         finish_ns=np.where(served, finish, NEVER),
         node=np.zeros(n, np.int32),
@@ -59,7 +55,7 @@ def record_of(
         outcome=outcome,
         drop_reason=np.where(admitted, -1, 0).astype(np.int8),
         drop_ns=np.where(admitted, -1, arrival),
-        answered_by=np.where(served, 0, NO_ATTEMPT).astype(np.int32),
+        answered_by=np.where(served, 0, -1).astype(np.int32),
         part_query=begun,
         part_attempt=np.zeros(len(begun), np.int32),
         part_path=path[begun].astype(np.int32),
@@ -70,7 +66,15 @@ def record_of(
         part_finish_ns=finish[begun],
         part_batch=np.arange(len(begun)),
         part_cut=np.zeros(len(begun), np.bool_),
-        **{name: np.zeros(0, np.int64) for name in EMPTY},
+        attempt_query=np.zeros(0, np.int64),
+        attempt_cause=np.zeros(0, np.int8),
+        attempt_sent_ns=np.zeros(0, np.int64),
+        attempt_end_ns=np.zeros(0, np.int64),
+        attempt_end=np.zeros(0, np.int8),
+        span_device=np.zeros(0, np.int64),
+        span_kind=np.zeros(0, np.int8),
+        span_from_ns=np.zeros(0, np.int64),
+        span_to_ns=np.zeros(0, np.int64),
         end_ns=end_ns,
         stop_ns=stop,
         in_system_integral=int((np.minimum(finish, stop) - arrival)[admitted].sum()),

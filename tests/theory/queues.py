@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +76,12 @@ def assert_close(
 
     `allowance` is a known bias (of a finite system against its limit, say), in the units of the statistic.
     """
-    values = np.array([statistic(record) for record in records])
+    assert_values_close([statistic(record) for record in records], exact, allowance)
+
+
+def assert_values_close(found: Sequence[float | None], exact: float, allowance: float = 0.0) -> None:
+    """Do what `assert_close` does, for the values of the replications."""
+    values = np.array(found, dtype=np.float64)
     error = values.std(ddof=1) / math.sqrt(len(values))
     bound = stats.t.ppf(1 - FALSE_ALARM / 2, len(values) - 1) * error + allowance
     print(f"measured {values.mean():.5g}, exact {exact:.5g}, {(values.mean() - exact) / error:+.2f} standard errors")

@@ -1,4 +1,4 @@
-"""Known answers of queues that lose, shed or reorder: M/M/1/K, Erlang loss, impatience, shortest first."""
+"""Known answers of queues that lose, shed or reorder: M/M/1/K, Erlang loss, impatience, shortest first, priorities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from sim.engine.record import Outcome, RunRecord
-from tests.theory.queues import assert_close, experiment, replications, waiting_ms
+from sim.study.scenario import load_scenarios
+from sim.study.study import Study
+from tests.theory.queues import assert_close, assert_values_close, experiment, replications, waiting_ms
 
 EXPONENTIAL = "{distribution: exponential, mean: 1ms}"
 
@@ -73,6 +75,47 @@ def test_smallest_first_is_priority_without_preemption(tmp_path: Path) -> None:
 
     assert_close(records, lambda r: mean_wait_ms(r, 1), residual_ms / (1 - small_load))
     assert_close(records, lambda r: mean_wait_ms(r, 10), residual_ms / ((1 - small_load) * (1 - 0.7)))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_two_priority_classes_without_preemption(share: float, tmp_path: Path) -> None:
+    # M/M/1 with load 0.75 and a mean service of 1 ms (Cobham 1954): what is in service when a query comes takes
+    # 0.75 x E[S^2] / 2 = 0.75 ms on average; the high class waits for that and for its own kind before it.
+    load = 0.75
+    classes = f"[{{name: high, share: {share}}}, {{name: low, share: {1 - share!r}, priority: 1}}]"
+    text = experiment(
+        service=EXPONENTIAL,
+        rate_per_s=1000 * load,
+        queries=40_000,
+        more=f"queue: {{order: priority}}\nclasses: {classes}",
+    )
+    records = replications(tmp_path, text)
+    high_load = load * share
+
+    def mean_wait_ms(record: RunRecord, query_class: int) -> float:
+        first = len(record.size) // 5
+        mine = (record.query_class[first:] == query_class) & (record.start_ns[first:] >= 0)
+        return float((record.start_ns - record.arrival_ns)[first:][mine].mean() / 1e6)
+
+    assert_close(records, lambda r: mean_wait_ms(r, 0), load / (1 - high_load))
+    assert_close(records, lambda r: mean_wait_ms(r, 1), load / ((1 - high_load) * (1 - load)))
+
+
+def test_a_high_class_keeps_its_tail_where_the_low_one_is_saturated(tmp_path: Path) -> None:
+    # The high class has load 0.5 of 1.2 in all: to it the server is busy for ever, with a residual of 1 ms.
+    text = experiment(
+        service=EXPONENTIAL,
+        rate_per_s=1200,
+        queries=40_000,
+        more="queue: {order: priority}\n"
+        f"classes: [{{name: high, share: {5 / 12!r}}}, {{name: low, share: {7 / 12!r}, priority: 1}}]",
+    )
+    (tmp_path / "e.yaml").write_text(text)
+    (summary,) = Study.of(load_scenarios(str(tmp_path / "e.yaml"))).run().summaries
+    assert summary.saturated and summary.classes["low"].saturated and not summary.classes["high"].saturated
+    assert summary.classes["low"].metrics["latency_ms_p99"].value is None
+    mean = summary.classes["high"].metrics["latency_ms_mean"]
+    assert_values_close(mean.values, 1.0 / (1 - 0.5) + 1.0)
 
 
 def test_batches_of_any_size_at_infinite_load_are_full(tmp_path: Path) -> None:

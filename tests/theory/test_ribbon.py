@@ -33,7 +33,7 @@ def within_qos_percent(mix: list[int]) -> float:
     record = run_record(scenario, 0)
     assert len(record.arrival_ns) == 10_000
     return 100 * float(
-        np.mean((record.finish_ns >= 0) & (record.finish_ns - record.arrival_ns <= scenario.system.sla_ns))
+        np.mean((record.finish_ns >= 0) & (record.finish_ns - record.arrival_ns <= scenario.view.sla_ns))
     )
 
 

@@ -52,12 +52,12 @@ def plot_run(run_dir: Path) -> list[Path]:
 
 def _figures(run: Run) -> Figures:
     if run.load_axis is not None:
-        if not all(entry.saturated for entry in run.entries):
-            yield "latency-load", latency_over_load(run)
+        if not all(entry.saturated for entry in run.by_class.entries):
+            yield "latency-load", latency_over_load(run.by_class)
         yield "correct-predictions-load", correct_predictions(run)
     else:
         yield "correct-predictions", correct_bars(run)
-    yield from percentile_plots(run)
+    yield from percentile_plots(run.by_class)
     makers: tuple[Callable[[Run], Iterator[tuple[str, Any]]], ...] = (path_mix, utilisation)
     for make in makers:
         yield from make(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sim.report.rundir import RunDirectoryError
@@ -80,6 +80,19 @@ class Run:
     def labels(self) -> list[str]:
         """The labels, each once, in order."""
         return list(dict.fromkeys(entry.label for entry in self.entries))
+
+    @property
+    def by_class(self) -> Run:
+        """The run with every class of queries in the place of the scenario it is part of; itself without classes."""
+        entries: list[Entry] = []
+        for entry in self.entries:
+            classes: Mapping[str, Any] = entry.data.get("classes", {})
+            for name, data in classes.items():
+                label = ", ".join(part for part in (entry.label, name) if part)
+                entries.append(replace(entry, label=label, data={**entry.data, **data}))
+            if not classes:
+                entries.append(entry)
+        return replace(self, entries=tuple(entries))
 
     def line(self, label: str) -> list[Entry]:
         """Return the entries of a label in the order of their load."""

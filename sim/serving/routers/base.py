@@ -35,11 +35,12 @@ class Router:
     kind : str
         Its name in the file.
     bind : callable
-        ``bind(spec, system, state) -> Route``, which reads the state as it is when it is called.
+        ``bind(spec, system, state, model) -> Route`` for queries that ask this model; the route reads the state as it is
+        when it is called.
     choices : callable
         ``choices(spec) -> uniform draws`` that every query needs.
     """
 
     kind: str
-    bind: Callable[[Any, System, State], Route]
+    bind: Callable[[Any, System, State, int], Route]
     choices: Callable[[Any], int] = no_choices

@@ -45,7 +45,7 @@ def least_backlogged_node(
     return int(best)
 
 
-def _bind(spec: LeastBacklogRouterSpec, system: System, state: State) -> Route:
+def _bind(spec: LeastBacklogRouterSpec, system: System, state: State, _model: int) -> Route:
     by_work = spec.measure == "work"
     arrays = (
         system.node_device,

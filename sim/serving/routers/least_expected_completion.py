@@ -21,6 +21,8 @@ def first_completing_node(
     size: int,
     now_ns: int,
     nodes: NDArray[np.int64],
+    models: int,
+    model: int,
     node_group: NDArray[np.int64],
     group_path: NDArray[np.int64],
     node_path: NDArray[np.int64],
@@ -39,9 +41,10 @@ def first_completing_node(
     best = -1
     best_ns = 0
     for node in nodes:
-        group = node_group[node]
-        for path in range(group_path[group], group_path[group + 1]):
-            if not usable_paths[node_path[node] + path - group_path[group]]:
+        first = group_path[node_group[node] * models]
+        cell = node_group[node] * models + model
+        for path in range(group_path[cell], group_path[cell + 1]):
+            if not usable_paths[node_path[node] + path - first]:
                 continue
             completion_ns = expected_ns(index, grid, paths[path, 1], size) + expected_wait_ns(
                 node_device[node] + paths[path, 0],
@@ -57,8 +60,10 @@ def first_completing_node(
     return best
 
 
-def _bind(_spec: LeastExpectedCompletionRouterSpec, system: System, state: State) -> Route:
+def _bind(_spec: LeastExpectedCompletionRouterSpec, system: System, state: State, model: int) -> Route:
     arrays = (
+        system.models,
+        model,
         system.node_group,
         system.group_path,
         system.node_path,

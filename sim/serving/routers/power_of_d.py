@@ -58,7 +58,7 @@ def least_backlogged_of_drawn(
     return best
 
 
-def _bind(spec: PowerOfDRouterSpec, system: System, state: State) -> Route:
+def _bind(spec: PowerOfDRouterSpec, system: System, state: State, _model: int) -> Route:
     by_work = spec.measure == "work"
     arrays = (
         system.node_device,

@@ -20,7 +20,7 @@ def random_node(draw: float, nodes: NDArray[np.int64]) -> int:
     return int(nodes[min(int(draw * len(nodes)), len(nodes) - 1)])
 
 
-def _bind(_spec: RandomRouterSpec, system: System, _state: State) -> Route:
+def _bind(_spec: RandomRouterSpec, system: System, _state: State, _model: int) -> Route:
 
     def route(_query: int, _size: int, _now_ns: int, draws: NDArray[np.float64], nodes: NDArray[np.int64]) -> int:
         return random_node(draws[0], nodes)

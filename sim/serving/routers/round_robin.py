@@ -20,7 +20,7 @@ def node_in_turn(query: int, nodes: NDArray[np.int64]) -> int:
     return int(nodes[query % len(nodes)])
 
 
-def _bind(_spec: RoundRobinRouterSpec, system: System, _state: State) -> Route:
+def _bind(_spec: RoundRobinRouterSpec, system: System, _state: State, _model: int) -> Route:
 
     def route(query: int, _size: int, _now_ns: int, _draws: NDArray[np.float64], nodes: NDArray[np.int64]) -> int:
         return node_in_turn(query, nodes)

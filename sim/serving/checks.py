@@ -1,0 +1,162 @@
+"""Whether the settings of a planned fleet suit each other: devices that are named, sizes, batches, lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sim.serving.classes import PlannedModel, QueryClass
+from sim.serving.findings import Findings
+from sim.serving.paths import Path, PlannedGroup, is_named
+from sim.serving.policies import POLICIES
+from sim.serving.splitting import part_bounds
+from sim.spec.experiment import Experiment, LateBindingSpec, SizeThresholdPolicySpec, StaticPolicySpec
+from sim.spec.mapping import ExplicitMappingSpec
+from sim.spec.source import KeyPath
+from sim.workload.sources import Source
+
+__all__ = ["Load", "check_batches", "check_lanes", "check_named_devices", "check_sizes", "model_loads"]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What planning needs to know of a source of queries.
+
+    Attributes
+    ----------
+    source : Source
+    sizes : (int, int)
+        Least and greatest query size that it can draw.
+    mean_size, rate_per_s : float
+        Mean query size and mean arrival rate.
+    """
+
+    source: Source
+    sizes: tuple[int, int]
+    mean_size: float
+    rate_per_s: float
+
+
+def model_loads(loads: Sequence[Load], classes: Sequence[QueryClass], model: int) -> list[tuple[Load, float]]:
+    """Return the loads with queries for a model, and the share of each that is for it."""
+    found = []
+    for load in loads:
+        source = load.source
+        share = sum(s for c, s in zip(source.classes, source.shares, strict=True) if classes[c].model == model)
+        if share > 0:
+            found.append((load, share))
+    return found
+
+
+def check_named_devices(experiment: Experiment, models: Sequence[PlannedModel], findings: Findings) -> None:
+    """Check every place that names a device of the fleet."""
+    names = {name for group in experiment.fleet for name in group.devices}
+    full = [f"{group.name}/{name}" for group in experiment.fleet for name in group.devices]
+    known = [*sorted(names), *full]
+    named: list[tuple[KeyPath, str]] = []
+    policy = experiment.policy
+    if isinstance(policy, StaticPolicySpec) and policy.device is not None:
+        named.append((("policy", "device"), policy.device))
+    if isinstance(policy, SizeThresholdPolicySpec):
+        named += [(("policy", "small"), policy.small), (("policy", "large"), policy.large)]
+    for planned in models:
+        if isinstance(planned.mapping, ExplicitMappingSpec):
+            named += [((*planned.mapping_path, "devices", name), name) for name in planned.mapping.devices]
+    if experiment.splitting is not None and experiment.splitting.devices is not None:
+        named += [(("splitting", "devices", i), name) for i, name in enumerate(experiment.splitting.devices)]
+    if experiment.batching is not None and experiment.batching.devices is not None:
+        named += [(("batching", "devices", i), name) for i, name in enumerate(experiment.batching.devices)]
+    if isinstance(experiment.binding, LateBindingSpec):
+        named += [(("binding", "preference", i), name) for i, name in enumerate(experiment.binding.preference)]
+        if not POLICIES[policy.kind].binds_late:
+            findings.report(("policy", "kind"), f"{policy.kind} needs early binding: it picks the device itself")
+        if experiment.splitting is not None and experiment.splitting.over == "devices":
+            findings.report(
+                ("splitting", "over"),
+                "with late binding parts go to whichever lane is free",
+                allowed="lanes",
+            )
+    for path, name in named:
+        if name not in known:
+            findings.report(path, f"no device of the fleet is called {name!r}", names=known)
+
+
+def check_sizes(experiment: Experiment, path: Path, loads: Sequence[tuple[Load, float]], findings: Findings) -> None:
+    """Check that the path was measured over all sizes that its model's queries, or their parts, can have."""
+    service = path.service
+    for load, _ in loads:
+        low, high = _part_sizes(experiment, load)
+        if (service.min_size is not None and low < service.min_size) or (
+            service.max_size is not None and high > service.max_size
+        ):
+            findings.report(
+                (*load.source.path, "sizes"),
+                f"queries (or their parts) have {low} to {high} samples, but {path.name} was measured over "
+                f"{service.min_size} to {service.max_size}",
+                allowed="sizes within the measured range; bound them with min and max, or split the queries",
+            )
+
+
+def _part_sizes(experiment: Experiment, load: Load) -> tuple[int, int]:
+    splitting = experiment.splitting
+    if splitting is None:
+        return load.sizes
+    low, high = part_bounds(load.sizes, splitting.part)
+    if splitting.over == "lanes" and splitting.devices is not None:
+        return min(low, load.sizes[0]), load.sizes[1]
+    return low, high
+
+
+def check_batches(
+    experiment: Experiment,
+    groups: Sequence[PlannedGroup],
+    path: Path,
+    loads: Sequence[tuple[Load, float]],
+    findings: Findings,
+) -> None:
+    """Check that batches hold the largest query, and that the path was measured up to the largest batch."""
+    batching = experiment.batching
+    if batching is None:
+        return
+    largest = max(_part_sizes(experiment, load)[1] for load, _ in loads)
+    if batching.samples is not None and batching.samples < largest:
+        findings.report(
+            ("batching", "samples"),
+            f"a query (or part) may have {largest} samples, more than a whole batch",
+            allowed=f"at least {largest}, or splitting into parts of at most {batching.samples}",
+        )
+        return
+    most = batching.queries * largest if batching.samples is None else batching.samples
+    most = min(most, batching.queries * largest)
+    group = groups[path.group]
+    limit = path.service.max_size
+    if is_named(batching.devices, group.name, group.devices[path.slot].name) and limit and most > limit:
+        findings.report(
+            ("batching",),
+            f"a batch may have {most} samples, but {path.name} was measured up to {limit}",
+            allowed=f"samples: {limit} or less, or beyond: linear on the device",
+        )
+
+
+def check_lanes(
+    experiment: Experiment,
+    models: Sequence[PlannedModel],
+    groups: Sequence[PlannedGroup],
+    eligible: Sequence[Path],
+    findings: Findings,
+) -> None:
+    """Check that under late binding a lane that is free can serve whatever is first in the central queue."""
+    if not isinstance(experiment.binding, LateBindingSpec):
+        return
+    held: dict[tuple[int, int], set[int]] = {}
+    for path in eligible:
+        held.setdefault((path.group, path.slot), set()).add(path.model)
+    for (g, slot), found in held.items():
+        lacking = [planned.model.name for m, planned in enumerate(models) if m not in found]
+        if lacking:
+            findings.report(
+                ("binding", "kind"),
+                f"a free lane takes the first query, but {groups[g].name}/{groups[g].devices[slot].name} has no path "
+                f"for {', '.join(lacking)}",
+                allowed="early binding, or every model on every device that serves",
+            )

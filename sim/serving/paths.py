@@ -1,0 +1,80 @@
+"""A planned fleet: its groups, their devices, and the paths that live on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sim.profile.device import Device
+from sim.profile.service import Service
+from sim.serving.classes import PlannedModel, QueryClass
+
+__all__ = ["Path", "Plan", "PlannedDevice", "PlannedGroup", "is_named"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDevice:
+    """A device of a node, with what this fleet changes of its profile."""
+
+    name: str
+    profile: Device
+    memory_bytes: int | None
+    lanes: int
+    queue_limit: int | None
+    data_loading: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGroup:
+    """Equal nodes."""
+
+    name: str
+    count: int
+    devices: tuple[PlannedDevice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A representation of a model on a device of a group's nodes; `slot` is the device's place on its node."""
+
+    name: str
+    group: int
+    model: int
+    slot: int
+    representation: str
+    accuracy: float
+    service: Service
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The fleet of a scenario, ready to be laid out.
+
+    Attributes
+    ----------
+    models : tuple of PlannedModel
+    classes : tuple of QueryClass
+        A single one without a name where the experiment has no classes.
+    groups : tuple of PlannedGroup
+    mapped : tuple of Path
+        Every path that exists.
+    eligible : tuple of Path
+        Those that the policy may use, group by group and model by model, in the order that the policy sees.
+    preference : tuple of (group, slot)
+        Kinds of device that hold an eligible path, in the order that late binding tries them.
+    assumptions : tuple of str
+        What was taken for granted, in plain words, for the report.
+    """
+
+    models: tuple[PlannedModel, ...]
+    classes: tuple[QueryClass, ...]
+    groups: tuple[PlannedGroup, ...]
+    mapped: tuple[Path, ...]
+    eligible: tuple[Path, ...]
+    preference: tuple[tuple[int, int], ...]
+    assumptions: tuple[str, ...]
+
+
+def is_named(names: Sequence[str] | None, group: str, device: str) -> bool:
+    """Whether `names` has this device, by its name or as group/device; None names them all."""
+    return names is None or device in names or f"{group}/{device}" in names

@@ -1,0 +1,178 @@
+"""Hand-worked event logs of autoscaling, to the nanosecond."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim.engine.record import RunRecord, Span
+from sim.spec.problems import SpecError
+from tests.engine.test_client_logs import reasons
+from tests.engine.test_event_logs import IN_TIME, TEN_US, US, device, parts, run
+from tests.engine.test_fault_logs import spans
+
+BACKLOG = "group: n, measure: backlog, target: 1"
+ROUND_ROBIN = "router: {kind: round-robin}\n"
+
+
+def off(record: RunRecord) -> list[tuple[int, float, float]]:
+    """Node (of one device), begin and end in microseconds of every time off."""
+    return sorted((d, f, t) for d, kind, f, t in spans(record) if kind == Span.OFF)
+
+
+def test_backlog_brings_a_node_and_quiet_takes_it_away(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 1, 2, 40],
+        {"d": device(TEN_US)},
+        nodes=3,
+        sla="1ms",
+        more=ROUND_ROBIN + f"autoscaling: [{{{BACKLOG}, every: 15us, provisioning: 4us}}]",
+    )
+    # At 15 two queries are unfinished on the only node: another is started, and could take queries from 19 on. At 30
+    # the last is just done, which comes first, and the second node goes at once. Query 3 finds one node.
+    assert parts(record) == [(0, 0, 0, 10), (1, 0, 10, 20), (2, 0, 20, 30), (3, 0, 40, 50)]
+    stop = record.stop_ns / US
+    assert off(record) == [(1, 0, 15), (1, 30, stop), (2, 0, stop)]
+
+
+def test_a_new_node_takes_queries_once_it_has_loaded_its_model(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 1, 2, 16, 17, 23],
+        {"d": device(TEN_US)},
+        nodes=2,
+        sla="1ms",
+        model="{representations: {table: {accuracy: {value: 80%, evidence: assumed}, bytes: 4kB}}}",
+        more="router: {kind: least-backlog}\n"
+        f"autoscaling: [{{{BACKLOG}, every: 15us, provisioning: 3us, load_bandwidth: 1GB/s}}]",
+    )
+    # Decided at 15; 3 us to come and 4 us to load 4 kB: there at 22.
+    assert [lane for _, lane, *_ in sorted(parts(record))] == [0, 0, 0, 0, 0, 1]
+    assert [kind for _, kind, _, end in spans(record) if kind == Span.CLOSED and end == 22] == [Span.CLOSED]
+
+
+def test_a_node_that_is_taken_away_while_busy_finishes_first(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 1, 12],
+        {"d": device("{distribution: deterministic, mean: 20us}")},
+        nodes=2,
+        sla="1ms",
+        more=ROUND_ROBIN + "autoscaling: [{group: n, measure: backlog, target: 4, every: 10us, initial: 2}]",
+    )
+    # At 10 two unfinished queries ask for one node: the second drains, serves until 21 and is off then. Query 2 goes to
+    # the first, which alone takes queries.
+    assert parts(record) == [(0, 0, 0, 20), (1, 1, 1, 21), (2, 0, 20, 40)]
+    assert off(record) == [(1, 21, record.stop_ns / US)]
+    closed = [(d, f) for d, kind, f, _ in spans(record) if kind == Span.CLOSED]
+    assert closed == [(1, 10)]
+
+
+def test_a_draining_node_is_taken_back_before_another_is_started(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 1, 11, 12, 13],
+        {"d": device("{distribution: deterministic, mean: 30us}")},
+        nodes=3,
+        sla="1ms",
+        more=ROUND_ROBIN
+        + "autoscaling: [{group: n, measure: backlog, target: 2, every: 10us, initial: 2, provisioning: 1us}]",
+    )
+    # At 10 two queries ask for one node: the second drains. At 20 five ask for three: the second is back, and the third
+    # starts. At 30 four ask for two, and the third, which has nothing to do, is off; at 60 two ask for one.
+    stop = record.stop_ns / US
+    assert off(record) == [(1, 60, stop), (2, 0, 20), (2, 30, stop)]
+    assert (1, Span.CLOSED, 10, 20) in spans(record)
+    assert record.outcome.tolist() == [IN_TIME] * 5
+
+
+def test_a_cooldown_holds_nodes_back(tmp_path: Path) -> None:
+    more = "autoscaling: [{group: n, measure: backlog, target: 1, every: 10us, initial: 2COOL}]"
+    arrivals = [0, 1, 45]
+    hot = run(
+        tmp_path, arrivals, {"d": device(TEN_US)}, nodes=2, sla="1ms", more=ROUND_ROBIN + more.replace("COOL", "")
+    )
+    # At 10 the first query is done, which comes before the decision; one is left, on the second node, until 11.
+    assert off(hot)[0] == (1, 11, hot.stop_ns / US)
+    cool = run(
+        tmp_path,
+        [0, 1, 2, 45],
+        {"d": device(TEN_US)},
+        nodes=3,
+        sla="1ms",
+        more=ROUND_ROBIN + more.replace("COOL", ", cooldown: 25us").replace("every: 10us", "every: 5us"),
+    )
+    # At 5 three unfinished queries bring the third node; no node goes until 30, when two go at once.
+    assert [(d, f) for d, f, _ in off(cool) if f] == [(1, 30), (2, 30)]
+
+
+def test_utilisation_counts_the_lane_time_of_the_last_interval(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 30],
+        {"d": device("{distribution: deterministic, mean: 12us}", lanes=2)},
+        nodes=3,
+        sla="1ms",
+        more=ROUND_ROBIN
+        + "autoscaling: [{group: n, measure: utilisation, target: 25%, every: 10us, initial: 1, tolerance: 0}]",
+    )
+    # 0-10: 10 us of the 20 that a node has, twice the target: two nodes. 10-20: 2 us, a tenth: one. 30-40: 10 us: two.
+    changes = [t for d, f, t in off(record) if d == 1]
+    assert changes[0] == 10
+    assert [f for d, f, t in off(record) if d == 1][1] == 20
+    assert 40 in changes
+
+
+def test_too_few_in_time_bring_nodes(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 1, 2, 25],
+        {"d": device(TEN_US)},
+        nodes=3,
+        sla="10us",
+        more="router: {kind: least-backlog}\n"
+        "autoscaling: [{group: n, measure: sla-attainment, target: 90%, scale_in_above: 99%, every: 15us}]",
+    )
+    # By 15 one query was served, in time: nothing to do, for one node is the least. By 30 two more, both late: a node.
+    assert off(record)[0] == (1, 0, 30)
+
+
+def test_a_query_that_finds_no_node_is_told(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 5],
+        {"d": device(TEN_US)},
+        nodes=2,
+        sla="1ms",
+        more="autoscaling: [{group: n, measure: backlog, target: 1, every: 100us}]\n"
+        "faults: {crashes: [{at: 3us, group: n, nodes: [0]}]}",
+    )
+    assert reasons(record) == ["fault", "unavailable"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("group: m, measure: backlog, target: 1, every: 1s", "autoscaling[0].group: no group of the fleet"),
+        (
+            "group: n, measure: backlog, target: 1, every: 1s, min: 0",
+            "autoscaling[0].min: has to be at least 1 (got 0)",
+        ),
+        ("group: n, measure: backlog, target: 1, every: 1s, max: 9", "autoscaling[0].max: n has fewer nodes"),
+        ("group: n, measure: backlog, target: 1, every: 1s, min: 3", "min and max are the same"),
+        ("group: n, measure: backlog, target: 1, every: 1s, min: 2, max: 1", "max 1 is below min 2"),
+        ("group: n, measure: backlog, target: 1, every: 1s, min: 2, initial: 1", "initial 1 is not between"),
+        ("group: n, measure: latency, target: 1, every: 1s", "autoscaling[0].measure: not one of the known names"),
+        ("group: n, target: 1, every: 1s", "autoscaling[0].measure: measure is missing"),
+        (
+            "group: n, measure: sla-attainment, target: 99%, scale_in_above: 98%, every: 1s",
+            "scale_in_above has to be more than target",
+        ),
+    ],
+)
+def test_contradictions(rule: str, expected: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r":\d+:\d+: ") as error:
+        run(tmp_path, [0], {"d": device(TEN_US)}, nodes=3, more=f"autoscaling: [{{{rule}}}]")
+    assert expected in str(error.value)
