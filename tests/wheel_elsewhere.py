@@ -34,7 +34,8 @@ def main() -> None:
         where = call(python, "-c", "import sim; print(sim.__file__)").strip()
         assert Path(where).is_relative_to(folder / "venv"), where
         mprec = python.with_name("mprec")
-        assert "kairos-" in call(mprec, "profiles", "list")
+        listed = call(mprec, "profiles", "list")
+        assert "kairos-" in listed and "broadwell-dlrm-rmc1" in listed
         call(mprec, "run", "mprec-kaggle-hw2", "--quiet", "--replications", "2", "--set", "workload.queries=500")
         assert list(empty.glob("runs/*/summary.json")), "no summary was written"
     print(f"{wheel.name} runs elsewhere")

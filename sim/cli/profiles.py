@@ -1,4 +1,4 @@
-"""``mprec profiles``: the device profiles and models that ship."""
+"""``mprec profiles``: the device profiles, models and interference profiles that ship."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ import typer
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List or show the device profiles and models that ship.", no_args_is_help=True)
+app = typer.Typer(help="List or show the device, model and interference profiles that ship.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_profiles() -> None:
-    """List every device profile and model."""
-    from sim.profile.library import find_device, find_model, list_devices, list_models
+    """List every device profile, model and interference profile."""
+    from sim.profile.library import (
+        find_device,
+        find_interference,
+        find_model,
+        list_devices,
+        list_interference,
+        list_models,
+    )
 
     models = [find_model(name) for name in list_models()]
     typer.echo("devices")
@@ -25,21 +32,39 @@ def list_profiles() -> None:
     typer.echo("models")
     for model in models:
         typer.echo(f"  {model.name:<22} {', '.join(model.representations)}")
+    typer.echo("interference")
+    for name in list_interference():
+        interference = find_interference(name)
+        most = len(interference.slowdown)
+        typer.echo(
+            f"  {name:<22} {interference.evidence:<9} 1 to {most} busy lanes, up to {max(interference.slowdown)}"
+        )
 
 
 @app.command("show")
-def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A device profile or a model.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A device profile, a model or an interference profile.")],
+) -> None:
     """Show where a profile's numbers come from, and the numbers."""
-    from sim.profile.library import find_device, find_model, list_devices, list_models
-    from sim.report.profiles import device_text, model_text
+    from sim.profile.library import (
+        find_device,
+        find_interference,
+        find_model,
+        list_devices,
+        list_interference,
+        list_models,
+    )
+    from sim.report.profiles import device_text, interference_text, model_text
     from sim.spec.problems import Problem, SpecError, nearest_name
 
     if name in list_devices():
         typer.echo(device_text(find_device(name), [find_model(model) for model in list_models()]))
     elif name in list_models():
         typer.echo(model_text(find_model(name)))
+    elif name in list_interference():
+        typer.echo(interference_text(find_interference(name)))
     else:
-        names = [*list_devices(), *list_models()]
+        names = [*list_devices(), *list_models(), *list_interference()]
         raise SpecError(
             [Problem("no such profile", value=name, allowed=", ".join(names), nearest=nearest_name(name, names))]
         )

@@ -1,4 +1,4 @@
-"""Finding devices and models by name, from a wheel, an editable install or a checkout."""
+"""Finding devices, models and measured interference by name, from a wheel, an editable install or a checkout."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Literal
 import sim
 from sim.profile.device import Device, build_device
 from sim.profile.dlrm import DheShape, DlrmShape, RepresentationName, dlrm_representation
+from sim.profile.interference import InterferenceProfile, build_interference
 from sim.profile.model import Model, Representation
 from sim.spec.binding import bind
 from sim.spec.device import DeviceSpec
+from sim.spec.interference import InterferenceProfileSpec
 from sim.spec.model import DlrmSpec, ModelSpec
 from sim.spec.source import load_yaml
 
@@ -22,10 +24,13 @@ __all__ = [
     "build_model",
     "data_dir",
     "find_device",
+    "find_interference",
     "find_model",
     "list_devices",
+    "list_interference",
     "list_models",
     "load_device",
+    "load_interference",
     "load_model",
 ]
 
@@ -38,7 +43,7 @@ class UnknownName(KeyError):
     name : str
         What was asked for.
     kind : str
-        "device" or "model".
+        "device", "model" or "interference profile".
     known : tuple of str
         The names there are.
     """
@@ -73,6 +78,11 @@ def list_models() -> tuple[str, ...]:
     return _names("models")
 
 
+def list_interference() -> tuple[str, ...]:
+    """Names of the shipped interference profiles, sorted."""
+    return _names("interference")
+
+
 def find_device(name: str) -> Device:
     """Load a shipped device profile.
 
@@ -99,6 +109,19 @@ def find_model(name: str) -> Model:
     return load_model(_path("models", "model", name))
 
 
+def find_interference(name: str) -> InterferenceProfile:
+    """Load a shipped interference profile.
+
+    Raises
+    ------
+    UnknownName
+        If there is none of that name.
+    SpecError
+        If its file is bad.
+    """
+    return load_interference(_path("interference", "interference profile", name))
+
+
 def load_device(path: Path) -> Device:
     """Load a device file, with table files relative to it; unnamed, it gets the name of the file."""
     node = load_yaml(path)
@@ -108,6 +131,11 @@ def load_device(path: Path) -> Device:
 def load_model(path: Path) -> Model:
     """Load a model file; its name is that of the file unless it gives one."""
     return build_model(bind(load_yaml(path), ModelSpec), name=path.stem)
+
+
+def load_interference(path: Path) -> InterferenceProfile:
+    """Load a file of measured slowdowns; its name is that of the file unless it gives one."""
+    return build_interference(bind(load_yaml(path), InterferenceProfileSpec), name=path.stem)
 
 
 def build_model(spec: ModelSpec, *, name: str | None = None) -> Model:

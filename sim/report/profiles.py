@@ -1,4 +1,4 @@
-"""Device profiles and models as text."""
+"""Device profiles, models and measured interference as text."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from sim.profile.device import Device
+from sim.profile.interference import InterferenceProfile
 from sim.profile.model import Model
 from sim.profile.service import Service, ServiceTable
 from sim.spec.units import format_bytes
 
-__all__ = ["device_text", "model_text"]
+__all__ = ["device_text", "interference_text", "model_text"]
 
 SHOWN_SIZES = (1, 10, 32, 100, 128, 256, 500, 1000, 1024, 4096)
 SHOWN_LEVELS = (0.5, 0.99)
@@ -77,6 +78,22 @@ def model_text(model: Model) -> str:
         )
         if representation.accuracy_source:
             lines.append(f"  {'':<15} accuracy: {representation.accuracy_source}")
+    return "\n".join(lines)
+
+
+def interference_text(interference: InterferenceProfile) -> str:
+    """Return everything about a measured interference: where it comes from, and the factors by busy lanes."""
+    name, description = interference.name, interference.description
+    lines = [
+        f"{name}: {description}" if description else name,
+        f"  evidence   {interference.evidence}",
+        f"  hash       {interference.content_hash[:16]}",
+        "  provenance",
+        *_indented(interference.provenance),
+        "",
+        f"  {'busy lanes':>10}  {'slowdown':>8}",
+    ]
+    lines += [f"  {busy:>10}  {factor:>8.4f}" for busy, factor in enumerate(interference.slowdown, start=1)]
     return "\n".join(lines)
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.serving.clients import Clients, build_clients
-from sim.serving.interference import FULL_SPEED, lane_speeds
+from sim.serving.interference import device_speeds
 from sim.serving.lookup import PackedServices, pack_services
 from sim.serving.mapping import Candidate, resident_bytes
-from sim.serving.paths import Plan, PlannedDevice, PlannedGroup, is_named
+from sim.serving.paths import Plan, is_named
 from sim.serving.policies import POLICIES, Choose
 from sim.serving.policies.user import load_function
 from sim.serving.queueing import Order, Shed
@@ -199,15 +199,6 @@ def _late_lanes(plan: Plan, node_device: NDArray[np.int64], device_lane: NDArray
     return np.array(lanes, dtype=np.int64)
 
 
-def _lane_speed(experiment: Experiment, group: PlannedGroup, device: PlannedDevice) -> NDArray[np.int64]:
-    """Return the speed of a lane of the device by how many of its lanes are busy."""
-    interference = experiment.interference
-    if interference is None or not is_named(interference.devices, group.name, device.name):
-        return np.full(device.lanes, FULL_SPEED, dtype=np.int64)
-    assert interference.slowdown is not None
-    return lane_speeds(device.lanes, interference.slowdown)
-
-
 def load_bytes(plan: Plan, g: int) -> int:
     """Return what a new node of the group has to load: the representations of all its devices."""
     total = 0
@@ -262,6 +253,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         [batching is not None and is_named(batching.devices, group.name, device.name) for group, device in devices],
         dtype=np.int64,
     )
+    speeds = device_speeds(experiment, plan)
     clients = build_clients(experiment)
     has_faults = experiment.faults is not None
     return System(
@@ -309,7 +301,14 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         routers=(experiment.knowledge.routers or 1) if experiment.knowledge else 1,
         has_network=experiment.network is not None,
         clients=clients,
-        lane_speed=np.concatenate([_lane_speed(experiment, group, device) for group, device in devices]),
+        lane_speed=np.concatenate(
+            [
+                speeds[index, slot]
+                for index, group in enumerate(plan.groups)
+                for _ in range(group.count)
+                for slot in range(len(group.devices))
+            ]
+        ),
         controls_lanes=has_faults
         or experiment.interference is not None
         or (clients is not None and clients.stops_running),

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sim.serving.clients import check_clients
 from sim.serving.fault_check import check_faults
+from sim.serving.interference import check_interference
 from sim.serving.plan import Load, Plan, plan_fleet
+from sim.serving.routing import check_routing
+from sim.serving.scaling import check_scaling
 from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
@@ -40,7 +44,12 @@ def plan_scenario(scenario: Scenario) -> Plan:
     experiment = scenario.experiment
     duration_ns = experiment.workload.duration
     end_ns = None if duration_ns is None else duration_ns + drain_ns(experiment)
-    problems = check_faults(experiment, scenario.node, end_ns=end_ns)
+    problems = [
+        *check_faults(experiment, scenario.node, end_ns=end_ns),
+        *check_clients(experiment, scenario.node),
+        *check_routing(experiment, scenario.node),
+        *check_scaling(experiment, scenario.node),
+    ]
     loads: list[Load] = []
     sources = sources_of(experiment.workload, experiment.classes)
     for source in sources:
@@ -54,6 +63,7 @@ def plan_scenario(scenario: Scenario) -> Plan:
         plan = plan_fleet(experiment, scenario.node, loads)
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from error
+    problems += check_interference(experiment, plan, scenario.node)
     if problems:
         raise SpecError(problems)
     return plan

@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.serving.clients import DROP_REASONS, check_clients
+from sim.serving.clients import DROP_REASONS
 from sim.serving.faults import FaultPlan, plan_faults
+from sim.serving.interference import (
+    FULL_SPEED,
+    device_speeds,
+    interference_assumptions,
+    interference_evidence,
+    interference_profile,
+)
 from sim.serving.paths import Plan
 from sim.serving.policies.user import UserFunctionError
 from sim.serving.routers import ROUTERS
-from sim.serving.routing import check_routing
-from sim.serving.scaling import check_scaling
 from sim.serving.splitting import most_parts
 from sim.serving.system import System, build_system
 from sim.spec.binding import problem_at
@@ -73,10 +78,11 @@ class PreparedScenario:
     offered_load : float or None
         Work offered over work that the lanes can do, where that does not depend on the policy's choices.
     evidence : str
-        The weakest kind that an eligible path stands on.
+        The weakest kind that an eligible path stands on; the slowdown of busy lanes counts too.
     assumptions : tuple of str
     profiles : dict
-        Content hash, kind of evidence and provenance of every device profile, and the model's hash, by name.
+        Content hash, kind of evidence and provenance of every device profile and of a named slowdown, and the
+        model's hash, by name.
     """
 
     label: str
@@ -128,13 +134,6 @@ def prepare(scenarios: Sequence[Scenario]) -> tuple[PreparedScenario, ...]:
 def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
     experiment = scenario.experiment
     workload = experiment.workload
-    problems = [
-        *check_clients(experiment, scenario.node),
-        *check_routing(experiment, scenario.node),
-        *check_scaling(experiment, scenario.node),
-    ]
-    if problems:
-        raise SpecError(problems)
     sources = [source.workload for source in sources_of(workload, experiment.classes)]
     sizes = [size_distribution(source, scenario.base_dir) for source in sources]
     processes = [arrival_process(source, scenario.base_dir) for source in sources]
@@ -167,9 +166,16 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         time_varying=time_varying,
         timeline_ns=experiment.report.timeline,
         offered_load=_offered_load(experiment, plan, rates_per_s, sizes),
-        evidence=min((path.service.evidence for path in plan.eligible), key=EVIDENCE.index),
-        assumptions=(*plan.assumptions, *_workload_assumptions(workload, time_varying)),
-        profiles=_profiles(plan),
+        evidence=min(
+            (*(path.service.evidence for path in plan.eligible), *interference_evidence(experiment)),
+            key=EVIDENCE.index,
+        ),
+        assumptions=(
+            *plan.assumptions,
+            *interference_assumptions(experiment, plan),
+            *_workload_assumptions(workload, time_varying),
+        ),
+        profiles=_profiles(experiment, plan),
     )
 
 
@@ -179,7 +185,7 @@ def _workload_assumptions(workload: WorkloadSpec, time_varying: bool) -> list[st
     return []
 
 
-def _profiles(plan: Plan) -> dict[str, dict[str, str]]:
+def _profiles(experiment: Experiment, plan: Plan) -> dict[str, dict[str, str]]:
     models = [planned.model for planned in plan.models]
     described = {f"model {model.name}": {"content_hash": model.content_hash} for model in models}
     for profile in (device.profile for group in plan.groups for device in group.devices):
@@ -187,6 +193,13 @@ def _profiles(plan: Plan) -> dict[str, dict[str, str]]:
             "content_hash": profile.content_hash,
             "evidence": profile.evidence,
             "provenance": profile.provenance,
+        }
+    interference = interference_profile(experiment)
+    if interference is not None:
+        described[f"interference {interference.name}"] = {
+            "content_hash": interference.content_hash,
+            "evidence": interference.evidence,
+            "provenance": interference.provenance,
         }
     return described
 
@@ -253,4 +266,8 @@ def _offered_load(
         return None
     means_ns = [float(np.dot(one.probabilities, path.service.mean_at(one.values))) for one in sizes]
     work = sum(rate_per_s * mean_ns for rate_per_s, mean_ns in zip(rates_per_s, means_ns, strict=True))
-    return work / (1e9 * group.count * device.lanes)
+    if experiment.interference is None:
+        return work / (1e9 * group.count * device.lanes)
+    # Where work piles up all lanes are busy, and they are as slow as that makes them.
+    speed = int(device_speeds(experiment, plan)[path.group, path.slot][-1]) / FULL_SPEED
+    return work / (1e9 * group.count * device.lanes * speed)

@@ -263,6 +263,7 @@ def test_profiles_and_schema_and_validate(folder: Path) -> None:
     shown = mprec("profiles", "show", "kairos-g4dn.xlarge", cwd=folder).stdout
     assert "HPDC 2023" in shown and "measured" in shown and "p99" in shown
     assert "2,162.8 MB" in mprec("profiles", "show", "dlrm-kaggle", cwd=folder).stdout
+    assert "1.2192" in mprec("profiles", "show", "broadwell-dlrm-rmc1", cwd=folder).stdout
     assert "did you mean 'gpu-v100'" in mprec("profiles", "show", "gpu-v10", cwd=folder).stderr
     assert json.loads(mprec("schema", cwd=folder).stdout)["$schema"].endswith("2020-12/schema")
     valid = mprec("validate", "small.yaml", cwd=folder)

@@ -176,6 +176,24 @@ OWN_SIZES = st.sampled_from([{"kind": "fixed", "size": 7}, {"kind": "uniform", "
 
 
 @st.composite
+def interference(draw: st.DrawFn, fleet: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Interference that can act on the fleet; None where no device has two lanes."""
+    several = sorted(
+        f"{group['name']}/{name}"
+        for group in fleet
+        for name, use in group["devices"].items()
+        if use["profile"]["lanes"] > 1
+    )
+    if not several:
+        return None
+    factors = st.floats(1.01, 4) | st.sampled_from([1.1, 2.0, 3.0])
+    drawn: dict[str, Any] = {"slowdown": [1, draw(factors), *draw(st.lists(st.just(1.0) | factors, max_size=2))]}
+    if draw(st.booleans()):
+        drawn["devices"] = draw(st.lists(st.sampled_from(several), min_size=1, unique=True))
+    return drawn
+
+
+@st.composite
 def experiments(draw: st.DrawFn) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": "generated",
@@ -239,6 +257,9 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             document["queue"] = {**document.get("queue", {}), "order": "priority"}
             for i, one in enumerate(document["classes"]):
                 one["priority"] = (i + 1) % 2
+    slowed = draw(interference(document["fleet"])) if draw(st.booleans()) else None
+    if slowed is not None:
+        document["interference"] = slowed
     return document
 
 
@@ -274,14 +295,17 @@ def test_any_scenario_obeys_the_laws_and_repeats_exactly(document: dict[str, Any
 
 def test_most_generated_scenarios_run() -> None:
     ran = []
+    slowed = []
 
     @settings(max_examples=60, deadline=None, database=None, derandomize=True)
     @given(experiments())
     def count(document: dict[str, Any]) -> None:
         ran.append(run(document) is not None)
+        slowed.append(ran[-1] and "interference" in document)
 
     count()
     assert np.mean(ran) > 0.6
+    assert np.mean(slowed) > 0.1
 
 
 NEUTRAL = (
@@ -335,3 +359,20 @@ def test_the_classes_add_up_to_the_whole(document: dict[str, Any]) -> None:
     assert ReplicationResult.from_json_dict(json.loads(json.dumps(result.to_json_dict()))).to_json_dict() == (
         result.to_json_dict()
     )
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(experiments())
+def test_lanes_that_slow_each_other_by_a_factor_of_one_are_undisturbed(document: dict[str, Any]) -> None:
+    document.pop("interference", None)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            (scenario,) = prepare_text(Path(folder), yaml.safe_dump(document))
+        except SpecError:
+            return
+    record = run_record(scenario, 0)
+    # As a file such a slowdown is refused. The engine is told to expect changes of speed that never come.
+    paced = dataclasses.replace(scenario, system=dataclasses.replace(scenario.system, controls_lanes=True))
+    same = run_record(paced, 0)
+    for field in dataclasses.fields(RunRecord):
+        assert np.array_equal(getattr(record, field.name), getattr(same, field.name)), field.name

@@ -35,8 +35,8 @@ class Router:
     kind : str
         Its name in the file.
     bind : callable
-        ``bind(spec, system, state, model) -> Route`` for queries that ask this model; the route reads the state as it is
-        when it is called.
+        ``bind(spec, system, state, model) -> Route`` for queries that ask this model. The route reads the state as it
+        is when it is called.
     choices : callable
         ``choices(spec) -> uniform draws`` that every query needs.
     """
