@@ -69,8 +69,9 @@ def measure_over_time(record: RunRecord, view: SystemView, interval_ns: int) -> 
     ten queries beyond it in the interval; queries in flight when the clock stops count as infinitely late.
 
     Where clients time out, retry or hedge: the attempts that are *sent* in an interval. Where devices fail:
-    availability and the nodes that take new queries, averages over its time. Where either is the case: wasted work over
-    its busy lane time, and the queries *dropped* in it by reason, whenever they arrived.
+    availability, an average over its time. Where either is the case: wasted work over its busy lane time, and the
+    queries *dropped* in it by reason, whenever they arrived. Where nodes come and go: how many take new queries, an
+    average over its time.
 
     Parameters
     ----------
@@ -205,6 +206,7 @@ def _attempts_and_faults(
         down = record.span_kind == Span.DOWN
         down_ns = time_within(record.span_from_ns[down], record.span_to_ns[down], edges)
         values["availability"] = (1.0 - down_ns / (np.diff(edges) * len(view.device_kind))).tolist()
+    if len(view.device_node):
         values["nodes_up"] = [*nodes_up_over_time(record, view.device_node, edges)]
     if has_attempts:
         values["attempts_per_s"] = per_s(record.attempt_sent_ns)

@@ -233,7 +233,7 @@ def _view(experiment: Experiment, plan: Plan, system: System) -> SystemView:
             *(ATTEMPT_METRICS if system.clients is not None else ()),
             *(AVAILABILITY_METRICS if system.has_faults else ()),
         ),
-        device_node=_node_of_device(system),
+        device_node=_node_of_device(system) if system.has_faults or system.scaling else (),
         classes=tuple(ClassView(one.name, one.sla_ns) for one in plan.classes) if experiment.classes else (),
     )
 

@@ -180,7 +180,7 @@ def test_attempts_and_faults_by_hand(record_of, one_device):
         drop_reasons=("queue-full", "timeout"),
         **dict.fromkeys(("device_idle_w", "device_busy_w", "device_price_usd_per_h"), np.ones(4)),
     )
-    plain = measure_over_time(record, replace(view, more_metrics=()), 5 * MS).metrics
+    plain = measure_over_time(record, replace(view, more_metrics=(), device_node=()), 5 * MS).metrics
     metrics = measure_over_time(record, view, 5 * MS).metrics
     assert {name: values for name, values in metrics.items() if name not in plain} == {
         # Down: device 0 in 1-4, 2 in 4-7, 3 always, of 20 ms of device time an interval.
