@@ -243,7 +243,8 @@ def _node_of_device(system: System) -> list[int]:
     nodes = np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device))
     used = np.zeros(len(nodes), dtype=np.bool_)
     for node, group in enumerate(system.node_group.tolist()):
-        rows = slice(int(system.group_path[group]), int(system.group_path[group + 1]))
+        cells = group * system.models
+        rows = slice(int(system.group_path[cells]), int(system.group_path[cells + system.models]))
         used[system.node_device[node] + system.paths[rows, 0]] = True
     found: list[int] = np.where(used, nodes, -1).tolist()
     return found
