@@ -44,6 +44,11 @@ class Availability:
         ``cut(lane)`` stops what the lane serves.
     fail : callable
         ``fail(attempt, reason)``.
+
+    Attributes
+    ----------
+    held_paths : bool[node paths]
+        Which of its paths each node holds; to be followed by `refresh` where it is changed.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Availability:
         self.slow: list[list[float]] = [[] for _ in range(devices)]
         self.since_ns: dict[tuple[int, int], int] = {}
         self.device_node: list[int] = np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device)).tolist()
+        self.held_paths = np.ones(int(system.node_path[-1]), dtype=np.bool_)
         self.routable = np.zeros((system.models, len(system.node_group)), dtype=np.bool_)
         for model, nodes in enumerate(system.serving_nodes):
             self.routable[model][nodes] = True
@@ -125,10 +131,12 @@ class Availability:
             group = int(system.node_group[node])
             bounds = system.group_path[group * system.models : (group + 1) * system.models + 1].tolist()
             first, end = bounds[0], bounds[-1]
-            opened = [
-                self.is_open(int(system.node_device[node]) + dispatcher.path_slot[path]) for path in range(first, end)
-            ]
             place = int(system.node_path[node])
+            held: list[bool] = self.held_paths[place : place + end - first].tolist()
+            opened = [
+                held[path - first] and self.is_open(int(system.node_device[node]) + dispatcher.path_slot[path])
+                for path in range(first, end)
+            ]
             usable[place : place + len(opened)] = opened
             for model, (begin, stop) in enumerate(pairwise(bounds)):
                 self.routable[model][node] = any(opened[begin - first : stop - first])

@@ -40,6 +40,7 @@ from sim.engine.instant import Clock, Instant, Rank, after
 from sim.engine.ledger import Ledger
 from sim.engine.pace import Pace
 from sim.engine.record import RunRecord
+from sim.engine.remapping import Remapper
 from sim.engine.scaling import Scaler
 from sim.engine.station import Attempt, Fifo, Lane, Line, Part, Queue, Sorted
 from sim.serving.faults import FaultSchedule
@@ -147,7 +148,7 @@ class Cell:
             self.client = ClientSide(system.clients, env, ledger, self.dispatcher, self.cut)
         lanes = self._start_lanes()
         self.availability: Availability | None = None
-        if system.has_faults or system.scaling:
+        if system.has_faults or system.scaling or system.remapping:
             self.availability = Availability(
                 system, env, ledger, self.dispatcher, lanes, self.paces, self.cut, self.fail
             )
@@ -160,6 +161,11 @@ class Cell:
             ledger.emptied = self.node_emptied
             for scaler in self.scalers:
                 scaler.begin()
+
+        self.remapper: Remapper | None = None
+        if self.availability is not None and system.remapping is not None:
+            self.remapper = Remapper(system.remapping, system, env, ledger, self.availability)
+            self.remapper.begin()
 
     def _queues(self) -> list[Queue]:
         """Return the queue of each device; under late binding it is one and the same."""
@@ -314,6 +320,8 @@ class Cell:
                     strict=True,
                 )
             )
+            if self.remapper is not None and self.remapper.rule.on_fault:
+                after(env, 0, Rank.TIMER, self.remapper.decide)
 
     # -- what happens to an attempt ---------------------------------------------------------------------------
 

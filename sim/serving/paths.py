@@ -9,7 +9,10 @@ from sim.profile.device import Device
 from sim.profile.service import Service
 from sim.serving.classes import PlannedModel, QueryClass
 
-__all__ = ["Path", "Plan", "PlannedDevice", "PlannedGroup", "is_named"]
+__all__ = ["Path", "Plan", "PlannedDevice", "PlannedGroup", "Rung", "is_named"]
+
+Rung = frozenset[tuple[int, int, str]]
+"""The paths of one of several mappings, as (group, slot, representation)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,11 @@ class Plan:
         A single one without a name where the experiment has no classes.
     groups : tuple of PlannedGroup
     mapped : tuple of Path
-        Every path that exists.
+        Every path that exists, or may come to exist by re-mapping.
+    rungs : tuple of Rung
+        With re-mapping: the paths of each mapping, the first the one at the start. Empty without it.
+    mean_sizes : tuple of float
+        By model: mean query size, in samples.
     eligible : tuple of Path
         Those that the policy may use, group by group and model by model, in the order that the policy sees.
     preference : tuple of (group, slot)
@@ -70,6 +77,8 @@ class Plan:
     classes: tuple[QueryClass, ...]
     groups: tuple[PlannedGroup, ...]
     mapped: tuple[Path, ...]
+    rungs: tuple[Rung, ...]
+    mean_sizes: tuple[float, ...]
     eligible: tuple[Path, ...]
     preference: tuple[tuple[int, int], ...]
     assumptions: tuple[str, ...]

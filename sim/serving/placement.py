@@ -18,7 +18,7 @@ from sim.spec.experiment import DeviceUseSpec, Experiment
 from sim.spec.mapping import ExplicitMappingSpec
 from sim.spec.source import KeyPath
 
-__all__ = ["find_devices", "place"]
+__all__ = ["Found", "find_devices", "place"]
 
 Candidates = dict[str, tuple[Candidate, Service]]
 Found = list[list[PlannedDevice | None]]

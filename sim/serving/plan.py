@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from sim.serving.checks import Load, check_batches, check_lanes, check_named_devices, check_sizes, model_loads
 from sim.serving.classes import PlannedModel, find_classes
 from sim.serving.findings import Findings
-from sim.serving.paths import Path, Plan, PlannedDevice, PlannedGroup, is_named
+from sim.serving.paths import Path, Plan, PlannedDevice, PlannedGroup, Rung, is_named
 from sim.serving.placement import find_devices, place
 from sim.serving.policies import POLICIES, PathView
+from sim.serving.remapping import plan_ladder
 from sim.spec.experiment import Experiment, LateBindingSpec
 from sim.spec.source import Node
 
@@ -44,8 +45,14 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load]) -> Pla
     check_named_devices(experiment, models, findings)
     findings.stop_if_broken()
     loads_of = [model_loads(loads, classes, m) for m in range(len(models))]
-    groups, mapped = place(experiment, models, [_mean_size(mine) for mine in loads_of], found, findings)
+    mean_sizes = [_mean_size(mine) for mine in loads_of]
+    groups, mapped = place(experiment, models, mean_sizes, found, findings)
     findings.stop_if_broken()
+    rungs: tuple[Rung, ...] = ()
+    if experiment.remapping is not None:
+        mapped, rungs = plan_ladder(experiment, models, mean_sizes, found, mapped, findings)
+        findings.stop_if_broken()
+        findings.assume("re-mapping reckons with queries of mean size and the profiles' mean service times")
     eligible = _eligible(experiment, models, groups, mapped, findings)
     for path in eligible:
         check_sizes(experiment, path, loads_of[path.model], findings)
@@ -59,6 +66,8 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load]) -> Pla
         tuple(classes),
         tuple(groups),
         tuple(mapped),
+        rungs,
+        tuple(mean_sizes),
         tuple(eligible),
         preference,
         tuple(findings.assumptions),

@@ -17,6 +17,7 @@ from sim.serving.paths import Plan, is_named
 from sim.serving.policies import POLICIES, Choose
 from sim.serving.policies.user import load_function
 from sim.serving.queueing import Order, Shed
+from sim.serving.remapping import Remapping, build_remapping
 from sim.serving.scaling import Scaling, build_scaling
 from sim.spec.experiment import (
     Experiment,
@@ -102,6 +103,8 @@ class System:
         Whether devices may go down, close or slow down.
     scaling : tuple of Scaling
         Rules of the groups whose nodes come and go.
+    remapping : Remapping or None
+        When nodes change their representations, and to which.
     clients : Clients or None
         Timeouts, retries and hedges; None where queries have one attempt and all the time in the world.
     """
@@ -145,6 +148,7 @@ class System:
     controls_lanes: bool
     has_faults: bool
     scaling: tuple[Scaling, ...]
+    remapping: Remapping | None
 
     @property
     def models(self) -> int:
@@ -208,6 +212,7 @@ def load_bytes(plan: Plan, g: int) -> int:
                 planned.model.representations[path.representation]
                 for path in plan.mapped
                 if (path.group, path.model, path.slot) == (g, m, slot)
+                and (not plan.rungs or (g, slot, path.representation) in plan.rungs[0])
             ]
             total += resident_bytes(
                 [Candidate("", 0.0, one.bytes or 0, one.table_bytes or 0, 0.0) for one in held],
@@ -313,6 +318,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         or experiment.interference is not None
         or (clients is not None and clients.stops_running),
         has_faults=has_faults,
+        remapping=build_remapping(experiment, plan, plan.mean_sizes[0]),
         scaling=build_scaling(experiment, [load_bytes(plan, g) for g in range(len(plan.groups))]),
         path_overhead_ns=np.array(
             [plan.groups[path.group].devices[path.slot].profile.per_query_overhead_ns for path in eligible],

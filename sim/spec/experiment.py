@@ -16,6 +16,7 @@ from sim.spec.mapping import ExplicitMappingSpec, MappingSpec, MostAccurateFirst
 from sim.spec.model import NamedModel
 from sim.spec.network import KnowledgeSpec, NetworkSpec
 from sim.spec.queueing import BatchingSpec, QueueSpec
+from sim.spec.remapping import RemappingSpec
 from sim.spec.scaling import ScalingSpec
 from sim.spec.units import Bytes, DurationNs
 from sim.spec.workload import WorkloadSpec
@@ -317,6 +318,9 @@ class Experiment(SpecModel):
     faults: FaultsSpec | None = Field(None, description="What fails or is maintained, and when; nothing by default.")
     autoscaling: tuple[ScalingSpec, ...] | None = Field(
         None, min_length=1, description="Groups whose nodes come and go with the load; none by default."
+    )
+    remapping: RemappingSpec | None = Field(
+        None, description="Run the offline mapping again as load and fleet change; off by default."
     )
     interference: InterferenceSpec | None = Field(None, description="Busy lanes slow each other; off by default.")
     timeout: TimeoutSpec | None = Field(None, description="How long clients wait; for ever by default.")

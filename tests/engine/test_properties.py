@@ -150,6 +150,30 @@ HEDGES = st.builds(
     CANCEL,
 )
 
+SCALING = st.builds(
+    lambda rule, every, provisioning, cooldown: (
+        rule | {"every": f"{every}us", "provisioning": f"{provisioning}us", "cooldown": f"{cooldown}us"}
+    ),
+    st.sampled_from(
+        [
+            {"measure": "utilisation", "target": 0.4},
+            {"measure": "backlog", "target": 1.5, "tolerance": 0},
+            {"measure": "sla-attainment", "target": 0.9, "scale_in_above": 0.95, "step": 0.5},
+        ]
+    ),
+    st.sampled_from([2500, 20_000]),
+    st.sampled_from([0, 300]),
+    st.sampled_from([0, 2000]),
+)
+REMAPPING = st.builds(
+    lambda every, target, at_once: (
+        {"every": f"{every}us", "target": target, "load_bandwidth": "1MB/s"} | ({"at_once": at_once} if at_once else {})
+    ),
+    st.sampled_from([4000, 30_000]),
+    st.sampled_from([0.1, 0.7]),
+    st.sampled_from([None, 1]),
+)
+
 
 @st.composite
 def classes(draw: st.DrawFn, experiment: dict[str, Any]) -> list[dict[str, Any]]:
@@ -167,7 +191,7 @@ def classes(draw: st.DrawFn, experiment: dict[str, Any]) -> list[dict[str, Any]]
             one["sla"] = draw(st.sampled_from(["100us", "3ms", "2s"]))
     other = {**experiment["model"], "name": "o"}
     for one in drawn[1:]:
-        if draw(st.booleans()):
+        if "remapping" not in experiment and draw(st.booleans()):
             one["model"] = other
     return drawn
 
@@ -298,6 +322,19 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             for use in group["devices"].values():
                 use["beyond"] = "linear"
                 use["profile"]["per_query_overhead"] = draw(st.sampled_from(["0s", "30us"]))
+    count = document["fleet"][0]["count"]
+    if count > 1 and draw(st.booleans()):
+        document["autoscaling"] = [draw(SCALING) | {"group": "g0"}]
+        document["autoscaling"][0]["initial"] = draw(st.integers(1, count))
+    held = [use["profile"]["service"]["m"] for group in document["fleet"] for use in group["devices"].values()]
+    if not late and max(map(len, held)) > 1 and draw(st.booleans()):
+        document["remapping"] = draw(REMAPPING)
+        sizes = {"table": "100B", "dhe": "150B", "hybrid": "300B"}
+        for name, size in sizes.items():
+            document["model"]["representations"][name]["bytes"] = size
+        for group in document["fleet"]:
+            for use in group["devices"].values():
+                use["memory"] = draw(st.sampled_from(["100B", "300B", "1kB"]))
     if draw(st.booleans()):
         document["timeout"] = draw(TIMEOUTS)
     if "timeout" in document and draw(st.booleans()):
