@@ -192,18 +192,21 @@ def _batches(record: RunRecord, system: System) -> list[str]:
 
 
 def _availability(record: RunRecord, system: System) -> list[str]:
-    down = record.span_kind != Span.CLOSED
-    device = _device_of_lane(system, record.part_lane)
-    for d, from_ns, to_ns in zip(
-        record.span_device[down].tolist(),
-        record.span_from_ns[down].tolist(),
-        record.span_to_ns[down].tolist(),
-        strict=True,
-    ):
-        here = device == d
-        # A part may be cut off at the instant the device goes down, and may start at the instant it comes back.
-        if np.any((record.part_start_ns[here] < to_ns) & (record.part_finish_ns[here] > from_ns)):
-            return [f"availability: device {d} serves a part while it is down or off"]
+    away = np.flatnonzero(record.span_kind != Span.CLOSED)
+    away = away[np.argsort(record.span_device[away], kind="stable")]
+    span_device = record.span_device[away]
+    part_device = _device_of_lane(system, record.part_lane)
+    parts = np.lexsort((record.part_start_ns, part_device))
+    part_device = part_device[parts]
+    for device in np.unique(span_device).tolist():
+        spans = away[slice(*np.searchsorted(span_device, (device, device + 1)))]
+        here = parts[slice(*np.searchsorted(part_device, (device, device + 1)))]
+        # A part may be cut off at the instant the device goes down, and may start at the instant it comes back. So a
+        # span is free of parts if those that began before its end, on whichever lane, had all finished by its begin.
+        begun = np.searchsorted(record.part_start_ns[here], record.span_to_ns[spans])
+        latest = np.append(NEVER, np.maximum.accumulate(record.part_finish_ns[here]))
+        if np.any(latest[begun] > record.span_from_ns[spans]):
+            return [f"availability: device {device} serves a part while it is down or off"]
     return []
 
 

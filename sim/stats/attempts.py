@@ -1,13 +1,24 @@
-"""What copies, retries and faults cost: attempts a query, work that no answer came of, time that devices were down."""
+"""What copies, retries and faults cost: attempts, work that no answer came of, devices and nodes that were away."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.record import RunRecord, Span
+from sim.stats.spans import Spans, covered, time_within, weighted_time_within
 
-__all__ = ["ATTEMPT_METRICS", "AVAILABILITY_METRICS", "attempts_per_query", "availability", "wasted_work"]
+__all__ = [
+    "ATTEMPT_METRICS",
+    "AVAILABILITY_METRICS",
+    "attempts_per_query",
+    "availability",
+    "nodes_up_over_time",
+    "wasted_work",
+    "wasted_work_over_time",
+]
 
 ATTEMPT_METRICS = ("attempts_per_query", "hedges_per_query", "retries_per_query", "wasted_work")
 """Metrics of scenarios whose clients time out, retry or hedge."""
@@ -32,15 +43,27 @@ def wasted_work(record: RunRecord, start_ns: int, end_ns: int) -> float | None:
     What is still in service or has an unfinished query when the clock stops is not counted as wasted. The time of a
     batch is shared among its parts by their samples.
     """
-    first = np.flatnonzero(record.leads_batch)
-    if not len(first):
-        return None
-    count = np.diff(np.append(first, len(record.part_batch)))
-    share = record.part_size / np.repeat(np.add.reduceat(record.part_size, first), count)
     clipped = np.minimum(record.part_finish_ns, end_ns) - np.maximum(record.part_start_ns, start_ns)
-    time_ns = np.maximum(clipped, 0) * share
+    time_ns = np.maximum(clipped, 0) * _share_of_batch(record)
     total = float(time_ns.sum())
     return float(time_ns[_is_wasted(record)].sum()) / total if total > 0 else None
+
+
+def wasted_work_over_time(record: RunRecord, edges: NDArray[np.int64]) -> list[float | None]:
+    """Return what `wasted_work` is in each of the intervals between these times."""
+    share, start_ns, finish_ns = _share_of_batch(record), record.part_start_ns, record.part_finish_ns
+    wasted = weighted_time_within(start_ns, finish_ns, share * _is_wasted(record), edges)
+    busy = weighted_time_within(start_ns, finish_ns, share, edges)
+    return [float(one / total) if total > 0 else None for one, total in zip(wasted, busy, strict=True)]
+
+
+def _share_of_batch(record: RunRecord) -> NDArray[np.float64]:
+    """Return each part's share of the samples of its batch."""
+    first = np.flatnonzero(record.leads_batch)
+    if not len(first):
+        return np.zeros(0)
+    count = np.diff(np.append(first, len(record.part_batch)))
+    return np.asarray(record.part_size / np.repeat(np.add.reduceat(record.part_size, first), count))
 
 
 def _is_wasted(record: RunRecord) -> NDArray[np.bool_]:
@@ -60,3 +83,26 @@ def availability(record: RunRecord, devices: int, start_ns: int, end_ns: int) ->
     down = record.span_kind == Span.DOWN
     clipped = np.minimum(record.span_to_ns[down], end_ns) - np.maximum(record.span_from_ns[down], start_ns)
     return 1.0 - float(np.maximum(clipped, 0).sum()) / (devices * (end_ns - start_ns))
+
+
+def nodes_up_over_time(record: RunRecord, device_node: Sequence[int], edges: NDArray[np.int64]) -> list[float]:
+    """Return the mean number of nodes that take new queries in each of the intervals between these times.
+
+    A node takes new queries while at least one of its devices does, which is neither down nor closed.
+
+    Parameters
+    ----------
+    record : RunRecord
+    device_node : sequence of int, shape (devices,)
+        Node of each device; -1 for one that no path uses, which keeps no node going.
+    edges : int64, shape (intervals + 1,)
+    """
+    node = np.asarray(device_node, dtype=np.int64)
+    used = node[record.span_device] >= 0
+    spans = Spans(record.span_device[used], record.span_from_ns[used], record.span_to_ns[used])
+    out = covered(spans, np.ones(len(node), dtype=np.int64))
+    devices_of_node = np.bincount(node[node >= 0])
+    away = covered(out._replace(owner=node[out.owner]), devices_of_node)
+    lost_ns = time_within(away.from_ns, away.to_ns, edges)
+    nodes_up: list[float] = (np.count_nonzero(devices_of_node) - lost_ns / np.diff(edges)).tolist()
+    return nodes_up

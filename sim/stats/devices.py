@@ -55,6 +55,8 @@ class SystemView:
         Latency limit from scheduled arrival to response.
     drop_reasons : names of the engine's drop reasons, in the order of its indices
     more_metrics : names of metrics that this system has besides those that all have
+    device_node : shape (devices,)
+        Node of each device; -1 for one that no path uses. Empty where no node comes or goes.
     classes : tuple of ClassView
         Classes of queries, in the order of the engine's indices; empty where there are none.
     """
@@ -70,6 +72,7 @@ class SystemView:
     sla_ns: int
     drop_reasons: Sequence[str] = ()
     more_metrics: Sequence[str] = ()
+    device_node: Sequence[int] = ()
     classes: Sequence[ClassView] = ()
 
     def __post_init__(self) -> None:

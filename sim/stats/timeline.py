@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine.record import NEVER, Outcome, RunRecord
+from sim.engine.record import NEVER, Cause, Outcome, RunRecord, Span
+from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS, nodes_up_over_time, wasted_work_over_time
 from sim.stats.devices import SystemView
 from sim.stats.interval import Interval, t_interval
 from sim.stats.measure import QUERIES_BEYOND_PERCENTILE
+from sim.stats.spans import interval_of, time_within
 
 __all__ = ["Timeline", "TimelineSummary", "measure_over_time", "merge_timelines"]
 
 PERCENTILES_PER_MILLE = {"latency_ms_p50": 500, "latency_ms_p99": 990}
 NS_PER_S = 1e9
+DROPPED = "dropped:"
 UNFINISHED_NS = np.iinfo(np.int64).max
 
 Values = dict[str, list[float | None]]
@@ -65,6 +68,11 @@ def measure_over_time(record: RunRecord, view: SystemView, interval_ns: int) -> 
     samples that start in it; utilisation and the queries in the system are averages over its time. A percentile needs
     ten queries beyond it in the interval; queries in flight when the clock stops count as infinitely late.
 
+    Where clients time out, retry or hedge: the attempts that are *sent* in an interval. Where devices fail:
+    availability, an average over its time. Where either is the case: wasted work over its busy lane time, and the
+    queries *dropped* in it by reason, whenever they arrived. Where nodes come and go: how many take new queries, an
+    average over its time.
+
     Parameters
     ----------
     record : RunRecord
@@ -81,6 +89,7 @@ def measure_over_time(record: RunRecord, view: SystemView, interval_ns: int) -> 
             **_by_finish(record, edges, seconds),
             **_path_mix(record, view, edges),
             **_by_time(record, view, edges),
+            **_attempts_and_faults(record, view, edges, seconds),
         },
     )
 
@@ -88,7 +97,8 @@ def measure_over_time(record: RunRecord, view: SystemView, interval_ns: int) -> 
 def merge_timelines(timelines: Sequence[Timeline], confidence: float) -> TimelineSummary:
     """Merge the replications of a scenario, in the order of their numbers.
 
-    A metric that any replication lacks in an interval has no value there.
+    A metric that any replication lacks in an interval has no value there. Reasons of drops that occur in no replication
+    are left out.
 
     Raises
     ------
@@ -106,6 +116,7 @@ def merge_timelines(timelines: Sequence[Timeline], confidence: float) -> Timelin
                 for values in zip(*(timeline.metrics[name] for timeline in timelines), strict=True)
             )
             for name in first.metrics
+            if not name.startswith(DROPPED) or any(any(timeline.metrics[name]) for timeline in timelines)
         },
     )
 
@@ -135,7 +146,7 @@ def _by_arrival(record: RunRecord, edges: NDArray[np.int64], seconds: NDArray[np
 
 def _by_finish(record: RunRecord, edges: NDArray[np.int64], seconds: NDArray[np.float64]) -> Values:
     done = (record.outcome <= Outcome.SERVED_LATE) & (record.finish_ns <= record.end_ns)
-    interval = _interval_of(record.finish_ns[done], edges)
+    interval = interval_of(record.finish_ns[done], edges)
     count = len(edges) - 1
 
     def total(weight: NDArray[Any]) -> NDArray[np.float64]:
@@ -155,7 +166,7 @@ def _by_finish(record: RunRecord, edges: NDArray[np.int64], seconds: NDArray[np.
 def _path_mix(record: RunRecord, view: SystemView, edges: NDArray[np.int64]) -> Values:
     begun = record.part_start_ns <= record.end_ns
     count, paths = len(edges) - 1, len(view.path_names)
-    cell = _interval_of(record.part_start_ns[begun], edges) * paths + record.part_path[begun]
+    cell = interval_of(record.part_start_ns[begun], edges) * paths + record.part_path[begun]
     samples = np.bincount(cell, weights=record.part_size[begun], minlength=count * paths).reshape(count, paths)
     total = samples.sum(axis=1)
     return {
@@ -170,28 +181,39 @@ def _by_time(record: RunRecord, view: SystemView, edges: NDArray[np.int64]) -> V
     kind = kind_of_lane[record.part_lane]
     left_ns = np.where(record.finish_ns != NEVER, record.finish_ns, record.stop_ns)
     left_ns = np.where(record.drop_ns != NEVER, record.drop_ns, left_ns)
-    values: Values = {"queries_in_system": (_time_within(record.arrival_ns, left_ns, edges) / length).tolist()}
+    values: Values = {"queries_in_system": (time_within(record.arrival_ns, left_ns, edges) / length).tolist()}
     for k, name in enumerate(view.device_kind_name):
         lanes = int(np.sum(kind_of_lane == k))
         served = (kind == k) & record.leads_batch
-        busy = _time_within(record.part_start_ns[served], record.part_finish_ns[served], edges)
+        busy = time_within(record.part_start_ns[served], record.part_finish_ns[served], edges)
         values[f"utilisation:{name}"] = (busy / (length * max(lanes, 1))).tolist()
     return values
 
 
-def _interval_of(times_ns: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.minimum(np.searchsorted(edges, times_ns, side="right") - 1, len(edges) - 2).astype(np.int64)
+def _attempts_and_faults(
+    record: RunRecord, view: SystemView, edges: NDArray[np.int64], seconds: NDArray[np.float64]
+) -> Values:
+    """Return what only scenarios have whose clients or devices do more than serve a query once."""
+    has_attempts = set(ATTEMPT_METRICS) <= set(view.more_metrics)
+    has_faults = set(AVAILABILITY_METRICS) <= set(view.more_metrics)
+    values: Values = {}
 
+    def per_s(times_ns: NDArray[np.int64]) -> list[float | None]:
+        within = times_ns[(times_ns != NEVER) & (times_ns <= record.end_ns)]
+        return [*(np.bincount(interval_of(within, edges), minlength=len(seconds)) / seconds).tolist()]
 
-def _time_within(from_ns: NDArray[np.int64], to_ns: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Add up, for each interval, the time of the spans [from_ns, to_ns] that lies within it."""
-    return np.diff(_sum_of_minima(to_ns, edges) - _sum_of_minima(from_ns, edges))
-
-
-def _sum_of_minima(times_ns: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the sum over all times of min(time, edge), for each edge."""
-    ordered = np.sort(times_ns)
-    below = np.searchsorted(ordered, edges)
-    sums = np.append(0.0, np.cumsum(ordered, dtype=np.float64))
-    result: NDArray[np.float64] = sums[below] + (len(ordered) - below) * edges.astype(np.float64)
-    return result
+    if has_faults:
+        down = record.span_kind == Span.DOWN
+        down_ns = time_within(record.span_from_ns[down], record.span_to_ns[down], edges)
+        values["availability"] = (1.0 - down_ns / (np.diff(edges) * len(view.device_kind))).tolist()
+    if len(view.device_node):
+        values["nodes_up"] = [*nodes_up_over_time(record, view.device_node, edges)]
+    if has_attempts:
+        values["attempts_per_s"] = per_s(record.attempt_sent_ns)
+        values["retries_per_s"] = per_s(record.attempt_sent_ns[record.attempt_cause == Cause.RETRY])
+        values["hedges_per_s"] = per_s(record.attempt_sent_ns[record.attempt_cause == Cause.HEDGE])
+    if has_faults or has_attempts:
+        values["wasted_work"] = wasted_work_over_time(record, edges)
+        for reason, name in enumerate(view.drop_reasons):
+            values[f"{DROPPED}{name}_per_s"] = per_s(record.drop_ns[record.drop_reason == reason])
+    return values

@@ -233,8 +233,21 @@ def _view(experiment: Experiment, plan: Plan, system: System) -> SystemView:
             *(ATTEMPT_METRICS if system.clients is not None else ()),
             *(AVAILABILITY_METRICS if system.has_faults else ()),
         ),
+        device_node=_node_of_device(system) if system.has_faults or system.scaling else (),
         classes=tuple(ClassView(one.name, one.sla_ns) for one in plan.classes) if experiment.classes else (),
     )
+
+
+def _node_of_device(system: System) -> list[int]:
+    """Return the node of each device; -1 for one that no path uses."""
+    nodes = np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device))
+    used = np.zeros(len(nodes), dtype=np.bool_)
+    for node, group in enumerate(system.node_group.tolist()):
+        cells = group * system.models
+        rows = slice(int(system.group_path[cells]), int(system.group_path[cells + system.models]))
+        used[system.node_device[node] + system.paths[rows, 0]] = True
+    found: list[int] = np.where(used, nodes, -1).tolist()
+    return found
 
 
 def _offered_load(

@@ -217,6 +217,65 @@ def interference(draw: st.DrawFn, fleet: list[dict[str, Any]]) -> dict[str, Any]
     return drawn
 
 
+def times(unit: str, least: int, most: int) -> st.SearchStrategy[str]:
+    """Times of the order of a run; whole numbers, so that some fall together."""
+    return st.integers(least, most).map(lambda number: f"{number}{unit}")
+
+
+@st.composite
+def places(draw: st.DrawFn, fleet: list[dict[str, Any]]) -> dict[str, Any]:
+    """The cell, a group, or nodes of a group."""
+    group = draw(st.sampled_from([None, *fleet]))
+    if group is None:
+        return {}
+    nodes = st.lists(st.integers(0, group["count"] - 1), min_size=1, unique=True)
+    return {"group": group["name"]} | draw(st.fixed_dictionaries({}, optional={"nodes": nodes}))
+
+
+@st.composite
+def moments(draw: st.DrawFn, fleet: list[dict[str, Any]]) -> dict[str, Any]:
+    """Where and when something happens, to all devices or one, to the end or not."""
+    where = draw(places(fleet))
+    names = {name for group in fleet if where.get("group", group["name"]) == group["name"] for name in group["devices"]}
+    if draw(st.booleans()):
+        where["device"] = draw(st.sampled_from(sorted(names)))
+    if draw(st.booleans()):
+        where["for"] = draw(times("ms", 1, 20) | times("us", 1, 900))
+    return where | {"at": draw(times("ms", 0, 20))}
+
+
+@st.composite
+def maintenance(draw: st.DrawFn, fleet: list[dict[str, Any]]) -> dict[str, Any]:
+    where = draw(places(fleet))
+    groups = [group for group in fleet if where.get("group", group["name"]) == group["name"]]
+    nodes = len(where.get("nodes", ())) or sum(group["count"] for group in groups)
+    drawn = {"at": times("ms", 0, 20), "drain": times("ms", 0, 5), "down": times("ms", 1, 9)}
+    return where | {"at_once": draw(st.integers(1, nodes))} | draw(st.fixed_dictionaries(drawn))
+
+
+LIFETIMES = st.builds(
+    lambda each, mtbf, mttr, repair: {"each": each, "mtbf": mtbf, "mttr": mttr, "repair": repair},
+    st.sampled_from(["device", "node", "cell"]),
+    times("ms", 1, 20),
+    times("ms", 1, 9),
+    st.sampled_from(["exponential", "fixed"]),
+)
+
+
+@st.composite
+def faults(draw: st.DrawFn, fleet: list[dict[str, Any]], lasts: bool) -> dict[str, Any]:
+    """Crashes, slow spells and maintenance; what is drawn at random only if the run has a duration."""
+    some = {"min_size": 1, "max_size": 3}
+    factor = st.sampled_from([1.5, 4.0]) | st.floats(1.01, 20)
+    slow = st.builds(lambda moment, f: moment | {"factor": f}, moments(fleet), factor)
+    kinds: dict[str, Any] = {"crashes": moments(fleet), "slow": slow, "maintenance": maintenance(fleet)}
+    if lasts:
+        kinds["lifetimes"] = LIFETIMES
+        kinds["slow"] |= st.builds(lambda drawn, f: drawn | {"factor": f}, LIFETIMES, factor)
+    chosen = draw(st.lists(st.sampled_from(sorted(kinds)), min_size=1, unique=True))
+    return {kind: draw(st.lists(kinds[kind], **some)) for kind in chosen}
+
+
 @st.composite
 def experiments(draw: st.DrawFn) -> dict[str, Any]:
     document: dict[str, Any] = {
@@ -294,6 +353,13 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             document["queue"] = {**document.get("queue", {}), "order": "priority"}
             for i, one in enumerate(document["classes"]):
                 one["priority"] = (i + 1) % 2
+    if draw(st.booleans()):
+        if draw(st.booleans()):
+            document["workload"].pop("queries", None)
+            document["workload"]["duration"] = "20ms"
+        document["faults"] = draw(faults(document["fleet"], "duration" in document["workload"]))
+        if "retries" not in document and draw(st.booleans()):
+            document["retries"] = draw(RETRIES)
     slowed = draw(interference(document["fleet"])) if draw(st.booleans()) else None
     if slowed is not None:
         document["interference"] = slowed
@@ -317,8 +383,8 @@ def test_any_scenario_obeys_the_laws_and_repeats_exactly(document: dict[str, Any
     record = run(document)
     if record is None:
         return
-    if "queries" in document["workload"]:
-        assert np.bincount(record.outcome, minlength=len(Outcome)).sum() == QUERIES
+    offered = QUERIES if "queries" in document["workload"] else len(record.arrival_ns)
+    assert np.bincount(record.outcome, minlength=len(Outcome)).sum() == offered
     again = run(document)
     assert again is not None
     for field in dataclasses.fields(RunRecord):
@@ -333,16 +399,23 @@ def test_any_scenario_obeys_the_laws_and_repeats_exactly(document: dict[str, Any
 def test_most_generated_scenarios_run() -> None:
     ran = []
     slowed = []
+    failed = []
+    lost = []
 
     @settings(max_examples=60, deadline=None, database=None, derandomize=True)
     @given(experiments())
     def count(document: dict[str, Any]) -> None:
-        ran.append(run(document) is not None)
+        record = run(document)
+        ran.append(record is not None)
+        failed.append(record is not None and "faults" in document)
+        lost.append(record is not None and bool(record.part_cut.any()) and "faults" in document)
         slowed.append(ran[-1] and "interference" in document)
 
     count()
     assert np.mean(ran) > 0.6
     assert np.mean(slowed) > 0.1
+    assert np.mean(failed) > 0.2
+    assert np.mean(lost) > 0.05
 
 
 NEUTRAL = (

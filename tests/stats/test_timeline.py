@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sim.engine.record import Cause, Span
 from sim.report.figures import plot_run
 from sim.report.rundir import RunDirectoryError, read_timeline
 from sim.spec.problems import SpecError
@@ -131,3 +134,106 @@ def test_it_is_written_and_drawn(tmp_path: Path) -> None:
 def test_impossible_timelines_are_told(old: str, new: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=expected):
         prepare_text(tmp_path, TEXT.replace(old, new))
+
+
+FAULTY = ("attempts_per_query", "hedges_per_query", "retries_per_query", "wasted_work", "availability")
+
+
+def test_attempts_and_faults_by_hand(record_of, one_device):
+    # Node 0 has devices 0 and 1, node 1 has device 2; no path uses device 3. Query 0 is served by its second attempt.
+    record = replace(
+        record_of(
+            [0, 3 * MS, 6 * MS],
+            [0, 3 * MS, 6 * MS],
+            [8 * MS, 5 * MS, 12 * MS],
+            end_ns=10 * MS,
+            stop_ns=20 * MS,
+            dropped=[1],
+        ),
+        drop_ns=np.array([-1, 7 * MS, -1]),
+        drop_reason=np.array([-1, 1, -1]),
+        answered_by=np.array([1, -1, 0]),
+        part_query=np.array([0, 0, 1, 2]),
+        part_attempt=np.array([0, 1, 0, 0]),
+        part_path=np.zeros(4, int),
+        part_lane=np.array([0, 1, 2, 0]),
+        part_size=np.array([10, 10, 30, 10]),
+        part_enqueue_ns=np.array([0, 4, 4, 6]) * MS,
+        part_start_ns=np.array([0, 4, 4, 6]) * MS,
+        part_finish_ns=np.array([5, 8, 8, 12]) * MS,
+        # The copy of query 0 and query 1, which is three times as large, are a batch on one lane.
+        part_batch=np.array([0, 1, 1, 2]),
+        part_cut=np.zeros(4, bool),
+        attempt_query=np.array([0, 1, 0, 2, 1, 1]),
+        attempt_cause=np.array([Cause.FIRST, Cause.FIRST, Cause.HEDGE, Cause.FIRST, Cause.RETRY, Cause.RETRY]),
+        attempt_sent_ns=np.array([0, 3, 4, 6, 10, 11]) * MS,
+        span_device=np.array([0, 1, 2, 0, 3]),
+        span_kind=np.array([Span.DOWN, Span.CLOSED, Span.DOWN, Span.CLOSED, Span.DOWN]),
+        span_from_ns=np.array([1, 2, 4, 3, 0]) * MS,
+        span_to_ns=np.array([4, 6, 7, 9, 20]) * MS,
+    )
+    view = one_device(
+        lane_device=np.arange(4),
+        device_kind=np.zeros(4, int),
+        device_node=[0, 0, 1, -1],
+        more_metrics=FAULTY,
+        drop_reasons=("queue-full", "timeout"),
+        **dict.fromkeys(("device_idle_w", "device_busy_w", "device_price_usd_per_h"), np.ones(4)),
+    )
+    plain = measure_over_time(record, replace(view, more_metrics=(), device_node=()), 5 * MS).metrics
+    metrics = measure_over_time(record, view, 5 * MS).metrics
+    assert {name: values for name, values in metrics.items() if name not in plain} == {
+        # Down: device 0 in 1-4, 2 in 4-7, 3 always, of 20 ms of device time an interval.
+        "availability": pytest.approx([1 - 9 / 20, 1 - 7 / 20]),
+        # Node 0 takes nothing in 2-6 (device 0 is away in 1-9, 1 in 2-6), node 1 nothing in 4-7.
+        "nodes_up": pytest.approx([2 - 4 / 5, 2 - 3 / 5]),
+        # A retry at 10 ms is sent in the last interval, one at 11 ms after the arrival period.
+        "attempts_per_s": pytest.approx([600, 400]),
+        "retries_per_s": pytest.approx([0, 200]),
+        "hedges_per_s": pytest.approx([200, 0]),
+        # Wasted: the first part of query 0 in 0-5, and three quarters of the batch in 4-8. Query 2 is still served.
+        "wasted_work": pytest.approx([5.75 / 6, 2.25 / 7]),
+        "dropped:queue-full_per_s": [0, 0],
+        "dropped:timeout_per_s": [0, 200],
+    }
+    merged = merge_timelines([measure_over_time(record, view, 5 * MS)] * 2, confidence=0.95).metrics
+    assert {name for name in metrics if name not in merged} == {"dropped:queue-full_per_s"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("", set()),
+        ("timeout: {after: 5ms}", {"attempts_per_s", "retries_per_s", "hedges_per_s", "wasted_work"}),
+        ("faults: {crashes: [{at: 100ms, for: 50ms}]}", {"availability", "nodes_up", "wasted_work"}),
+    ],
+)
+def test_only_what_is_configured_is_given(keys: str, expected: set[str], tmp_path: Path) -> None:
+    (scenario,) = prepare_text(tmp_path, TEXT + keys)
+    metrics = measure_over_time(run_record(scenario, 0), scenario.view, 50 * MS).metrics
+    other = {"attempts_per_s", "retries_per_s", "hedges_per_s", "wasted_work", "availability", "nodes_up"} - expected
+    assert expected <= metrics.keys() and not other & metrics.keys()
+    assert any(name.startswith("dropped:") for name in metrics) == bool(expected)
+
+
+def test_intervals_of_attempts_and_faults_add_up_to_the_whole_run(tmp_path: Path) -> None:
+    (scenario,) = prepare_text(
+        tmp_path,
+        TEXT.replace("{name: hw,", "{name: hw, count: 3,")
+        + "timeout: {after: 4ms}\nretries: {limit: 2}\nhedging: {after: 2ms}\n"
+        "faults: {lifetimes: [{each: device, mtbf: 99ms, mttr: 30ms}], maintenance: [{at: 0s, drain: 9ms, down: 9ms}]}",
+    )
+    record = run_record(scenario, 0)
+    (whole,) = measure(record, scenario.view, [0])
+    one, many = (measure_over_time(record, scenario.view, ns).metrics for ns in (record.end_ns, 10 * MS))
+    assert one["availability"] == [pytest.approx(whole.metrics["availability"], rel=1e-12)]
+    assert one["wasted_work"] == [pytest.approx(whole.metrics["wasted_work"], rel=1e-9)]
+    for name in ("availability", "nodes_up", "attempts_per_s", "hedges_per_s", "retries_per_s"):
+        assert np.mean(many[name]) == pytest.approx(one[name][0]), name
+    # Node by node and instant by instant, what the spans say.
+    at_ns = np.arange(MS // 2, record.end_ns, MS)
+    out = np.zeros((6, len(at_ns)), dtype=bool)
+    for device, begin, end in zip(record.span_device, record.span_from_ns, record.span_to_ns, strict=True):
+        out[device] |= (begin <= at_ns) & (at_ns < end)
+    nodes = (~out.reshape(3, 2, -1)).any(axis=1).sum(axis=0)
+    assert np.mean(np.abs(many["nodes_up"] - nodes.reshape(-1, 10).mean(axis=1))) < 0.1

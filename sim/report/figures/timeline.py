@@ -1,4 +1,4 @@
-"""Metrics over time: load, tail, SLA attainment and accuracy, one panel below the other."""
+"""Metrics over time: load, tail, SLA attainment and accuracy, attempts and nodes up, one panel below the other."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ __all__ = ["over_time"]
 
 PANELS = (
     ("offered_per_s", "offered, queries/s", 1.0),
+    ("attempts_per_s", "attempts/s", 1.0),
+    ("nodes_up", "nodes up", 1.0),
     ("latency_ms_p99", "p99 latency, ms", 1.0),
     ("sla_attainment", "in time, %", 100.0),
     ("accuracy_served", "accuracy, %", 100.0),
 )
+OPTIONAL = ("attempts_per_s", "nodes_up")
+"""Metrics that only some scenarios have: where none has one its panel is left out."""
+FROM_ZERO = ("offered_per_s", "attempts_per_s", "nodes_up")
 LOG_RANGE = 20.0
 """The latency axis is logarithmic where the values span more than this factor."""
 
@@ -39,21 +44,25 @@ def _figure(
 ) -> Drawing:
     from matplotlib.figure import Figure
 
+    found = [by_scenario.get(_scenario(entry), {}) for entry in entries]
+    shown = [panel for panel in PANELS if panel[0] not in OPTIONAL or any(panel[0] in metrics for metrics in found)]
     figure = Figure()
-    figure.set_size_inches(figure.get_figwidth(), 2.1 * len(PANELS))
-    panels = figure.subplots(len(PANELS), 1, sharex=True)
-    for axes, (metric, title, scale) in zip(panels, PANELS, strict=True):
-        for index, entry in enumerate(entries):
-            _steps(axes, by_scenario.get(_scenario(entry), {}).get(metric, []), index, entry.label, scale)
+    figure.set_size_inches(figure.get_figwidth(), 2.1 * len(shown))
+    panels = figure.subplots(len(shown), 1, sharex=True)
+    for axes, (metric, title, scale) in zip(panels, shown, strict=True):
+        for index, (entry, metrics) in enumerate(zip(entries, found, strict=True)):
+            _steps(axes, metrics.get(metric, []), index, entry.label, scale)
         axes.set_ylabel(title)
-    tails = [
-        point.value
-        for entry in entries
-        for point in by_scenario.get(_scenario(entry), {}).get(PANELS[1][0], [])
-        if point.value is not None
-    ]
-    _finish_latency(panels[1], tails, sorted({float(entry.data["sla_ms"]) for entry in entries}))
-    panels[0].set_ylim(bottom=0)
+        if metric in FROM_ZERO:
+            axes.set_ylim(bottom=0)
+        elif metric == "sla_attainment":
+            low, high = axes.get_ylim()
+            axes.set_ylim(max(low, -5.0), min(high, 105.0))
+        elif metric == "accuracy_served":
+            _widen(axes)
+        elif metric == "latency_ms_p99":
+            tails = [point.value for metrics in found for point in metrics.get(metric, []) if point.value is not None]
+            _finish_latency(axes, tails, sorted({float(entry.data["sla_ms"]) for entry in entries}))
     panels[-1].set_xlabel("time, s")
     panels[0].set_title(f"What happens over time{f' at {load}' if load else ''}?")
     handles, labels = panels[0].get_legend_handles_labels()
@@ -103,3 +112,11 @@ def _finish_latency(axes: Axes, drawn: Sequence[float], slas: Sequence[float]) -
         axes.set_ylim(bottom=0)
     for sla in slas:
         sla_line(axes, sla)
+
+
+def _widen(axes: Axes) -> None:
+    """Give values that are all but equal an axis of plain numbers."""
+    low, high = axes.get_ylim()
+    middle = (low + high) / 2
+    if high - low < 1e-3:
+        axes.set_ylim(middle - 0.5, middle + 0.5)
