@@ -202,9 +202,13 @@ def _columns(report: Report, marks: _Marks) -> list[_Column]:
         ("attempts", "attempts_per_query", 2),
         ("wasted", "wasted_work", 3),
         ("up", "availability", 3),
+        ("nodes", "nodes_on", 2),
     ):
         if any(name in row.metrics for row in report.summaries):
             columns.append(_Column(header, _optional(name), rank))
+    if any("nodes_on" in row.metrics for row in report.summaries):
+        # Where nodes come and go, what they cost is the point.
+        columns.append(_Column("$/M correct", _optional("cost_per_million_correct"), 1))
     return columns
 
 
@@ -215,7 +219,9 @@ def _optional(name: str) -> Callable[[_Row], str]:
         metric = row.summary.metrics.get(name)
         if metric is None or metric.value is None:
             return "-"
-        return f"{metric.value:.3f}" if name == "attempts_per_query" else _percent(metric.value)
+        if name in ("wasted_work", "availability"):
+            return _percent(metric.value)
+        return f"{metric.value:.3f}" if name == "attempts_per_query" else _significant(metric.value)
 
     return cell
 

@@ -13,8 +13,10 @@ from sim.stats.spans import Spans, covered, time_within, weighted_time_within
 __all__ = [
     "ATTEMPT_METRICS",
     "AVAILABILITY_METRICS",
+    "SCALING_METRICS",
     "attempts_per_query",
     "availability",
+    "nodes_on",
     "nodes_up_over_time",
     "wasted_work",
     "wasted_work_over_time",
@@ -25,6 +27,9 @@ ATTEMPT_METRICS = ("attempts_per_query", "hedges_per_query", "retries_per_query"
 
 AVAILABILITY_METRICS = ("availability",)
 """Metrics of scenarios whose devices may be down."""
+
+SCALING_METRICS = ("nodes_on",)
+"""Metrics of scenarios whose nodes come and go with the load."""
 
 
 def attempts_per_query(record: RunRecord, cut: int, cause: int | None = None) -> float | None:
@@ -83,6 +88,28 @@ def availability(record: RunRecord, devices: int, start_ns: int, end_ns: int) ->
     down = record.span_kind == Span.DOWN
     clipped = np.minimum(record.span_to_ns[down], end_ns) - np.maximum(record.span_from_ns[down], start_ns)
     return 1.0 - float(np.maximum(clipped, 0).sum()) / (devices * (end_ns - start_ns))
+
+
+def nodes_on(record: RunRecord, device_node: Sequence[int], start_ns: int, end_ns: int) -> float | None:
+    """Return the mean number of nodes in a window that are not off, so that they are paid for; None if it is empty.
+
+    Parameters
+    ----------
+    record : RunRecord
+    device_node : sequence of int, shape (devices,)
+        Node of each device; -1 for one that no path uses.
+    start_ns, end_ns : int
+    """
+    if end_ns <= start_ns:
+        return None
+    node = np.asarray(device_node, dtype=np.int64)
+    # The devices of a node go off together, so its first one stands for it.
+    nodes, first = np.unique(node, return_index=True)
+    stands = np.zeros(len(node), dtype=np.bool_)
+    stands[first[nodes >= 0]] = True
+    off = (record.span_kind == Span.OFF) & stands[record.span_device]
+    clipped = np.minimum(record.span_to_ns[off], end_ns) - np.maximum(record.span_from_ns[off], start_ns)
+    return float(np.count_nonzero(stands)) - float(np.maximum(clipped, 0).sum()) / (end_ns - start_ns)
 
 
 def nodes_up_over_time(record: RunRecord, device_node: Sequence[int], edges: NDArray[np.int64]) -> list[float]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.record import Cause, Outcome, RunRecord
-from sim.stats.attempts import attempts_per_query, availability, wasted_work
+from sim.stats.attempts import attempts_per_query, availability, nodes_on, wasted_work
 from sim.stats.devices import (
     SystemView,
     check_indices,
@@ -455,6 +455,7 @@ def _fill_more(
         "hedges_per_query": lambda: attempts_per_query(record, cut, Cause.HEDGE),
         "retries_per_query": lambda: attempts_per_query(record, cut, Cause.RETRY),
         "wasted_work": lambda: wasted_work(record, start_ns, record.end_ns),
+        "nodes_on": lambda: nodes_on(record, view.device_node, start_ns, record.end_ns),
         "availability": lambda: availability(record, len(view.device_kind), start_ns, record.end_ns),
     }
     for name in view.more_metrics:

@@ -30,7 +30,7 @@ from sim.spec.experiment import Experiment
 from sim.spec.network import NetworkSpec
 from sim.spec.problems import Problem, SpecError
 from sim.spec.workload import WorkloadSpec
-from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS
+from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS, SCALING_METRICS
 from sim.stats.devices import ClassView, SystemView
 from sim.study.planning import drain_ns, plan_scenarios
 from sim.study.scenario import Scenario
@@ -232,6 +232,7 @@ def _view(experiment: Experiment, plan: Plan, system: System) -> SystemView:
         more_metrics=(
             *(ATTEMPT_METRICS if system.clients is not None else ()),
             *(AVAILABILITY_METRICS if system.has_faults else ()),
+            *(SCALING_METRICS if system.scaling else ()),
         ),
         device_node=_node_of_device(system) if system.has_faults or system.scaling else (),
         classes=tuple(ClassView(one.name, one.sla_ns) for one in plan.classes) if experiment.classes else (),
