@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from sim.spec.problems import Problem, SpecError, nearest_name
 from sim.spec.source import KeyPath, Node, format_path
 
-__all__ = ["Name", "SpecModel", "bind", "inline_or_name", "problem_at"]
+__all__ = ["Contradiction", "Name", "SpecModel", "bind", "inline_or_name", "problem_at"]
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -23,6 +23,14 @@ class SpecModel(BaseModel):
     """Base of everything that is written in a file: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+class Contradiction(ValueError):
+    """Raised by a model's validator about keys that do not go together: what is wrong, at which key below the model."""
+
+    def __init__(self, path: Sequence[str | int], message: str) -> None:
+        super().__init__(message)
+        self.path = tuple(path)
 
 
 def inline_or_name(value: Any) -> str:
@@ -75,9 +83,12 @@ def problem_at(
 
 def _problem(node: Node, model: type[BaseModel], details: ErrorDetails) -> Problem | None:
     path, left = _path_in_file(node, details["loc"])
-    found, _ = node.nearest(path)
     kind = details["type"]
     context = details.get("ctx", {})
+    error = context.get("error")
+    if isinstance(error, Contradiction):
+        path = (*path, *error.path)
+    found, _ = node.nearest(path)
     if kind == "too_short" and isinstance(found.value, list) and len(found.value) >= context["min_length"]:
         return None  # pydantic counts the valid entries; the invalid ones are reported by themselves.
     if kind == "extra_forbidden":

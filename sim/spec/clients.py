@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sim.spec.binding import SpecModel
+from sim.spec.binding import Contradiction, SpecModel
 from sim.spec.units import DurationNs, DurationOrZeroNs, Fraction
 
 __all__ = ["HedgingSpec", "RetriesSpec", "TimeoutSpec"]
@@ -50,7 +50,7 @@ class RetriesSpec(SpecModel):
     @model_validator(mode="after")
     def _burst_has_a_budget(self) -> RetriesSpec:
         if self.budget is None and "burst" in self.model_fields_set:
-            raise ValueError("burst saves up a budget, and there is none")
+            raise Contradiction(("burst",), "burst saves up a budget, and there is none")
         return self
 
 
@@ -74,5 +74,5 @@ class HedgingSpec(SpecModel):
         if (self.after is None) == (self.percentile is None):
             raise ValueError("hedging needs either after or percentile")
         if self.percentile is None and "window" in self.model_fields_set:
-            raise ValueError("window belongs to a percentile, and there is none")
+            raise Contradiction(("window",), "window belongs to a percentile, and there is none")
         return self

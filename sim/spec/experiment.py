@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from sim.spec.binding import Name, SpecModel, inline_or_name
+from sim.spec.binding import Contradiction, Name, SpecModel, inline_or_name
 from sim.spec.classes import ClassSpec
 from sim.spec.clients import HedgingSpec, RetriesSpec, TimeoutSpec
 from sim.spec.device import DeviceSpec
@@ -342,14 +342,15 @@ class Experiment(SpecModel):
     @model_validator(mode="after")
     def _router_has_a_use(self) -> Experiment:
         if self.router is not None and isinstance(self.binding, LateBindingSpec):
-            raise ValueError("router has no effect with binding: {kind: late}; leave one of them out")
+            raise Contradiction(("router",), "router has no effect with binding: {kind: late}; leave one of them out")
         return self
 
     @model_validator(mode="after")
     def _batches_are_bound_early(self) -> Experiment:
         if self.batching is not None and isinstance(self.binding, LateBindingSpec):
-            raise ValueError(
-                "batching needs early binding: parts in a central queue have no representation to be batched by"
+            raise Contradiction(
+                ("batching",),
+                "batching needs early binding: parts in a central queue have no representation to be batched by",
             )
         return self
 
@@ -359,10 +360,14 @@ class Experiment(SpecModel):
         if interval is None:
             return self
         if duration is None:
-            raise ValueError("report.timeline needs workload.duration: replications of so many queries end at any time")
+            raise Contradiction(
+                ("report", "timeline"),
+                "report.timeline needs workload.duration: replications of so many queries end at any time",
+            )
         if not interval <= duration <= MOST_INTERVALS * interval:
-            raise ValueError(
-                f"report.timeline cuts the duration into 1 to {MOST_INTERVALS} intervals; choose it accordingly"
+            raise Contradiction(
+                ("report", "timeline"),
+                f"report.timeline cuts the duration into 1 to {MOST_INTERVALS} intervals; choose it accordingly",
             )
         return self
 
@@ -375,7 +380,9 @@ class Experiment(SpecModel):
             and self.queue is not None
             and self.queue.limit is not None
         ):
-            raise ValueError("queue.limit and binding.queue_limit bound the same queue; leave one of them out")
+            raise Contradiction(
+                ("queue", "limit"), "queue.limit and binding.queue_limit bound the same queue; leave one of them out"
+            )
         return self
 
 

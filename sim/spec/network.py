@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from sim.spec.binding import SpecModel
+from sim.spec.binding import Contradiction, SpecModel
 from sim.spec.units import DurationNs, DurationOrZeroNs
 
 __all__ = ["KnowledgeSpec", "NetworkSpec"]
@@ -44,7 +44,7 @@ class NetworkSpec(SpecModel):
     @model_validator(mode="after")
     def _floor_is_lower(self) -> NetworkSpec:
         if self.floor > self.delay:
-            raise ValueError("the floor is beyond the mean delay")
+            raise Contradiction(("floor",), "the floor is beyond the mean delay")
         if self.floor and not self.cv:
-            raise ValueError("floor has no effect on a constant delay (cv: 0); leave it out or raise cv")
+            raise Contradiction(("floor",), "floor has no effect on a constant delay (cv: 0); leave it out or raise cv")
         return self

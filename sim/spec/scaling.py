@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sim.spec.binding import SpecModel
+from sim.spec.binding import Contradiction, SpecModel
 from sim.spec.units import BytesPerS, DurationNs, DurationOrZeroNs, Fraction
 
 __all__ = ["AttainmentScalingSpec", "BacklogScalingSpec", "ScalingSpec", "UtilisationScalingSpec"]
@@ -29,9 +29,9 @@ class _Scaling(SpecModel):
     @model_validator(mode="after")
     def _limits_agree(self) -> _Scaling:
         if self.max is not None and self.max < self.min:
-            raise ValueError(f"max {self.max} is below min {self.min}")
+            raise Contradiction(("max",), f"max {self.max} is below min {self.min}")
         if self.initial is not None and not self.min <= self.initial <= (self.max or self.initial):
-            raise ValueError(f"initial {self.initial} is not between min and max")
+            raise Contradiction(("initial",), f"initial {self.initial} is not between min and max")
         return self
 
 
@@ -66,7 +66,9 @@ class AttainmentScalingSpec(_Scaling):
     @model_validator(mode="after")
     def _thresholds_agree(self) -> AttainmentScalingSpec:
         if self.scale_in_above <= self.target:
-            raise ValueError("scale_in_above has to be more than target, or nodes would come and go for ever")
+            raise Contradiction(
+                ("scale_in_above",), "scale_in_above has to be more than target, or nodes would come and go for ever"
+            )
         return self
 
 

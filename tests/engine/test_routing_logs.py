@@ -111,8 +111,8 @@ def test_a_router_counts_what_it_sent(tmp_path: Path) -> None:
         ("knowledge: {}", "knowledge: knowledge is either a delay or a number of routers"),
         ("knowledge: {delay: 1us}\nbinding: {kind: late}", "knowledge: knowledge is about a router"),
         ("network: {delay: 1us}\nbinding: {kind: late}", "network: network is about a router"),
-        ("network: {delay: 1us, floor: 2us, cv: 1}", "network: the floor is beyond the mean delay"),
-        ("network: {delay: 3us, floor: 2us}", "network: floor has no effect on a constant delay"),
+        ("network: {delay: 1us, floor: 2us, cv: 1}", "network.floor: the floor is beyond the mean delay"),
+        ("network: {delay: 3us, floor: 2us}", "network.floor: floor has no effect on a constant delay"),
     ],
 )
 def test_contradictions(more: str, expected: str, tmp_path: Path) -> None:

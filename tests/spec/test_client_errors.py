@@ -37,7 +37,7 @@ fleet:
         ("retries: {limit: 0}\ntimeout: {after: 1ms}\n", "9:18: retries.limit: has to be at least 1 (got 0)"),
         (
             "retries: {limit: 1, burst: 3}\ntimeout: {after: 1ms}\n",
-            "9:10: retries: burst saves up a budget, and there is none",
+            "9:28: retries.burst: burst saves up a budget, and there is none (got 3)",
         ),
         (
             "retries: {limit: 1, on: [timeuot]}\ntimeout: {after: 1ms}\n",
@@ -50,7 +50,10 @@ fleet:
         ),
         ("hedging: {}\n", "9:10: hedging: hedging needs either after or percentile"),
         ("hedging: {after: 1ms, percentile: 95}\n", "9:10: hedging: hedging needs either after or percentile"),
-        ("hedging: {after: 1ms, window: 20}\n", "9:10: hedging: window belongs to a percentile, and there is none"),
+        (
+            "hedging: {after: 1ms, window: 20}\n",
+            "9:31: hedging.window: window belongs to a percentile, and there is none (got 20)",
+        ),
         ("hedging: {percentile: 100}\n", "9:23: hedging.percentile: has to be less than 100.0 (got 100)"),
         ("timeout: {after: 0s}\n", "9:18: timeout.after"),
         ("timeout: {after: 1ms, cancel: all}\n", "9:31: timeout.cancel: not one of the known names (got 'all'"),

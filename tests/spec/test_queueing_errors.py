@@ -46,7 +46,7 @@ fleet:
         ),
         (
             "batching: {queries: 2, samples: 500}\nbinding: {kind: late}\n",
-            "batching needs early binding",
+            "12:11: batching: batching needs early binding",
         ),
         (
             "queue: {order: fifi}\n",
@@ -56,7 +56,7 @@ fleet:
         ("queue: {limit: -1}\n", "12:16: queue.limit: has to be at least 0 (got -1)"),
         (
             "queue: {limit: 3}\nbinding: {kind: late, queue_limit: 4}\n",
-            "queue.limit and binding.queue_limit bound the same queue; leave one of them out",
+            "12:16: queue.limit: queue.limit and binding.queue_limit bound the same queue; leave one of them out",
         ),
     ],
 )
