@@ -412,7 +412,6 @@ def test_most_generated_scenarios_run() -> None:
         slowed.append(ran[-1] and "interference" in document)
 
     count()
-    print(np.mean(ran), np.mean(slowed), np.mean(failed), np.mean(lost))
     assert np.mean(ran) > 0.6
     assert np.mean(slowed) > 0.1
     assert np.mean(failed) > 0.2
