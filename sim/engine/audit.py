@@ -222,7 +222,7 @@ def _order(record: RunRecord, system: System) -> list[str]:
     order = np.argsort(line, kind="stable")
     if system.order == Order.FIFO:
         # Queries join in their order; copies and retries of them join later.
-        joined = (record.part_query if system.clients is None else record.part_enqueue_ns)[order]
+        joined = (record.part_query if _joins_in_order(system) else record.part_enqueue_ns)[order]
         line = line[order]
         if np.any((line[1:] == line[:-1]) & (joined[1:] < joined[:-1])):
             return ["order: a part overtook one that joined the same queue before it"]
@@ -234,11 +234,16 @@ def _order(record: RunRecord, system: System) -> list[str]:
     return []
 
 
+def _joins_in_order(system: System) -> bool:
+    """Whether parts join queues in the order of their queries: not if copies, retries or a network come between."""
+    return system.clients is None and not system.has_network
+
+
 def _overtakes(record: RunRecord, system: System, started: NDArray[np.int64]) -> bool:
     """Whether one of these parts of a line, in the order of their starts, went before one with a lower key."""
     query = record.part_query[started]
     # Among equals the first that joined goes first: the order of queries, but for copies and retries.
-    joined = query if system.clients is None else record.part_enqueue_ns[started]
+    joined = query if _joins_in_order(system) else record.part_enqueue_ns[started]
     query_class = record.query_class[query]
     key = {
         Order.SMALLEST_FIRST: record.part_size[started],

@@ -298,8 +298,17 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
         document["workload"]["sizes"] = {"kind": "quantiles", "values": [1, 50, 50, 499]}
     if draw(st.booleans()):
         document["router"] = draw(ROUTERS)
-        if document["router"]["kind"] not in ("random", "round-robin") and draw(st.booleans()):
+        kind, measure = document["router"]["kind"], document["router"].get("measure")
+        if kind not in ("random", "round-robin") and draw(st.booleans()):
             document["knowledge"] = {"delay": draw(st.sampled_from(["1us", "1ms", "1h"]))}
+        elif kind not in ("random", "least-expected-completion") and measure != "work" and draw(st.booleans()):
+            document["knowledge"] = {"routers": draw(st.integers(2, 5))}
+        if draw(st.booleans()):
+            document["network"] = draw(
+                st.sampled_from(
+                    [{"delay": "20us"}, {"delay": "1ms", "cv": 1, "floor": "100us"}, {"delay": "5ms", "cv": 3}]
+                )
+            )
     else:
         document["binding"] = draw(
             st.sampled_from([{"kind": "early"}, {"kind": "late"}, {"kind": "late", "queue_limit": 3}])
@@ -353,7 +362,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             document["queue"] = {**document.get("queue", {}), "order": "priority"}
             for i, one in enumerate(document["classes"]):
                 one["priority"] = (i + 1) % 2
-    if draw(st.booleans()):
+    if draw(st.sampled_from([True, True, False])):
         if draw(st.booleans()):
             document["workload"].pop("queries", None)
             document["workload"]["duration"] = "20ms"
