@@ -73,7 +73,6 @@ class Availability:
         devices = len(lanes)
         self.downs = [0] * devices
         self.closes = [0] * devices
-        self.slow: list[list[float]] = [[] for _ in range(devices)]
         self.since_ns: dict[tuple[int, int], int] = {}
         self.device_node: list[int] = np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device)).tolist()
         self.held_paths = np.ones(int(system.node_path[-1]), dtype=np.bool_)
@@ -82,25 +81,21 @@ class Availability:
             self.routable[model][nodes] = True
 
     def change(self, rows: Iterable[tuple[int, int, float]]) -> None:
-        """Carry out everything that happens to devices at this instant; `rows` are (device, `Change`, factor).
+        """Carry out everything that happens to devices at this instant; `rows` are (device, `Change`, slowdown after it).
 
         First every device is marked, so that nothing is sent from one that goes down to another that does at the same
         instant. Then what was on devices that went down fails, device by device: what their lanes serve, lane by lane,
         then what waits, in the queue's order. Then lanes of devices that came back go on.
         """
         touched: dict[int, tuple[bool, bool]] = {}
-        for device, change, factor in rows:
+        for device, change, slowdown in rows:
             touched.setdefault(device, (not self.downs[device], not self.closes[device]))
             if change in (Change.DOWN, Change.UP):
                 self.downs[device] += 1 if change == Change.DOWN else -1
             elif change in (Change.CLOSE, Change.OPEN):
                 self.closes[device] += 1 if change == Change.CLOSE else -1
-            elif change == Change.SLOW:
-                self.slow[device].append(factor)
-                self.paces[device].slow(float(np.prod(self.slow[device])))
             else:
-                self.slow[device].remove(factor)
-                self.paces[device].slow(float(np.prod(self.slow[device])))
+                self.paces[device].slow(slowdown)
         for device, (was_up, was_open) in touched.items():
             self.note(device, Span.DOWN, was_up, not self.downs[device])
             self.note(device, Span.CLOSED, was_open, not self.closes[device])

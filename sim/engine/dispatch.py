@@ -271,5 +271,5 @@ class Dispatcher:
         if self.sheds and not self.is_worth_serving(part):
             return False
         ledger.recorder.node[query] = lane.node
-        ledger.unfinished_parts[lane.node] += 1
+        ledger.load(attempt, lane.node, 1)
         return True

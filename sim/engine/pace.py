@@ -14,7 +14,7 @@ import simpy
 from sim.engine.instant import Clock, Rank, after, trigger
 from sim.engine.ledger import Ledger
 from sim.engine.station import Lane
-from sim.serving.interference import FULL_SPEED
+from sim.serving.interference import FULL_SPEED, slowed_speed
 
 __all__ = ["Pace"]
 
@@ -79,9 +79,7 @@ class Pace:
         """Change to the speed that busy lanes and slowdown ask for; True if it changed, and the completions with it."""
         if not self.busy:
             return False
-        speed = self.speeds[len(self.busy) - 1]
-        if self.slowdown != 1.0:
-            speed = max(1, round(speed / self.slowdown))
+        speed = slowed_speed(self.speeds[len(self.busy) - 1], self.slowdown)
         if speed == self.speed:
             return False
         self.speed = speed

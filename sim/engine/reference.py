@@ -43,7 +43,7 @@ from sim.engine.record import RunRecord
 from sim.engine.remapping import Remapper
 from sim.engine.scaling import Scaler
 from sim.engine.station import Attempt, Fifo, Lane, Line, Part, Queue, Sorted
-from sim.serving.faults import FaultSchedule
+from sim.serving.faults import FaultSchedule, slowdowns
 from sim.serving.queueing import Order
 from sim.serving.system import System
 
@@ -308,6 +308,7 @@ class Cell:
         env = self.env
         availability = self.availability
         assert availability is not None
+        slowdown = slowdowns(faults)
         starts = np.flatnonzero(np.diff(faults.time_ns, prepend=-1)).tolist()
         for first, end in pairwise([*starts, len(faults.time_ns)]):
             yield Instant(env, int(faults.time_ns[first]) - env.now, Rank.FAULT)
@@ -316,7 +317,7 @@ class Cell:
                 zip(
                     faults.device[first:end].tolist(),
                     faults.change[first:end].tolist(),
-                    faults.factor[first:end].tolist(),
+                    slowdown[first:end].tolist(),
                     strict=True,
                 )
             )

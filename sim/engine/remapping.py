@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 from sim.engine.availability import Availability
 from sim.engine.instant import Clock, Rank, after
 from sim.engine.ledger import Ledger
-from sim.serving.remapping import Remapping
+from sim.serving.compiled import jit
+from sim.serving.remapping import Remapping, capacity_per_s, first_that_carries
 from sim.serving.system import System
 
 __all__ = ["Remapper"]
+
+_capacity_per_s = jit(capacity_per_s)
 
 
 class Remapper:
@@ -75,27 +78,23 @@ class Remapper:
         if rate_per_s is None:
             elapsed_ns = self.env.now
             rate_per_s = (self.ledger.in_system + self.ledger.ended) * 1e9 / elapsed_ns if elapsed_ns else 0.0
-        capacities = [self.capacity_per_s(mapping) for mapping in range(len(rule.in_force))]
-        for mapping, capacity in enumerate(capacities):
-            if rate_per_s <= rule.target * capacity:
-                return mapping
-        return int(np.argmax(capacities))
+        opened = np.array([self.availability.is_open(device) for device in range(len(self.availability.lanes))])
+        capacities = [self.capacity_per_s(mapping, opened) for mapping in range(len(rule.in_force))]
+        return first_that_carries(rate_per_s, rule.target, np.array(capacities))
 
-    def capacity_per_s(self, mapping: int) -> float:
+    def capacity_per_s(self, mapping: int, opened: NDArray[np.bool_]) -> float:
         """Return the queries that the fastest paths of a mapping serve on the devices that are open."""
         system = self.system
-        total = 0.0
-        for node, group in enumerate(self.group):
-            first, end = self.paths(group)
-            best: dict[int, float] = {}
-            for path in range(first, end):
-                device = int(system.node_device[node]) + int(system.paths[path, 0])
-                if self.rule.in_force[mapping, path] and self.availability.is_open(device):
-                    best[device] = max(best.get(device, 0.0), float(self.rule.lane_rate_per_s[path]))
-            total += sum(
-                rate * int(system.device_lane[device + 1] - system.device_lane[device]) for device, rate in best.items()
-            )
-        return total
+        return _capacity_per_s(
+            self.rule.in_force[mapping],
+            self.rule.lane_rate_per_s,
+            np.ascontiguousarray(system.paths[:, 0]),
+            system.node_group,
+            system.group_path,
+            system.node_device,
+            system.device_lane,
+            opened,
+        )
 
     def change(self, nodes: list[int], round_: int) -> None:
         """Let the next nodes drop what they are not to hold, and load what they are; the others follow."""

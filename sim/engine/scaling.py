@@ -16,7 +16,7 @@ from sim.engine.ledger import Ledger
 from sim.engine.record import Span
 from sim.engine.station import Lane
 from sim.serving.faults import Change
-from sim.serving.scaling import Measure, Scaling, nodes_for_attainment, nodes_for_load
+from sim.serving.scaling import Measure, Scaling, mean_load, nodes_for_attainment, nodes_for_load
 from sim.serving.system import System
 
 __all__ = ["Scaler"]
@@ -118,10 +118,10 @@ class Scaler:
         """Return the nodes that the rule asks for, within its limits."""
         rule = self.rule
         if rule.measure == Measure.UTILISATION:
-            load = self.busy.take() / (rule.every_ns * self.lanes_of_node)
+            load = mean_load(self.busy.take(), rule.every_ns, self.lanes_of_node)
             nodes = nodes_for_load(load, rule.target, rule.tolerance, current)
         elif rule.measure == Measure.BACKLOG:
-            load = self.unfinished.take() / rule.every_ns
+            load = mean_load(self.unfinished.take(), rule.every_ns, 1)
             nodes = nodes_for_load(load, rule.target, rule.tolerance, current)
         else:
             ended, in_time = self.ledger.ended - self.ended, self.ledger.in_time - self.in_time

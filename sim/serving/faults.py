@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,6 +25,7 @@ __all__ = [
     "RollingMaintenance",
     "TimedFault",
     "plan_faults",
+    "slowdowns",
 ]
 
 
@@ -72,6 +74,21 @@ class FaultSchedule:
     def empty(cls) -> FaultSchedule:
         """Return the schedule of a fleet to which nothing happens."""
         return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int8), np.empty(0, np.float64))
+
+
+def slowdowns(schedule: FaultSchedule) -> NDArray[np.float64]:
+    """Return by how much the device of each row is slowed after it: the product of all factors that are in force."""
+    after = np.ones(len(schedule.time_ns))
+    in_force: dict[int, list[float]] = {}
+    changes = (schedule.device.tolist(), schedule.change.tolist(), schedule.factor.tolist())
+    for row, (device, change, factor) in enumerate(zip(*changes, strict=True)):
+        factors = in_force.setdefault(device, [])
+        if change == Change.SLOW:
+            factors.append(factor)
+        elif change == Change.NORMAL:
+            factors.remove(factor)
+        after[row] = math.prod(factors)
+    return after
 
 
 # -- what is planned -----------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ __all__ = [
     "interference_evidence",
     "interference_profile",
     "lane_speeds",
+    "slowed_speed",
 ]
 
 FULL_SPEED = 1 << 20
@@ -47,6 +48,11 @@ def lane_speeds(lanes: int, slowdown: Sequence[float]) -> NDArray[np.int64]:
     """
     factors = np.array([slowdown[min(busy, len(slowdown) - 1)] for busy in range(lanes)])
     return np.maximum(np.rint(FULL_SPEED / factors), 1).astype(np.int64)
+
+
+def slowed_speed(speed: int, slowdown: float) -> int:
+    """Return the speed of a lane whose device is slowed by a factor, in the same units."""
+    return speed if slowdown == 1.0 else max(1, round(speed / slowdown))
 
 
 def interference_profile(experiment: Experiment) -> InterferenceProfile | None:

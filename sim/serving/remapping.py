@@ -20,7 +20,7 @@ from sim.serving.placement import Found, place
 from sim.spec.experiment import Experiment, LateBindingSpec
 from sim.spec.mapping import MostAccurateFirstSpec
 
-__all__ = ["Remapping", "build_remapping", "plan_ladder"]
+__all__ = ["Remapping", "build_remapping", "capacity_per_s", "first_that_carries", "plan_ladder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,54 @@ def plan_ladder(
     if len(distinct) < 2:
         findings.report(path, "every mapping that could be taken is the same, so there is nothing to trade")
     return union, tuple(distinct)
+
+
+def capacity_per_s(
+    in_force: NDArray[np.bool_],
+    lane_rate_per_s: NDArray[np.float64],
+    path_slot: NDArray[np.int64],
+    node_group: NDArray[np.int64],
+    group_path: NDArray[np.int64],
+    node_device: NDArray[np.int64],
+    device_lane: NDArray[np.int64],
+    opened: NDArray[np.bool_],
+) -> float:
+    """Return the queries that the fastest paths in force serve on the devices that are open.
+
+    Parameters
+    ----------
+    in_force : bool[paths]
+    lane_rate_per_s : float64[paths]
+    path_slot : int64[paths]
+        Slot of the path's device on its node.
+    node_group, group_path, node_device, device_lane
+        As in `sim.serving.system.System`.
+    opened : bool[devices]
+    """
+    total = 0.0
+    for node in range(len(node_group)):
+        first, end = group_path[node_group[node]], group_path[node_group[node] + 1]
+        of_node = 0.0
+        for device in range(node_device[node], node_device[node + 1]):
+            best = 0.0
+            for path in range(first, end):
+                if in_force[path] and node_device[node] + path_slot[path] == device:
+                    best = max(best, lane_rate_per_s[path])
+            if opened[device]:
+                of_node += best * (device_lane[device + 1] - device_lane[device])
+        total += of_node
+    return total
+
+
+def first_that_carries(rate_per_s: float, target: float, capacities: NDArray[np.float64]) -> int:
+    """Return the first mapping that the load leaves room in; the one of the greatest capacity if none does."""
+    best = 0
+    for mapping in range(len(capacities)):
+        if rate_per_s <= target * capacities[mapping]:
+            return mapping
+        if capacities[mapping] > capacities[best]:
+            best = mapping
+    return best
 
 
 def build_remapping(experiment: Experiment, plan: Plan, mean_size: float) -> Remapping | None:

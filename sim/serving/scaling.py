@@ -13,7 +13,7 @@ from sim.spec.problems import Problem
 from sim.spec.scaling import AttainmentScalingSpec, BacklogScalingSpec, UtilisationScalingSpec
 from sim.spec.source import Node
 
-__all__ = ["Measure", "Scaling", "build_scaling", "check_scaling", "nodes_for_attainment", "nodes_for_load"]
+__all__ = ["Measure", "Scaling", "build_scaling", "check_scaling", "mean_load", "nodes_for_attainment", "nodes_for_load"]
 
 
 class Measure(IntEnum):
@@ -56,6 +56,11 @@ class Scaling:
     tolerance: float
     scale_in_above: float
     step: float
+
+
+def mean_load(integral: int, interval_ns: int, lanes: int) -> float:
+    """Return the mean over an interval of what was integrated over it, in `lanes` at a time."""
+    return float(integral) / float(interval_ns * lanes)
 
 
 def nodes_for_load(load: float, target: float, tolerance: float, current: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["most_parts", "part_bounds", "part_sizes"]
+__all__ = ["most_parts", "nth_part", "part_bounds", "part_sizes"]
 
 
 def part_sizes(size: int, part: int) -> list[int]:
@@ -20,8 +20,12 @@ def part_sizes(size: int, part: int) -> list[int]:
     if part <= 0 or size <= part:
         return [size]
     count = most_parts(size, part)
-    base, more = divmod(size, count)
-    return [base + 1] * more + [base] * (count - more)
+    return [nth_part(size, count, k) for k in range(count)]
+
+
+def nth_part(size: int, count: int, k: int) -> int:
+    """Return the size of part k of a query that is cut into so many."""
+    return size // count + (1 if k < size % count else 0)
 
 
 def most_parts(largest: int, part: int) -> int:

@@ -20,7 +20,8 @@ def route(draws: tuple[float, ...], backlog: list[int]) -> int:
     unfinished = np.zeros(10 + NODES, dtype=np.int64)
     unfinished[10:] = backlog
     zeros = np.zeros(10 + NODES, dtype=np.int64)
-    return least_backlogged_of_drawn(0, False, np.array(draws), nodes, starts, starts, zeros, zeros, unfinished)
+    picks = np.empty(len(draws), dtype=np.int64)
+    return least_backlogged_of_drawn(0, False, np.array(draws), picks, nodes, starts, starts, zeros, zeros, unfinished)
 
 
 def evenly(d: int) -> list[tuple[float, ...]]:

@@ -12,7 +12,34 @@ from sim.serving.state import State
 from sim.serving.system import System
 from sim.spec.experiment import PowerOfDRouterSpec
 
-__all__ = ["POWER_OF_D", "least_backlogged_of_drawn"]
+__all__ = ["POWER_OF_D", "draw_distinct", "least_backlogged_of_drawn"]
+
+
+@jit
+def draw_distinct(draws: NDArray[np.float64], count: int, picks: NDArray[np.int64]) -> int:
+    """Write as many distinct numbers below `count` to `picks` as there are draws; return how many there are.
+
+    Draw j picks among the numbers that are left, so that every one is equally likely to be drawn first: among equal
+    nodes the load then spreads evenly.
+    """
+    d = min(len(draws), count)
+    for j in range(d):
+        left = count - j
+        pick = min(int(draws[j] * left), left - 1)
+        # The pick counts what is left. Each number drawn before that is at or below it moves it one up, the least
+        # one first.
+        last = -1
+        while True:
+            least = count
+            for k in range(j):
+                if last < picks[k] < least:
+                    least = picks[k]
+            if least > pick:
+                break
+            pick += 1
+            last = least
+        picks[j] = pick
+    return d
 
 
 @jit
@@ -20,6 +47,7 @@ def least_backlogged_of_drawn(
     now_ns: int,
     by_work: bool,
     draws: NDArray[np.float64],
+    picks: NDArray[np.int64],
     nodes: NDArray[np.int64],
     node_device: NDArray[np.int64],
     device_lane: NDArray[np.int64],
@@ -29,26 +57,14 @@ def least_backlogged_of_drawn(
 ) -> int:
     """Return the least backlogged of ``len(draws)`` distinct nodes; the first drawn among equals.
 
-    Draw j picks among the nodes that are left, so that every node is equally likely to be drawn first: among equal
-    nodes the load then spreads evenly.
+    `picks` is as long as `draws` and gets the places of the drawn nodes in `nodes`, in the order of drawing.
     """
-    d = min(len(draws), len(nodes))
-    drawn = np.empty(d, dtype=np.int64)
+    drawn = draw_distinct(draws, len(nodes), picks)
     best = -1
     best_lanes = 1
     best_backlog = 0
-    for j in range(d):
-        left = len(nodes) - j
-        pick = min(int(draws[j] * left), left - 1)
-        # `drawn` is kept in order: every drawn node at or below the pick moves it one up.
-        place = 0
-        while place < j and drawn[place] <= pick:
-            pick += 1
-            place += 1
-        for k in range(j, place, -1):
-            drawn[k] = drawn[k - 1]
-        drawn[place] = pick
-        node = nodes[pick]
+    for j in range(drawn):
+        node = nodes[picks[j]]
         lanes = device_lane[node_device[node + 1]] - device_lane[node_device[node]]
         backlog = backlog_of(
             node, by_work, now_ns, node_device, device_lane, waiting_work_ns, lane_until_ns, unfinished_parts
@@ -60,6 +76,7 @@ def least_backlogged_of_drawn(
 
 def _bind(spec: PowerOfDRouterSpec, system: System, state: State, _model: int) -> Route:
     by_work = spec.measure == "work"
+    picks = np.empty(spec.d, dtype=np.int64)
     arrays = (
         system.node_device,
         system.device_lane,
@@ -69,7 +86,7 @@ def _bind(spec: PowerOfDRouterSpec, system: System, state: State, _model: int) -
     )
 
     def route(_query: int, _size: int, now_ns: int, draws: NDArray[np.float64], nodes: NDArray[np.int64]) -> int:
-        return least_backlogged_of_drawn(now_ns, by_work, draws, nodes, *arrays)
+        return least_backlogged_of_drawn(now_ns, by_work, draws, picks, nodes, *arrays)
 
     return route
 

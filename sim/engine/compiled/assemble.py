@@ -1,0 +1,130 @@
+"""Puts the rows of a replication together as the record that the reference engine returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.engine.record import NEVER, NO_ATTEMPT, Outcome, RunRecord
+from sim.engine.rows import RunEnd, Rows
+from sim.serving.system import System
+
+__all__ = ["assemble"]
+
+
+def assemble(rows: Iterable[Rows], end: Callable[[], RunEnd | None], system: System) -> RunRecord:
+    """Return the record of a replication.
+
+    Parameters
+    ----------
+    rows : iterable of Rows
+        All of them, in the order in which they were handed on.
+    end : callable
+        ``end() -> RunEnd`` when the rows are over.
+    system : System
+
+    Raises
+    ------
+    ValueError
+        If rows are missing.
+    """
+    arrival_ns, query_class, served, queries, parts, attempts, spans = [], [], [], [], [], [], []
+    for some in rows:
+        arrival_ns.append(some.arrival_ns)
+        query_class.append(some.query_class)
+        # What is handed on is overwritten later.
+        served.append(some.served.copy())
+        queries.append(some.queries.copy())
+        parts.append(some.parts.copy())
+        attempts.append(some.attempts.copy())
+        spans.append(some.spans.copy())
+    known = end()
+    if known is None:
+        raise ValueError("the replication is not over")
+    return _record(
+        np.concatenate(arrival_ns),
+        np.concatenate(query_class),
+        np.concatenate(served),
+        np.concatenate(queries),
+        np.concatenate(parts),
+        np.concatenate(attempts),
+        np.concatenate(spans),
+        known,
+        system,
+    )
+
+
+def _record(
+    arrival_ns: NDArray[np.int64],
+    query_class: NDArray[np.int64],
+    served: NDArray[np.void],
+    queries: NDArray[np.void],
+    parts: NDArray[np.void],
+    attempts: NDArray[np.void],
+    spans: NDArray[np.void],
+    end: RunEnd,
+    system: System,
+) -> RunRecord:
+    offered = len(arrival_ns)
+    if len(served) + len(queries) != offered:
+        raise ValueError(f"{len(served) + len(queries)} of {offered} queries were handed on")
+    attempts = attempts[np.argsort(attempts["serial"])]
+    node_of_lane = np.repeat(np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device)), np.diff(system.device_lane))
+
+    def of_query(name: str, of_served: NDArray[np.generic]) -> NDArray[np.generic]:
+        column = np.empty(offered, dtype=queries[name].dtype)
+        column[queries["query"]] = queries[name]
+        column[served["query"]] = of_served
+        return column
+
+    in_time = served["finish_ns"] - served["arrival_ns"] <= system.class_sla_ns[served["query_class"]]
+    nothing = np.zeros(len(served), dtype=np.int64)
+    columns = _parts(served, parts)
+    return RunRecord(
+        arrival_ns=arrival_ns,
+        size=of_query("size", served["size"]).astype(np.int64),
+        query_class=query_class.astype(np.int32),
+        start_ns=of_query("start_ns", served["start_ns"]),
+        finish_ns=of_query("finish_ns", served["finish_ns"]),
+        node=of_query("node", node_of_lane[served["lane"]]),
+        path=of_query("path", served["path"]),
+        correct=of_query("correct", served["size"] * system.path_accuracy[served["path"]]),
+        outcome=of_query("outcome", np.where(in_time, Outcome.SERVED_IN_TIME, Outcome.SERVED_LATE)),
+        drop_reason=of_query("drop_reason", nothing - 1),
+        drop_ns=of_query("drop_ns", nothing + NEVER),
+        answered_by=of_query("answered_by", nothing),
+        attempt_query=attempts["query"].copy(),
+        attempt_cause=attempts["cause"].copy(),
+        attempt_sent_ns=attempts["sent_ns"].copy(),
+        attempt_end_ns=attempts["end_ns"].copy(),
+        attempt_end=attempts["end"].copy(),
+        span_device=spans["device"].copy(),
+        span_kind=spans["kind"].copy(),
+        span_from_ns=spans["from_ns"].copy(),
+        span_to_ns=spans["to_ns"].copy(),
+        end_ns=end.end_ns,
+        stop_ns=end.stop_ns,
+        in_system_integral=end.in_system_integral,
+        waiting_integral=end.waiting_integral,
+        unstarted_wait_ns=end.unstarted_wait_ns,
+        **columns,
+    )
+
+
+def _parts(served: NDArray[np.void], parts: NDArray[np.void]) -> dict[str, NDArray[np.generic]]:
+    """Return the columns of parts, in the order of starts."""
+    parts = parts[np.argsort(parts["serial"])]
+    return {
+        "part_query": parts["query"].copy(),
+        "part_attempt": parts["attempt"].copy(),
+        "part_path": parts["path"].copy(),
+        "part_lane": parts["lane"].copy(),
+        "part_size": parts["size"].astype(np.int64),
+        "part_enqueue_ns": parts["enqueue_ns"].copy(),
+        "part_start_ns": parts["start_ns"].copy(),
+        "part_finish_ns": parts["finish_ns"].copy(),
+        "part_batch": parts["batch"].copy(),
+        "part_cut": parts["cut"].copy(),
+    }

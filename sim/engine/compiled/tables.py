@@ -1,0 +1,265 @@
+"""Tables: what the compiled engine keeps of queries, attempts, parts, lanes, devices, lines and events.
+
+A row of a table is a record; rows refer to each other by number, and `NONE` refers to nothing. Rows of queries, attempts
+and parts are used again when their query is over (`sim.engine.compiled.slots`). `WORLD` is the record that every compiled
+function gets: settings, counters and the addresses of all tables.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray
+from numpy.typing import NDArray
+
+from sim.engine.compiled.memory import pointer
+from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SPAN_ROW
+from sim.serving.compiled import jit
+
+__all__ = [
+    "ATTEMPT",
+    "DEVICE",
+    "EVENT",
+    "LANE",
+    "LINE",
+    "NODE",
+    "NONE",
+    "PART",
+    "QUERY",
+    "SCALER",
+    "WORLD",
+    "World",
+    "attempt_rows",
+    "attempts",
+    "devices",
+    "events",
+    "lanes",
+    "lines",
+    "nodes",
+    "part_rows",
+    "parts",
+    "queries",
+    "query_rows",
+    "scalers",
+    "span_rows",
+]
+
+NONE = -1
+
+World = Any
+"""A record of dtype `WORLD`, as compiled functions see it."""
+
+INT, SHORT, REAL, TRUTH, TINY = np.int64, np.int32, np.float64, np.bool_, np.int8
+
+
+def _table(**fields: Any) -> np.dtype[Any]:
+    """Return a dtype whose fields are given by kind, each a string of names."""
+    kinds = {"ints": INT, "reals": REAL, "shorts": SHORT, "tiny": TINY, "truths": TRUTH}
+    return np.dtype([(name, kinds[kind]) for kind, names in fields.items() for name in names.split()], align=True)
+
+
+QUERY = _table(
+    ints="query arrival_ns start_ns finish_ns drop_ns deadline_ns generation",
+    reals="correct",
+    shorts="size query_class model node path answered_by router sent retries live active first_attempt last_attempt next",
+    tiny="drop_reason",
+    truths="ended",
+)
+"""A query that is not over. `live` attempts are waited for; `active` counts why it is not over: that it has not ended,
+its parts that wait or are served, and its attempts that are under way."""
+
+ATTEMPT = _table(
+    ints="sent_ns end_ns back_ns serial generation",
+    reals="correct",
+    shorts="query number node left size path first_part last_part next",
+    tiny="cause end",
+    truths="wanted dead",
+)
+"""An attempt; `next` is the next one at its query, in the order of sending."""
+
+PART = _table(
+    ints="enqueue_ns start_ns finish_ns service_ns expected_ns key serial batch batch_samples record",
+    reals="u",
+    shorts="attempt query size draw path device line lane sibling before after child brother elder companion",
+    truths="queued started serving cut leads",
+)
+"""A part. `sibling` is the next part of its attempt, `before` and `after` stand next to it in the order of joining its
+line, `child`, `brother` and `elder` in the heap of its line, `companion` is the next part of its batch."""
+
+LANE = _table(
+    ints="left completion",
+    shorts="device node rank first_part phase",
+    truths="takes resting idle",
+)
+"""A lane. `phase` says where it goes on (`sim.engine.compiled.lanes`); `idle` whether it stands among the idle ones of its
+queue; `completion` is the order of the event that ends what it serves, where that may change."""
+
+DEVICE = _table(
+    ints="limit batch_queries batch_samples batch_timeout_ns waiting added since_ns speed first_line lines idle_at idle",
+    reals="slowdown",
+    shorts="node first_lane end_lane busy downs closes touched",
+    truths="splits was_up was_open",
+)
+"""A device, its queue and its pace. Under late binding the first device has the central queue."""
+
+LINE = _table(ints="samples born", shorts="path first last root parts")
+"""Parts that wait, in the order of joining (`first`, `last`) and as a heap (`root`) where another order goes."""
+
+NODE = _table(
+    ints="off_since_ns off_order start",
+    shorts="first_device end_device group first_place scaler phase",
+    truths="restricted",
+)
+"""A node. `first_place` is where its paths stand among the paths of all nodes."""
+
+SCALER = _table(
+    ints="first_node nodes fewest most every_ns ready_ns cooldown_ns measure lanes_of_node busy busy_integral busy_at_ns "
+    "unfinished unfinished_integral unfinished_at_ns ended in_time last_change_ns",
+    reals="target tolerance scale_in_above step",
+)
+"""The rule of a group whose nodes come and go, and what it measures."""
+
+EVENT = _table(ints="time_ns order second", shorts="kind first")
+"""Something that happens at `time_ns`, among others of this time by `order`; `first` and `second` say to what."""
+
+SETTINGS = (
+    "models late lanes devices nodes paths classes order shed knows_service uses_estimates sees_queue part_size "
+    "split_by_part routers router by_work choices rotates has_network knowledge_delay_ns policy policy_parameters "
+    "controls_lanes has_faults choice_at memo_sizes groups node_paths grid draws attempt_parts units has_scalers scalers "
+    "has_clients timeout_ns timeout_cancel retries budget_tokens burst_tokens past_deadline hedges hedge_after_ns "
+    "hedge_rank hedge_window hedge_cancel attempts "
+    "sheds row_margin event_margin change_margin busy_lanes_margin remaps remap_every_ns remap_on_fault remap_at_once mappings"
+)
+COUNTERS = (
+    "now serial starts part_records attempt_records in_system waiting ended in_time counted_ns tokens latencies "
+    "latency_first wake_first wake_count event_count change_first change_count turn query "
+    "arrival_order chunk chunk_next stop_ns final fault_rows fault_next off_order "
+    "free_query free_attempt free_part queries_used attempts_used parts_used "
+    "query_row_count part_row_count attempt_row_count span_row_count "
+    "mapping remap_round remap_offered remap_known remap_count remap_next error"
+)
+ARRAYS = (
+    "idle_lanes waiting_parts waiting_work_ns lane_until_ns unfinished_parts usable_paths "
+    "seen_idle_lanes seen_waiting_parts seen_waiting_work_ns seen_lane_until_ns seen_unfinished_parts "
+    "node_group node_device device_lane group_path node_path path_slot_service path_accuracy path_overhead_ns "
+    "path_slot path_line path_unit class_sla_ns class_priority class_model policy_numbers service_index service_grid "
+    "memo lane_speed serving serving_count routable nodes_taking turns "
+    "backoff_ns retried latency_ring latency_sorted held_paths in_force load_ns lane_rate_per_s remap_nodes "
+    "fault_ns fault_device fault_change fault_slowdown since_ns since_order "
+    "totals picks candidates service_out wait_out accuracy_out rows_out best touched "
+    "query_u query_multiplier query_router_u query_network_ns "
+    "arrival_ns size query_class service_u multiplier router_u router_of network_ns"
+)
+ROOMY = "query attempt part event wake change query_row part_row attempt_row span_row"
+
+WORLD = _table(
+    ints=" ".join(
+        (
+            SETTINGS,
+            COUNTERS,
+            "span_order",
+            *(f"{name}_at" for name in f"{ARRAYS} lane device line node scaler idle_heap {ROOMY}".split()),
+            *(f"{name}_room" for name in ROOMY.split()),
+            "lane_room device_room line_room node_room scaler_room idle_heap_room",
+        )
+    ),
+    reals="remap_target remap_rate_per_s",
+)
+"""Everything: settings, counters, addresses of arrays (``NAME_at``) and the lengths of those that grow (``NAME_room``)."""
+
+CHANGE = _table(ints="time_ns which index value")
+"""A change of what routers see, to come."""
+
+
+@jit
+def queries(w: World) -> Any:
+    """Return the table of queries."""
+    return carray(pointer(w.query_at), (w.query_room,), QUERY)
+
+
+@jit
+def attempts(w: World) -> Any:
+    """Return the table of attempts."""
+    return carray(pointer(w.attempt_at), (w.attempt_room,), ATTEMPT)
+
+
+@jit
+def parts(w: World) -> Any:
+    """Return the table of parts."""
+    return carray(pointer(w.part_at), (w.part_room,), PART)
+
+
+@jit
+def lanes(w: World) -> Any:
+    """Return the table of lanes."""
+    return carray(pointer(w.lane_at), (w.lane_room,), LANE)
+
+
+@jit
+def devices(w: World) -> Any:
+    """Return the table of devices."""
+    return carray(pointer(w.device_at), (w.device_room,), DEVICE)
+
+
+@jit
+def lines(w: World) -> Any:
+    """Return the table of lines."""
+    return carray(pointer(w.line_at), (w.line_room,), LINE)
+
+
+@jit
+def nodes(w: World) -> Any:
+    """Return the table of nodes."""
+    return carray(pointer(w.node_at), (w.node_room,), NODE)
+
+
+@jit
+def scalers(w: World) -> Any:
+    """Return the table of scalers."""
+    return carray(pointer(w.scaler_at), (w.scaler_room,), SCALER)
+
+
+@jit
+def events(w: World) -> Any:
+    """Return the events to come, a heap by time and order."""
+    return carray(pointer(w.event_at), (w.event_room,), EVENT)
+
+
+@jit
+def changes(w: World) -> Any:
+    """Return the ring of changes that routers have not seen yet."""
+    return carray(pointer(w.change_at), (w.change_room,), CHANGE)
+
+
+@jit
+def query_rows(w: World) -> Any:
+    """Return the rows of queries that are to be handed on."""
+    return carray(pointer(w.query_row_at), (w.query_row_room,), QUERY_ROW)
+
+
+@jit
+def part_rows(w: World) -> Any:
+    """Return the rows of parts that are to be handed on."""
+    return carray(pointer(w.part_row_at), (w.part_row_room,), PART_ROW)
+
+
+@jit
+def attempt_rows(w: World) -> Any:
+    """Return the rows of attempts that are to be handed on."""
+    return carray(pointer(w.attempt_row_at), (w.attempt_row_room,), ATTEMPT_ROW)
+
+
+@jit
+def span_rows(w: World) -> Any:
+    """Return the rows of spans that are to be handed on."""
+    return carray(pointer(w.span_row_at), (w.span_row_room,), SPAN_ROW)
+
+
+def empty(dtype: np.dtype[Any], count: int) -> NDArray[np.void]:
+    """Return a table whose references refer to nothing and whose numbers are 0."""
+    table = np.zeros(count, dtype=dtype)
+    for name in dtype.names or ():
+        if dtype[name] == SHORT:
+            table[name] = NONE
+    return table
