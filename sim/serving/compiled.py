@@ -12,11 +12,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 
-__all__ = ["cache_folder", "jit", "source_hash"]
+__all__ = ["cache_folder", "jit", "jit_inner", "source_hash"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -33,10 +33,30 @@ def jit(function: F) -> F:
     return cast(F, _compile(function))
 
 
+def jit_inner(function: F) -> F:
+    """Compile as `jit` does, for calls from compiled functions alone: what Python would need to call it is left out."""
+    return cast(F, _compile(function, inner=True))
+
+
 @functools.cache
-def _compile(function: Callable[..., object]) -> Callable[..., object]:
+def _compile(function: Callable[..., object], inner: bool = False) -> Callable[..., object]:
     _use_cache_folder()
-    return cast(Callable[..., object], numba.njit(cache=True, fastmath=False)(function))
+    compiled = numba.njit(cache=True, fastmath=False, no_cpython_wrapper=inner, no_cfunc_wrapper=inner)(function)
+    _take_constants_as_numbers(compiled)
+    return cast(Callable[..., object], compiled)
+
+
+def _take_constants_as_numbers(compiled: Any) -> None:
+    """Let calls with constants use the code for any number; numba would compile a function anew for each constant."""
+    of_types = compiled.get_call_template
+
+    def get_call_template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
+        return of_types(
+            tuple(numba.types.unliteral(given) for given in args),
+            {name: numba.types.unliteral(given) for name, given in kws.items()},
+        )
+
+    compiled.get_call_template = get_call_template
 
 
 def source_hash(*folders: Path) -> str:

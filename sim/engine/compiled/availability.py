@@ -15,7 +15,7 @@ from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, devices, lanes, lines, nodes, parts, queries
 from sim.engine.record import Span
 from sim.serving.clients import DropReason
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inner
 from sim.serving.faults import Change
 
 __all__ = ["carry_out_fault", "change_node", "is_open", "refresh_node", "refresh_taking"]
@@ -25,14 +25,14 @@ DOWN, UP, CLOSE, OPEN = int(Change.DOWN), int(Change.UP), int(Change.CLOSE), int
 WAS_DOWN, WAS_CLOSED = int(Span.DOWN), int(Span.CLOSED)
 
 
-@jit
+@jit_inner
 def is_open(w: World, device: int) -> bool:
     """Whether a device takes new attempts."""
     d = devices(w)[device]
     return bool(d.downs == 0 and d.closes == 0)
 
 
-@jit
+@jit_inner
 def carry_out_fault(w: World) -> None:
     """Carry out the rows of the schedule that are for this instant."""
     bring_to_now(w)
@@ -53,7 +53,7 @@ def carry_out_fault(w: World) -> None:
     _settle_touched(w, touched)
 
 
-@jit
+@jit_inner
 def change_node(w: World, node: int, what: int) -> None:
     """Close or open every device of a node."""
     n = nodes(w)[node]
@@ -63,7 +63,7 @@ def change_node(w: World, node: int, what: int) -> None:
     _settle_touched(w, touched)
 
 
-@jit
+@jit_inner
 def _mark(w: World, touched: int, device: int, what: int, slowdown: float) -> int:
     """Carry out a change as far as it concerns its device alone; return how many devices are touched."""
     d = devices(w)[device]
@@ -86,7 +86,7 @@ def _mark(w: World, touched: int, device: int, what: int, slowdown: float) -> in
     return touched
 
 
-@jit
+@jit_inner
 def _settle_touched(w: World, touched: int) -> None:
     """Carry out what follows from the changes of this instant, device by device."""
     order = ints(w.touched_at, w.devices)
@@ -109,7 +109,7 @@ def _settle_touched(w: World, touched: int) -> None:
         _set_lanes(w, order[i])
 
 
-@jit
+@jit_inner
 def _note(w: World, device: int, kind: int, was: bool, now: bool) -> None:
     """Write down how long a device was down or closed, once that is over."""
     since_ns = ints(w.since_ns_at, 2 * w.devices)
@@ -123,7 +123,7 @@ def _note(w: World, device: int, kind: int, was: bool, now: bool) -> None:
         since_order[2 * device + kind] = NONE
 
 
-@jit
+@jit_inner
 def refresh_node(w: World, node: int) -> bool:
     """Say which paths of a node are in use; whether it takes new attempts for other models than before."""
     n = nodes(w)[node]
@@ -152,7 +152,7 @@ def refresh_node(w: World, node: int) -> bool:
     return changed
 
 
-@jit
+@jit_inner
 def refresh_taking(w: World) -> None:
     """Write the nodes that take new attempts anew, model by model."""
     routable = truths(w.routable_at, w.models * w.nodes)
@@ -166,7 +166,7 @@ def refresh_taking(w: World) -> None:
         taking[0] = count
 
 
-@jit
+@jit_inner
 def _fail_whole(w: World, part: int) -> None:
     """Let the attempt of a part fail, and what waits of it elsewhere leave its queues; what is in service runs on."""
     p = parts(w)[part]
@@ -174,7 +174,7 @@ def _fail_whole(w: World, part: int) -> None:
     fail(w, p.attempt, BY_FAULT)
 
 
-@jit
+@jit_inner
 def _evict(w: World, device: int) -> None:
     """Let everything fail that is on a device which went down."""
     d = devices(w)[device]
@@ -207,7 +207,7 @@ def _evict(w: World, device: int) -> None:
         release(w, query)
 
 
-@jit
+@jit_inner
 def _first_line(w: World, device: int) -> int:
     """Return the line of a device, among those that are not empty, that something first joined."""
     d = devices(w)[device]
@@ -219,7 +219,7 @@ def _first_line(w: World, device: int) -> int:
     return found
 
 
-@jit
+@jit_inner
 def _set_lanes(w: World, device: int) -> None:
     """Let the lanes of a device stop taking parts, or take them again."""
     d = devices(w)[device]

@@ -11,7 +11,7 @@ from enum import IntEnum
 from sim.engine.compiled.memory import ints
 from sim.engine.compiled.tables import World, events
 from sim.engine.instant import Rank
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inner
 
 __all__ = [
     "ARRIVAL",
@@ -60,19 +60,19 @@ class Kind(IntEnum):
     """The round of re-mapping."""
 
 
-@jit
+@jit_inner
 def next_order(w: World, rank: int) -> int:
     """Return the order of the next thing that is scheduled at this rank."""
     w.serial += 1
     return rank | w.serial
 
 
-@jit
+@jit_inner
 def _goes_before(a: World, b: World) -> bool:
     return a.time_ns < b.time_ns or (a.time_ns == b.time_ns and a.order < b.order)
 
 
-@jit
+@jit_inner
 def schedule(w: World, delay_ns: int, rank: int, kind: int, first: int, second: int) -> int:
     """Let an event happen so long from now; return its order."""
     order = next_order(w, rank)
@@ -98,7 +98,7 @@ def schedule(w: World, delay_ns: int, rank: int, kind: int, first: int, second: 
     return order
 
 
-@jit
+@jit_inner
 def pop_event(w: World) -> None:
     """Take the first event off the heap; it has been read before."""
     heap = events(w)
@@ -123,7 +123,7 @@ def pop_event(w: World) -> None:
         heap[hole] = heap[last]
 
 
-@jit
+@jit_inner
 def wake(w: World, lane: int) -> None:
     """Let a lane go on when what happens now is over."""
     ring = ints(w.wake_at, w.wake_room)
@@ -131,7 +131,7 @@ def wake(w: World, lane: int) -> None:
     w.wake_count += 1
 
 
-@jit
+@jit_inner
 def next_woken(w: World) -> int:
     """Return the lane that goes on next, of those that were woken."""
     ring = ints(w.wake_at, w.wake_room)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sim.engine.compiled.memory import call_choice, floats, ints, pairs, pointer, truths, service_rows
 from sim.engine.compiled.tables import World
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit, jit_inner
 from sim.serving.policies.base import DROP, Choose
 from sim.serving.policies.fastest import choose_fastest
 from sim.serving.policies.mp_rec import choose_most_accurate_in_time
@@ -84,7 +84,7 @@ def entry_point(function: Choose) -> Any:
         raise NotCompilable(reason) from error
 
 
-@jit
+@jit_inner
 def choose(
     w: World,
     query_class: int,
@@ -123,7 +123,7 @@ def choose(
     return pick
 
 
-@jit
+@jit_inner
 def route(
     w: World,
     router: int,

@@ -14,7 +14,7 @@ from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, lanes, parts, queries
 from sim.engine.record import AttemptEnd
 from sim.serving.clients import TOKEN, Cancel, DropReason
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inner
 
 __all__ = ["answer_attempt", "answer_arrives", "end_attempt", "expire", "fail", "fail_live", "withdraw"]
 
@@ -26,7 +26,7 @@ NOTHING, RUNNING = int(Cancel.NONE), int(Cancel.RUNNING)
 A_RETRY = int(TOKEN)
 
 
-@jit
+@jit_inner
 def fail(w: World, attempt: int, reason: int) -> None:
     """Let an attempt fail that had joined its queues; parts of it that wait are left out when their turn comes."""
     a = attempts(w)[attempt]
@@ -39,7 +39,7 @@ def fail(w: World, attempt: int, reason: int) -> None:
             drop(w, a.query, reason)
 
 
-@jit
+@jit_inner
 def fail_live(w: World, attempt: int, reason: int) -> None:
     """Say that an attempt failed that was waited for: another may be on its way, or is sent later, or the query ends."""
     query = attempts(w)[attempt].query
@@ -56,7 +56,7 @@ def fail_live(w: World, attempt: int, reason: int) -> None:
         drop(w, query, reason)
 
 
-@jit
+@jit_inner
 def end_attempt(w: World, attempt: int, end: int) -> None:
     """Write down that nobody waits for an attempt any more, and why."""
     a = attempts(w)[attempt]
@@ -64,7 +64,7 @@ def end_attempt(w: World, attempt: int, end: int) -> None:
     a.end_ns = w.now
 
 
-@jit
+@jit_inner
 def _may_retry(w: World, query: int, reason: int) -> bool:
     """Whether the query is sent again after this failure; takes the retry from the budget."""
     q = queries(w)[query]
@@ -80,7 +80,7 @@ def _may_retry(w: World, query: int, reason: int) -> bool:
     return True
 
 
-@jit
+@jit_inner
 def withdraw(w: World, attempt: int) -> None:
     """Take the parts of an attempt that still wait out of their queues."""
     table = parts(w)
@@ -94,7 +94,7 @@ def withdraw(w: World, attempt: int) -> None:
         part = following
 
 
-@jit
+@jit_inner
 def _is_all_dead(w: World, lane: int) -> bool:
     """Whether nobody waits for anything that a lane serves."""
     table = parts(w)
@@ -106,7 +106,7 @@ def _is_all_dead(w: World, lane: int) -> bool:
     return True
 
 
-@jit
+@jit_inner
 def _cancel(w: World, attempt: int, how: int) -> None:
     """Stop, of an attempt that nobody waits for, what is to be stopped. Its query has to be held."""
     if how == NOTHING:
@@ -123,7 +123,7 @@ def _cancel(w: World, attempt: int, how: int) -> None:
             part = following
 
 
-@jit
+@jit_inner
 def expire(w: World, attempt: int) -> None:
     """The client has waited long enough for this attempt."""
     a = attempts(w)[attempt]
@@ -138,7 +138,7 @@ def expire(w: World, attempt: int) -> None:
     release(w, query)
 
 
-@jit
+@jit_inner
 def answer_arrives(w: World, attempt: int) -> None:
     """Hand an answer that was under way to the client, if it still waits."""
     if attempts(w)[attempt].wanted:
@@ -146,7 +146,7 @@ def answer_arrives(w: World, attempt: int) -> None:
         answer_attempt(w, attempt)
 
 
-@jit
+@jit_inner
 def answer_attempt(w: World, attempt: int) -> None:
     """Hand an answer to the client, which waits: the query ends, and nobody waits for its other attempts any more."""
     table = attempts(w)
@@ -171,7 +171,7 @@ def answer_attempt(w: World, attempt: int) -> None:
     release(w, query)
 
 
-@jit
+@jit_inner
 def _remember(w: World, latency_ns: int) -> None:
     """Count a latency among the last ones."""
     ring = ints(w.latency_ring_at, w.hedge_window)

@@ -15,7 +15,7 @@ from sim.engine.compiled.memory import floats, ints, service_rows, truths
 from sim.engine.compiled.slots import free_parts, new_part, release
 from sim.engine.compiled.tables import NONE, World, attempts, devices, lanes, nodes, parts, queries
 from sim.serving.clients import DropReason
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit, jit_inner
 from sim.serving.estimate import expected_wait_ns
 from sim.serving.lookup import expected_ns, service_ns
 from sim.serving.policies.base import DROP
@@ -37,7 +37,7 @@ count_parts, size_of_part = jit(most_parts), jit(nth_part)
 # -- the policy's pick ------------------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def mean_ns(w: World, path: int, samples: int) -> int:
     """Return the mean service time of so many samples on a path."""
     if samples < w.memo_sizes:
@@ -45,7 +45,7 @@ def mean_ns(w: World, path: int, samples: int) -> int:
     return expected_ns(service_rows(w.service_index_at, w.paths), floats(w.service_grid_at, w.grid), path, samples)
 
 
-@jit
+@jit_inner
 def _pick(w: World, first: int, end: int, node: int, size: int, time_left_ns: int, query_class: int) -> int:
     """Return the policy's pick among the paths from `first` to `end` on a node; DROP or NO_USABLE_PATH without one."""
     count = end - first
@@ -89,13 +89,13 @@ def _pick(w: World, first: int, end: int, node: int, size: int, time_left_ns: in
     return pick if pick == DROP else int(rows_out[pick])
 
 
-@jit
+@jit_inner
 def _first_path(w: World, node: int) -> int:
     """Return the first path of a node's group, of whichever model."""
     return int(ints(w.group_path_at, w.groups * w.models + 1)[nodes(w)[node].group * w.models])
 
 
-@jit
+@jit_inner
 def look_up(w: World, part: int, samples: int) -> None:
     """Give a part its true and expected service times for so many samples on its path."""
     p = parts(w)[part]
@@ -118,7 +118,7 @@ def look_up(w: World, part: int, samples: int) -> None:
 # -- placing an attempt -----------------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def nodes_but(w: World, query: int, avoids: bool) -> int:
     """Write the nodes that take new attempts to the candidates, without those where the query has live ones."""
     q = queries(w)[query]
@@ -140,13 +140,13 @@ def nodes_but(w: World, query: int, avoids: bool) -> int:
     return count
 
 
-@jit
+@jit_inner
 def has_other_node(w: World, query: int) -> bool:
     """Whether an attempt could be sent to a node where none is waited for."""
     return nodes_but(w, query, True) > 0
 
 
-@jit
+@jit_inner
 def place(w: World, attempt: int, avoids: bool) -> int:
     """Send an attempt to a node, or put it in the central queue; return PLACED or why it failed."""
     if w.late > 0:
@@ -186,7 +186,7 @@ def place(w: World, attempt: int, avoids: bool) -> int:
     return PLACED
 
 
-@jit
+@jit_inner
 def reach(w: World, attempt: int) -> None:
     """An attempt arrives at its node, unless it was called back on the way."""
     bring_to_now(w)
@@ -198,7 +198,7 @@ def reach(w: World, attempt: int) -> None:
     release(w, a.query)
 
 
-@jit
+@jit_inner
 def _bind(w: World, attempt: int) -> int:
     """Bind an attempt to one of its node's paths, cut it into parts, and put these in their queues."""
     a = attempts(w)[attempt]
@@ -262,7 +262,7 @@ def _bind(w: World, attempt: int) -> int:
     return PLACED
 
 
-@jit
+@jit_inner
 def _new_part(w: World, attempt: int, size: int, k: int) -> int:
     """Return a new part of an attempt, with the draw that is its own."""
     part = new_part(w, attempt, size)
@@ -272,7 +272,7 @@ def _new_part(w: World, attempt: int, size: int, k: int) -> int:
     return part
 
 
-@jit
+@jit_inner
 def _take_back(w: World, attempt: int) -> None:
     """Take the parts of an attempt that have joined out of their queues: they never were there."""
     table = parts(w)
@@ -288,7 +288,7 @@ def _take_back(w: World, attempt: int) -> None:
     free_parts(w, attempt)
 
 
-@jit
+@jit_inner
 def _place_late(w: World, attempt: int) -> int:
     """Put an attempt, or its parts, in the central queue."""
     a = attempts(w)[attempt]
@@ -309,7 +309,7 @@ def _place_late(w: World, attempt: int) -> int:
     return PLACED
 
 
-@jit
+@jit_inner
 def _sort(w: World, part: int) -> None:
     """Give a part what its queue sorts it by."""
     p = parts(w)[part]
@@ -320,7 +320,7 @@ def _sort(w: World, part: int) -> None:
 # -- a lane would take a part -----------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def is_served(w: World, part: int, lane: int) -> bool:
     """Count a part out of its queue; False if it is not served, because its attempt has failed or now does."""
     bring_to_now(w)
@@ -334,7 +334,7 @@ def is_served(w: World, part: int, lane: int) -> bool:
     return served
 
 
-@jit
+@jit_inner
 def _is_worth_serving(w: World, part: int) -> bool:
     """Whether the part's attempt has not failed, and is not to be shed now; sheds it otherwise."""
     p = parts(w)[part]
@@ -346,7 +346,7 @@ def _is_worth_serving(w: World, part: int) -> bool:
     return False
 
 
-@jit
+@jit_inner
 def _bind_late(w: World, part: int, lane: int) -> bool:
     """Let the policy pick among the paths of the lane's device; False if the part is not served instead."""
     p = parts(w)[part]

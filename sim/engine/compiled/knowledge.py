@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sim.engine.compiled.memory import ints
 from sim.engine.compiled.tables import World, changes
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inner
 
 __all__ = ["IDLE", "UNFINISHED", "UNTIL", "WAITING", "WORK", "catch_up", "change"]
 
@@ -15,7 +15,7 @@ IDLE, WAITING, WORK, UNTIL, UNFINISHED = range(5)
 """The arrays of `sim.serving.state.State`."""
 
 
-@jit
+@jit_inner
 def note(w: World, which: int, index: int, value: int) -> None:
     """Note a change that routers will see."""
     if w.change_count >= w.change_room:
@@ -29,7 +29,7 @@ def note(w: World, which: int, index: int, value: int) -> None:
     w.change_count += 1
 
 
-@jit
+@jit_inner
 def change(w: World, which: int, index: int, by: int) -> None:
     """Add to a number of idle or unfinished things, or to the work that waits."""
     if which == IDLE:
@@ -45,7 +45,7 @@ def change(w: World, which: int, index: int, by: int) -> None:
         note(w, which, index, array[index])
 
 
-@jit
+@jit_inner
 def busy_until(w: World, lane: int, time_ns: int) -> None:
     """Say when a lane is expected to be free."""
     ints(w.lane_until_ns_at, w.lanes)[lane] = time_ns
@@ -53,7 +53,7 @@ def busy_until(w: World, lane: int, time_ns: int) -> None:
         note(w, UNTIL, lane, time_ns)
 
 
-@jit
+@jit_inner
 def catch_up(w: World) -> None:
     """Bring what routers see to how things were so long ago, with all that happened at that instant."""
     until_ns = w.now - w.knowledge_delay_ns

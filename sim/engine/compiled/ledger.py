@@ -10,7 +10,7 @@ from sim.engine.compiled.memory import ints
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, lanes, nodes, parts, queries, scalers, span_rows
 from sim.engine.scaling import Phase
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inner
 
 __all__ = [
     "add_span",
@@ -36,7 +36,7 @@ IN_SYSTEM, IN_QUEUES, UNSTARTED = range(3)
 DRAINING, OFF = int(Phase.DRAINING), int(Phase.OFF)
 
 
-@jit
+@jit_inner
 def integrate(w: World, total: int, number: int, time_ns: int) -> None:
     """Add number x time to a total."""
     words = ints(w.totals_at, 6)
@@ -45,7 +45,7 @@ def integrate(w: World, total: int, number: int, time_ns: int) -> None:
     words[2 * total] &= (1 << LOW) - 1
 
 
-@jit
+@jit_inner
 def bring_to_now(w: World) -> None:
     """Bring the integrals up to now; to be called before anything of this instant changes."""
     elapsed_ns = w.now - w.counted_ns
@@ -58,7 +58,7 @@ def bring_to_now(w: World) -> None:
 # -- queries ----------------------------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def drop(w: World, query: int, reason: int) -> None:
     """End a query that is not served."""
     q = queries(w)[query]
@@ -70,7 +70,7 @@ def drop(w: World, query: int, reason: int) -> None:
     release(w, query)
 
 
-@jit
+@jit_inner
 def answer(w: World, attempt: int, path: int) -> None:
     """End the query of an attempt that is served, by a last part on `path`; it is still to be released."""
     a = attempts(w)[attempt]
@@ -89,7 +89,7 @@ def answer(w: World, attempt: int, path: int) -> None:
 # -- parts ------------------------------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def load(w: World, query: int, node: int, by: int) -> None:
     """Count what was sent to a node and has not finished, as it is and as the query's router sees it."""
     change(w, UNFINISHED, node, by)
@@ -99,7 +99,7 @@ def load(w: World, query: int, node: int, by: int) -> None:
         ints(w.seen_unfinished_parts_at, w.routers * w.nodes)[queries(w)[query].router * w.nodes + node] += by
 
 
-@jit
+@jit_inner
 def _loaded(w: World, node: int, by: int) -> None:
     """Count what is unfinished in a scaled group; a node that drains and has nothing left is switched off."""
     s = scalers(w)[nodes(w)[node].scaler]
@@ -110,7 +110,7 @@ def _loaded(w: World, node: int, by: int) -> None:
         switch_off(w, node)
 
 
-@jit
+@jit_inner
 def switch_off(w: World, node: int) -> None:
     """Stop paying for a node, which is closed and empty."""
     n = nodes(w)[node]
@@ -120,7 +120,7 @@ def switch_off(w: World, node: int) -> None:
     w.off_order += 1
 
 
-@jit
+@jit_inner
 def join(w: World, part: int, node: int) -> None:
     """Count a part into the queue of its device on a node, or into the central one."""
     p = parts(w)[part]
@@ -133,7 +133,7 @@ def join(w: World, part: int, node: int) -> None:
         load(w, p.query, node, 1)
 
 
-@jit
+@jit_inner
 def leave(w: World, part: int) -> None:
     """Count a part out of its queue."""
     p = parts(w)[part]
@@ -144,7 +144,7 @@ def leave(w: World, part: int) -> None:
         change(w, WORK, p.device, -p.expected_ns)
 
 
-@jit
+@jit_inner
 def lose(w: World, part: int) -> None:
     """Count out a part that has left its queue and will never start; its query may be over with it."""
     p = parts(w)[part]
@@ -154,7 +154,7 @@ def lose(w: World, part: int) -> None:
     release(w, p.query)
 
 
-@jit
+@jit_inner
 def start_part(w: World, part: int, lane: int, service_ns: int) -> None:
     """Count a part into a lane, which will serve it so long if nothing comes between."""
     p = parts(w)[part]
@@ -171,7 +171,7 @@ def start_part(w: World, part: int, lane: int, service_ns: int) -> None:
         q.start_ns = w.now
 
 
-@jit
+@jit_inner
 def end_part(w: World, part: int) -> None:
     """Count a part out of the lane that served it, or that was cut off while it did; it is still to be released."""
     p = parts(w)[part]
@@ -182,7 +182,7 @@ def end_part(w: World, part: int) -> None:
 # -- devices ----------------------------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def add_span(w: World, device: int, kind: int, from_ns: int, to_ns: int) -> None:
     """Write down how long a device was down, closed or off."""
     if w.span_row_count >= w.span_row_room:

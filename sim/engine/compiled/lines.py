@@ -8,7 +8,7 @@ from __future__ import annotations
 from sim.engine.compiled.calendar import wake
 from sim.engine.compiled.memory import ints
 from sim.engine.compiled.tables import NONE, World, devices, lanes, lines, parts
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inner
 from sim.serving.queueing import Order
 
 __all__ = [
@@ -30,7 +30,7 @@ FIFO = int(Order.FIFO)
 # -- the order of a line ----------------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def _meld(w: World, a: int, b: int) -> int:
     """Return the root of two heaps in one; the root has no brothers."""
     if a == NONE:
@@ -49,7 +49,7 @@ def _meld(w: World, a: int, b: int) -> int:
     return a
 
 
-@jit
+@jit_inner
 def _children_in_one(w: World, part: int) -> int:
     """Take the children of a part and return the root of their heap: in pairs from the first, then from the last."""
     table = parts(w)
@@ -77,13 +77,13 @@ def _children_in_one(w: World, part: int) -> int:
     return root
 
 
-@jit
+@jit_inner
 def next_of(w: World, line: int) -> int:
     """Return the part of a line that is to be served next."""
     return int(lines(w)[line].first if w.order == FIFO else lines(w)[line].root)
 
 
-@jit
+@jit_inner
 def append(w: World, part: int) -> None:
     """Add a part to its line."""
     table = parts(w)
@@ -111,7 +111,7 @@ def append(w: World, part: int) -> None:
         of_line.root = _meld(w, of_line.root, part)
 
 
-@jit
+@jit_inner
 def remove(w: World, part: int) -> None:
     """Take a part out of its line, wherever it stands."""
     table = parts(w)
@@ -146,7 +146,7 @@ def remove(w: World, part: int) -> None:
 # -- batches ----------------------------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def _is_ready(w: World, device: int, line: int) -> bool:
     """Whether a line that is not empty is full or overdue."""
     d = devices(w)[device]
@@ -158,7 +158,7 @@ def _is_ready(w: World, device: int, line: int) -> bool:
     return bool(parts(w)[of_line.first].enqueue_ns + d.batch_timeout_ns <= w.now)
 
 
-@jit
+@jit_inner
 def ready_line(w: World, device: int) -> int:
     """Return the line of a device to serve now; `NONE` if there is none."""
     d = devices(w)[device]
@@ -178,7 +178,7 @@ def ready_line(w: World, device: int) -> int:
     return found
 
 
-@jit
+@jit_inner
 def fits(w: World, device: int, line: int, count: int, samples: int) -> bool:
     """Whether the next part of a line fits in a batch that holds so many parts and samples already."""
     d = devices(w)[device]
@@ -190,7 +190,7 @@ def fits(w: World, device: int, line: int, count: int, samples: int) -> bool:
 # -- lanes that stand idle --------------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def has_room(w: World, device: int) -> bool:
     """Whether one more part may join: what idle lanes are about to take needs no place to wait."""
     d = devices(w)[device]
@@ -199,7 +199,7 @@ def has_room(w: World, device: int) -> bool:
     return bool(d.waiting < d.limit + d.idle * max(d.batch_queries, 1))
 
 
-@jit
+@jit_inner
 def idle(w: World, lane: int) -> None:
     """Let a lane stand among the idle ones of its queue."""
     table = lanes(w)
@@ -217,7 +217,7 @@ def idle(w: World, lane: int) -> None:
     heap[d.idle_at + hole] = lane
 
 
-@jit
+@jit_inner
 def _take_idle(w: World, device: int, place: int) -> int:
     """Take the idle lane at a place of the heap out of it."""
     table = lanes(w)
@@ -250,7 +250,7 @@ def _take_idle(w: World, device: int, place: int) -> int:
     return int(taken)
 
 
-@jit
+@jit_inner
 def retire(w: World, lane: int) -> None:
     """Let a lane that was idle, or not, stand idle no more."""
     of_lane = lanes(w)[lane]
@@ -265,21 +265,21 @@ def retire(w: World, lane: int) -> None:
             return
 
 
-@jit
+@jit_inner
 def _wake_first(w: World, device: int) -> None:
     lane = _take_idle(w, device, 0)
     lanes(w)[lane].resting = False
     wake(w, lane)
 
 
-@jit
+@jit_inner
 def wake_if_ready(w: World, device: int) -> None:
     """Wake the most preferred idle lane if a line of a batching device is ready."""
     if devices(w)[device].idle > 0 and ready_line(w, device) != NONE:
         _wake_first(w, device)
 
 
-@jit
+@jit_inner
 def wake_waiting(w: World, device: int) -> None:
     """Wake idle lanes, the most preferred first, as many as there are parts for."""
     d = devices(w)[device]

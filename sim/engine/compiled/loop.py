@@ -24,10 +24,10 @@ from sim.engine.compiled.lines import wake_if_ready
 from sim.engine.compiled.memory import ints
 from sim.engine.compiled.sending import arrive, hedge, retry
 from sim.engine.compiled.slots import hand_on
-from sim.engine.compiled.tables import NONE, World, attempts, devices, lines, nodes, parts, queries
+from sim.engine.compiled.tables import NONE, World, attempts, devices, lines, nodes, parts, queries, world_at
 from sim.engine.record import Span
 from sim.engine.scaling import Phase
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit, jit_inner
 
 __all__ = ["CHUNK_IS_OVER", "FAILED", "NEEDS_ROOM", "STOPPED", "begin", "run", "settle"]
 
@@ -41,9 +41,9 @@ WAS_OFF = int(Span.OFF)
 
 
 @jit
-def begin(worlds: NDArray[np.void], initial: NDArray[np.int64], order: NDArray[np.int64]) -> None:
+def begin(address: int, initial: NDArray[np.int64], order: NDArray[np.int64]) -> None:
     """Set everything out as it is at the start: `initial` nodes of each scaler are up, lanes rest in this order."""
-    w: World = worlds[0]
+    w: World = world_at(address)
     for scaler in range(len(initial)):
         scaling.begin(w, scaler, initial[scaler])
     if w.remaps > 0:
@@ -53,7 +53,7 @@ def begin(worlds: NDArray[np.void], initial: NDArray[np.int64], order: NDArray[n
     w.arrival_order = next_order(w, ARRIVAL)
 
 
-@jit
+@jit_inner
 def _has_room(w: World, mass: bool) -> bool:
     """Whether there is room for whatever the next step may bring; `mass` is one that may end everything."""
     over = w.row_margin
@@ -78,9 +78,9 @@ def _has_room(w: World, mass: bool) -> bool:
 
 
 @jit
-def run(worlds: NDArray[np.void]) -> int:
+def run(address: int) -> int:
     """Let things happen until the chunk is over, the clock stops, or a table is too small for what may come next."""
-    w: World = worlds[0]
+    w: World = world_at(address)
     fault_times = ints(w.fault_ns_at, w.fault_rows)
     while True:
         if w.error > 0:
@@ -132,7 +132,7 @@ def run(worlds: NDArray[np.void]) -> int:
             return STOPPED
 
 
-@jit
+@jit_inner
 def _happen(w: World) -> None:
     """Let the first event of the calendar happen."""
     event = events(w)[0]
@@ -172,9 +172,9 @@ def _happen(w: World) -> None:
 
 
 @jit
-def settle(worlds: NDArray[np.void]) -> None:
+def settle(address: int) -> None:
     """Settle the accounts when the clock stops, and hand on everything that is not over."""
-    w: World = worlds[0]
+    w: World = world_at(address)
     bring_to_now(w)
     table = parts(w)
     for line in range(w.line_room):
@@ -188,7 +188,7 @@ def settle(worlds: NDArray[np.void]) -> None:
     _end_spans(w)
 
 
-@jit
+@jit_inner
 def _end_spans(w: World) -> None:
     """Write down what is still down, closed or off, in the order in which it began."""
     since_ns = ints(w.since_ns_at, 2 * w.devices)
@@ -204,7 +204,7 @@ def _end_spans(w: World) -> None:
                 add_span(w, device, WAS_OFF, n.off_since_ns, w.now)
 
 
-@jit
+@jit_inner
 def _off_nodes(w: World, scaler: int) -> Any:
     """Return the nodes of a group that are off, in the order in which they were switched off."""
     orders = np.empty(w.nodes, dtype=np.int64)

@@ -12,13 +12,22 @@ from typing import Any
 import numpy as np
 from numba import carray, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import (
+    infer_getattr,
+    intrinsic,
+    lower_getattr_generic,
+    lower_setattr_generic,
+    models,
+    register_model,
+)
+from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inner
 from sim.serving.lookup import COLUMNS
 
-__all__ = ["Memory", "call_choice", "floats", "ints", "pairs", "pointer", "truths", "service_rows"]
+__all__ = ["Memory", "WorldType", "call_choice", "floats", "ints", "pairs", "pointer", "truths", "service_rows"]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -62,34 +71,82 @@ def call_choice(
     return types.int64(*given), generate
 
 
-@jit
+@jit_inner
 def ints(address: int, count: int) -> NDArray[np.int64]:
     """Return the int64 array at an address."""
     return carray(pointer(address), (count,), np.int64)  # type: ignore[no-any-return]
 
 
-@jit
+@jit_inner
 def floats(address: int, count: int) -> NDArray[np.float64]:
     """Return the float64 array at an address."""
     return carray(pointer(address), (count,), np.float64)  # type: ignore[no-any-return]
 
 
-@jit
+@jit_inner
 def truths(address: int, count: int) -> NDArray[np.bool_]:
     """Return the bool array at an address."""
     return carray(pointer(address), (count,), np.bool_)  # type: ignore[no-any-return]
 
 
-@jit
+@jit_inner
 def pairs(address: int, count: int) -> NDArray[np.int64]:
     """Return the int64 array of shape (count, 2) at an address."""
     return carray(pointer(address), (count, 2), np.int64)  # type: ignore[no-any-return]
 
 
-@jit
+@jit_inner
 def service_rows(address: int, count: int) -> NDArray[np.int64]:
     """Return the index of packed services at an address."""
     return carray(pointer(address), (count, COLUMNS), np.int64)  # type: ignore[no-any-return]
+
+
+class WorldType(types.Type):  # type: ignore[misc]
+    """The type of a record of addresses and numbers, where it lies.
+
+    A record type of numba's has all its fields in its name, and the name of every compiled function the types of all its
+    arguments: with two hundred fields that is most of the time that compiling takes.
+    """
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        super().__init__(name="World")
+        self.dtype = dtype
+
+
+@register_model(WorldType)
+class _WorldModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, world: WorldType) -> None:
+        super().__init__(manager, world, cgutils.voidptr_t)
+
+
+@infer_getattr
+class _WorldFields(AttributeTemplate):  # type: ignore[misc]
+    key = WorldType
+
+    def generic_resolve(self, world: WorldType, field: str) -> Any:
+        return from_dtype(world.dtype[field]) if field in (world.dtype.names or ()) else None
+
+
+def _field(context: Any, builder: Any, world: WorldType, value: Any, field: str) -> tuple[Any, Any]:
+    """Return the type of a field and the pointer to it."""
+    assert world.dtype.fields is not None
+    dtype, offset = world.dtype.fields[field][:2]
+    of_field = from_dtype(dtype)
+    place = cgutils.pointer_add(builder, value, offset)
+    return of_field, builder.bitcast(place, context.get_value_type(of_field).as_pointer())
+
+
+@lower_getattr_generic(WorldType)
+def _read_field(context: Any, builder: Any, world: WorldType, value: Any, field: str) -> Any:
+    _, place = _field(context, builder, world, value, field)
+    return builder.load(place)
+
+
+@lower_setattr_generic(WorldType)
+def _write_field(context: Any, builder: Any, signature: Any, arguments: Any, field: str) -> None:
+    world, given = signature.args
+    of_field, place = _field(context, builder, world, arguments[0], field)
+    builder.store(context.cast(builder, arguments[1], given, of_field), place)
 
 
 class Memory:
@@ -104,13 +161,18 @@ class Memory:
     Attributes
     ----------
     record : structured array, shape (1,)
-        What compiled functions get.
+        Whose address compiled functions get.
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.record: NDArray[np.void] = np.zeros(1, dtype=dtype)
         self._arrays: dict[str, NDArray[Any]] = {}
         self._fields = frozenset(dtype.names or ())
+
+    @property
+    def address(self) -> int:
+        """Where the record lies."""
+        return int(self.record.ctypes.data)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return the array of this name."""

@@ -11,7 +11,7 @@ from sim.engine.compiled.ledger import bring_to_now, end_part
 from sim.engine.compiled.memory import ints
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, devices, lanes, parts
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit, jit_inner
 from sim.serving.interference import FULL_SPEED, slowed_speed
 
 __all__ = ["ASLEEP", "CUT", "IDLE", "SERVING", "complete_paced", "cut", "slow", "start_paced"]
@@ -27,7 +27,7 @@ BEYOND = 1 << 42
 """Service times, in ns, whose work in the units of pace does not fit into 64 bits: more than an hour."""
 
 
-@jit
+@jit_inner
 def _settle(w: World, device: int) -> None:
     """Take the work that was done since the last change off what is left."""
     d = devices(w)[device]
@@ -41,7 +41,7 @@ def _settle(w: World, device: int) -> None:
     d.since_ns = w.now
 
 
-@jit
+@jit_inner
 def _set_end(w: World, lane: int, speed: int) -> None:
     """Schedule the end of what a lane serves; one that was scheduled before is void."""
     of_lane = lanes(w)[lane]
@@ -54,7 +54,7 @@ def _set_end(w: World, lane: int, speed: int) -> None:
     of_lane.completion = schedule(w, delay_ns, COMPLETION, LANE_COMPLETION, lane, 0)
 
 
-@jit
+@jit_inner
 def _follow(w: World, device: int) -> bool:
     """Change to the speed that busy lanes and slowdown ask for; True if it changed, and the completions with it."""
     d = devices(w)[device]
@@ -71,7 +71,7 @@ def _follow(w: World, device: int) -> bool:
     return True
 
 
-@jit
+@jit_inner
 def start_paced(w: World, lane: int, service_ns: int) -> None:
     """Start service that may change its pace."""
     of_lane = lanes(w)[lane]
@@ -89,7 +89,7 @@ def start_paced(w: World, lane: int, service_ns: int) -> None:
         _set_end(w, lane, devices(w)[device].speed)
 
 
-@jit
+@jit_inner
 def _free(w: World, lane: int) -> None:
     """Take a lane from the busy ones; the others speed up."""
     of_lane = lanes(w)[lane]
@@ -98,7 +98,7 @@ def _free(w: World, lane: int) -> None:
     _follow(w, of_lane.device)
 
 
-@jit
+@jit_inner
 def complete_paced(w: World, lane: int, order: int) -> bool:
     """End service on a lane; False if the event of this order is void."""
     if lanes(w)[lane].completion != order:
@@ -108,7 +108,7 @@ def complete_paced(w: World, lane: int, order: int) -> bool:
     return True
 
 
-@jit
+@jit_inner
 def slow(w: World, device: int, slowdown: float) -> None:
     """Slow every lane of a device by this factor from now on."""
     _settle(w, device)
@@ -116,7 +116,7 @@ def slow(w: World, device: int, slowdown: float) -> None:
     _follow(w, device)
 
 
-@jit
+@jit_inner
 def cut(w: World, lane: int) -> None:
     """Stop what a lane serves; its parts end unserved. Their attempts are the caller's to fail or to leave."""
     bring_to_now(w)

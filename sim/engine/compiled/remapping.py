@@ -10,7 +10,7 @@ from sim.engine.compiled.calendar import TIMER, Kind, schedule
 from sim.engine.compiled.ledger import bring_to_now
 from sim.engine.compiled.memory import floats, ints, truths
 from sim.engine.compiled.tables import World, nodes
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit, jit_inner
 from sim.serving.remapping import capacity_per_s, first_that_carries
 
 __all__ = ["begin", "decide", "loaded", "tick"]
@@ -20,7 +20,7 @@ TICK, LOADED = int(Kind.REMAP_TICK), int(Kind.REMAP_LOADED)
 _capacity_per_s, _first_that_carries = jit(capacity_per_s), jit(first_that_carries)
 
 
-@jit
+@jit_inner
 def begin(w: World) -> None:
     """Put the experiment's own mapping in force, and decide from then on."""
     for node in range(w.nodes):
@@ -30,7 +30,7 @@ def begin(w: World) -> None:
         schedule(w, w.remap_every_ns, TIMER, TICK, 0, 0)
 
 
-@jit
+@jit_inner
 def _paths(w: World, node: int) -> tuple[int, int]:
     """Return the first and the end of the paths of a node's group."""
     group_path = ints(w.group_path_at, w.groups + 1)
@@ -38,7 +38,7 @@ def _paths(w: World, node: int) -> tuple[int, int]:
     return group_path[group], group_path[group + 1]
 
 
-@jit
+@jit_inner
 def _hold(w: World, node: int) -> None:
     """Let a node hold what it is asked to."""
     first, end = _paths(w, node)
@@ -50,7 +50,7 @@ def _hold(w: World, node: int) -> None:
     refresh_node(w, node)
 
 
-@jit
+@jit_inner
 def tick(w: World) -> None:
     """Look at the load of the last interval, decide, and wait for the next."""
     offered = w.in_system + w.ended
@@ -61,7 +61,7 @@ def tick(w: World) -> None:
     schedule(w, w.remap_every_ns, TIMER, TICK, 0, 0)
 
 
-@jit
+@jit_inner
 def decide(w: World) -> None:
     """Begin to change to another mapping if the load asks for it."""
     mapping = _choose(w)
@@ -87,7 +87,7 @@ def decide(w: World) -> None:
     _change(w)
 
 
-@jit
+@jit_inner
 def _choose(w: World) -> int:
     """Return the first mapping that the load leaves room in; the one of the greatest capacity if none does."""
     rate_per_s = w.remap_rate_per_s
@@ -111,7 +111,7 @@ def _choose(w: World) -> int:
     return _first_that_carries(rate_per_s, w.remap_target, capacities)
 
 
-@jit
+@jit_inner
 def _change(w: World) -> None:
     """Let the next nodes drop what they are not to hold, and load what they are; the others follow."""
     end = min(w.remap_next + w.remap_at_once, w.remap_count)
@@ -145,7 +145,7 @@ def _change(w: World) -> None:
     schedule(w, longest_ns, TIMER, LOADED, 0, w.remap_round)
 
 
-@jit
+@jit_inner
 def loaded(w: World, round_: int) -> None:
     """The nodes that were loading hold the new mapping, and the next ones begin; unless a later decision came."""
     if round_ != w.remap_round:

@@ -85,7 +85,7 @@ class Streamed:
         world.set("stop_ns", stop_ns)
         yield from self._run(world, offered, NO_NUMBERS, NO_NUMBERS)
         grow(world)
-        loop.settle(world.record)
+        loop.settle(world.address)
         _refuse_mistakes(world, self.system)
         yield _taken(world, offered, NO_NUMBERS, NO_NUMBERS)
         del alive
@@ -99,7 +99,7 @@ class Streamed:
         lanes = np.arange(world.get("lanes")) if system.late_lanes is None else system.late_lanes
         grow(world)
         initial = np.array([rule.initial for rule in system.scaling], dtype=np.int64)
-        loop.begin(world.record, initial, np.ascontiguousarray(lanes, dtype=np.int64))
+        loop.begin(world.address, initial, np.ascontiguousarray(lanes, dtype=np.int64))
         return world, alive
 
     def _run(
@@ -107,7 +107,7 @@ class Streamed:
     ) -> Iterator[Rows]:
         """Run until the chunk is over or the clock stops, and yield rows whenever a table is full of them."""
         while True:
-            status = loop.run(world.record)
+            status = loop.run(world.address)
             _refuse_mistakes(world, self.system)
             if status != loop.NEEDS_ROOM:
                 yield _taken(world, first, arrival_ns, query_class)

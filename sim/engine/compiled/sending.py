@@ -13,7 +13,7 @@ from sim.engine.compiled.memory import floats, ints
 from sim.engine.compiled.slots import new_attempt, new_query
 from sim.engine.compiled.tables import World, attempts, queries
 from sim.engine.record import Cause
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inner
 
 __all__ = ["arrive", "hedge", "retry"]
 
@@ -21,7 +21,7 @@ TIMEOUT, HEDGE = int(Kind.TIMEOUT), int(Kind.HEDGE)
 BY_ARRIVAL, BY_HEDGE, BY_RETRY = int(Cause.FIRST), int(Cause.HEDGE), int(Cause.RETRY)
 
 
-@jit
+@jit_inner
 def arrive(w: World) -> None:
     """Let the next query of the chunk arrive."""
     bring_to_now(w)
@@ -41,7 +41,7 @@ def arrive(w: World) -> None:
             schedule(w, delay_ns, TIMER, HEDGE, query, generation)
 
 
-@jit
+@jit_inner
 def _new_query(w: World) -> int:
     """Take the next query of the chunk, with its draws, which its attempts may need long after the chunk is over."""
     i = w.chunk_next
@@ -79,7 +79,7 @@ def _new_query(w: World) -> int:
     return query
 
 
-@jit
+@jit_inner
 def _send_once(w: World, query: int) -> None:
     """Send a query whose client does nothing but wait."""
     attempt = new_attempt(w, query)
@@ -90,7 +90,7 @@ def _send_once(w: World, query: int) -> None:
         drop(w, query, reason)
 
 
-@jit
+@jit_inner
 def _send(w: World, query: int, cause: int) -> None:
     """Send an attempt; it has its own draws."""
     q = queries(w)[query]
@@ -114,14 +114,14 @@ def _send(w: World, query: int, cause: int) -> None:
         schedule(w, w.timeout_ns, TIMER, TIMEOUT, attempt, generation)
 
 
-@jit
+@jit_inner
 def retry(w: World, query: int) -> None:
     """The wait before a retry is over."""
     bring_to_now(w)
     _send(w, query, BY_RETRY)
 
 
-@jit
+@jit_inner
 def _hedge_delay_ns(w: World) -> int:
     """Return how long after its arrival a query is hedged; -1 while too few were served to tell."""
     if w.hedge_rank == 0:
@@ -131,7 +131,7 @@ def _hedge_delay_ns(w: World) -> int:
     return int(ints(w.latency_sorted_at, w.hedge_window + 1)[w.hedge_rank - 1])
 
 
-@jit
+@jit_inner
 def hedge(w: World, query: int) -> None:
     """Send a copy if an attempt is still waited for, and there is another node to send it to."""
     q = queries(w)[query]

@@ -16,7 +16,7 @@ from sim.engine.compiled.tables import (
     query_rows,
 )
 from sim.engine.record import NEVER, NO_ATTEMPT, NO_PATH, AttemptEnd, Outcome
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inner
 
 __all__ = ["hand_on", "new_attempt", "new_part", "new_query", "release"]
 
@@ -27,7 +27,7 @@ IN_TIME, LATE, DROPPED, IN_FLIGHT = (
 UNFINISHED = int(AttemptEnd.UNFINISHED)
 
 
-@jit
+@jit_inner
 def new_query(w: World) -> int:
     """Return the number of a row for a query that has just arrived."""
     table = queries(w)
@@ -59,7 +59,7 @@ def new_query(w: World) -> int:
     return int(slot)
 
 
-@jit
+@jit_inner
 def new_attempt(w: World, query: int) -> int:
     """Return the number of a row for another attempt at a query."""
     table = attempts(w)
@@ -98,7 +98,7 @@ def new_attempt(w: World, query: int) -> int:
     return int(slot)
 
 
-@jit
+@jit_inner
 def new_part(w: World, attempt: int, size: int) -> int:
     """Return the number of a row for another part of an attempt."""
     table = parts(w)
@@ -136,7 +136,7 @@ def new_part(w: World, attempt: int, size: int) -> int:
     return int(slot)
 
 
-@jit
+@jit_inner
 def free_parts(w: World, attempt: int) -> None:
     """Give back the rows of all parts of an attempt."""
     a = attempts(w)[attempt]
@@ -147,7 +147,7 @@ def free_parts(w: World, attempt: int) -> None:
         a.last_part = NONE
 
 
-@jit
+@jit_inner
 def release(w: World, query: int) -> None:
     """Take one reason away why a query is not over; hand it on if it was the last."""
     q = queries(w)[query]
@@ -168,7 +168,7 @@ def release(w: World, query: int) -> None:
         w.free_query = query
 
 
-@jit
+@jit_inner
 def hand_on(w: World, query: int) -> None:
     """Write the rows of a query, of its attempts, and of those of its parts that were served."""
     q = queries(w)[query]
@@ -204,7 +204,7 @@ def hand_on(w: World, query: int) -> None:
         attempt = table[attempt].next
 
 
-@jit
+@jit_inner
 def _hand_on_attempt(w: World, query: int, attempt: int) -> None:
     if w.attempt_row_count >= w.attempt_row_room:
         w.error = 3
@@ -222,7 +222,7 @@ def _hand_on_attempt(w: World, query: int, attempt: int) -> None:
     row.end = a.end
 
 
-@jit
+@jit_inner
 def _hand_on_parts(w: World, query: int, attempt: int) -> None:
     q = queries(w)[query]
     a = attempts(w)[attempt]

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 from numba import carray
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sim.engine.compiled.memory import pointer
+from sim.engine.compiled.memory import WorldType, pointer
 from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SPAN_ROW
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inner
 
 __all__ = [
     "ATTEMPT",
@@ -43,6 +45,7 @@ __all__ = [
     "query_rows",
     "scalers",
     "span_rows",
+    "world_at",
 ]
 
 NONE = -1
@@ -50,20 +53,22 @@ NONE = -1
 World = Any
 """A record of dtype `WORLD`, as compiled functions see it."""
 
-INT, SHORT, REAL, TRUTH, TINY = np.int64, np.int32, np.float64, np.bool_, np.int8
+KINDS = {"ints": np.int64, "refs": np.int64, "reals": np.float64, "truths": np.bool_}
+"""All numbers are of one width: a function that is called with two widths is compiled twice."""
 
 
-def _table(**fields: Any) -> np.dtype[Any]:
-    """Return a dtype whose fields are given by kind, each a string of names."""
-    kinds = {"ints": INT, "reals": REAL, "shorts": SHORT, "tiny": TINY, "truths": TRUTH}
-    return np.dtype([(name, kinds[kind]) for kind, names in fields.items() for name in names.split()], align=True)
+def _table(**fields: str) -> np.dtype[Any]:
+    """Return a dtype whose fields are given by kind, each a string of names; `refs` refer to nothing at first."""
+    names = [(name, KINDS[kind]) for kind, names in fields.items() for name in names.split()]
+    metadata = {"refs": tuple(fields.get("refs", "").split())}
+    return np.dtype(np.dtype(names, align=True), metadata=metadata)
 
 
 QUERY = _table(
     ints="query arrival_ns start_ns finish_ns drop_ns deadline_ns generation",
     reals="correct",
-    shorts="size query_class model node path answered_by router sent retries live active first_attempt last_attempt next",
-    tiny="drop_reason",
+    refs="size query_class model node path answered_by router sent retries live active first_attempt last_attempt next "
+    "drop_reason",
     truths="ended",
 )
 """A query that is not over. `live` attempts are waited for; `active` counts why it is not over: that it has not ended,
@@ -72,8 +77,7 @@ its parts that wait or are served, and its attempts that are under way."""
 ATTEMPT = _table(
     ints="sent_ns end_ns back_ns serial generation",
     reals="correct",
-    shorts="query number node left size path first_part last_part next",
-    tiny="cause end",
+    refs="query number node left size path first_part last_part next cause end",
     truths="wanted dead",
 )
 """An attempt; `next` is the next one at its query, in the order of sending."""
@@ -81,7 +85,7 @@ ATTEMPT = _table(
 PART = _table(
     ints="enqueue_ns start_ns finish_ns service_ns expected_ns key serial batch batch_samples record",
     reals="u",
-    shorts="attempt query size draw path device line lane sibling before after child brother elder companion",
+    refs="attempt query size draw path device line lane sibling before after child brother elder companion",
     truths="queued started serving cut leads",
 )
 """A part. `sibling` is the next part of its attempt, `before` and `after` stand next to it in the order of joining its
@@ -89,7 +93,7 @@ line, `child`, `brother` and `elder` in the heap of its line, `companion` is the
 
 LANE = _table(
     ints="left completion",
-    shorts="device node rank first_part phase",
+    refs="device node rank first_part phase",
     truths="takes resting idle",
 )
 """A lane. `phase` says where it goes on (`sim.engine.compiled.lanes`); `idle` whether it stands among the idle ones of its
@@ -98,17 +102,17 @@ queue; `completion` is the order of the event that ends what it serves, where th
 DEVICE = _table(
     ints="limit batch_queries batch_samples batch_timeout_ns waiting added since_ns speed first_line lines idle_at idle",
     reals="slowdown",
-    shorts="node first_lane end_lane busy downs closes touched",
+    refs="node first_lane end_lane busy downs closes touched",
     truths="splits was_up was_open",
 )
 """A device, its queue and its pace. Under late binding the first device has the central queue."""
 
-LINE = _table(ints="samples born", shorts="path first last root parts")
+LINE = _table(ints="samples born", refs="path first last root parts")
 """Parts that wait, in the order of joining (`first`, `last`) and as a heap (`root`) where another order goes."""
 
 NODE = _table(
     ints="off_since_ns off_order start",
-    shorts="first_device end_device group first_place scaler phase",
+    refs="first_device end_device group first_place scaler phase",
     truths="restricted",
 )
 """A node. `first_place` is where its paths stand among the paths of all nodes."""
@@ -120,7 +124,7 @@ SCALER = _table(
 )
 """The rule of a group whose nodes come and go, and what it measures."""
 
-EVENT = _table(ints="time_ns order second", shorts="kind first")
+EVENT = _table(ints="time_ns order second", refs="kind first")
 """Something that happens at `time_ns`, among others of this time by `order`; `first` and `second` say to what."""
 
 SETTINGS = (
@@ -172,85 +176,98 @@ CHANGE = _table(ints="time_ns which index value")
 """A change of what routers see, to come."""
 
 
-@jit
+_WORLD_TYPE = WorldType(WORLD)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def world_at(_typing: Any, address: Any) -> Any:
+    """Return the record of dtype `WORLD` at an address."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return _WORLD_TYPE(address), generate
+
+
+@jit_inner
 def queries(w: World) -> Any:
     """Return the table of queries."""
     return carray(pointer(w.query_at), (w.query_room,), QUERY)
 
 
-@jit
+@jit_inner
 def attempts(w: World) -> Any:
     """Return the table of attempts."""
     return carray(pointer(w.attempt_at), (w.attempt_room,), ATTEMPT)
 
 
-@jit
+@jit_inner
 def parts(w: World) -> Any:
     """Return the table of parts."""
     return carray(pointer(w.part_at), (w.part_room,), PART)
 
 
-@jit
+@jit_inner
 def lanes(w: World) -> Any:
     """Return the table of lanes."""
     return carray(pointer(w.lane_at), (w.lane_room,), LANE)
 
 
-@jit
+@jit_inner
 def devices(w: World) -> Any:
     """Return the table of devices."""
     return carray(pointer(w.device_at), (w.device_room,), DEVICE)
 
 
-@jit
+@jit_inner
 def lines(w: World) -> Any:
     """Return the table of lines."""
     return carray(pointer(w.line_at), (w.line_room,), LINE)
 
 
-@jit
+@jit_inner
 def nodes(w: World) -> Any:
     """Return the table of nodes."""
     return carray(pointer(w.node_at), (w.node_room,), NODE)
 
 
-@jit
+@jit_inner
 def scalers(w: World) -> Any:
     """Return the table of scalers."""
     return carray(pointer(w.scaler_at), (w.scaler_room,), SCALER)
 
 
-@jit
+@jit_inner
 def events(w: World) -> Any:
     """Return the events to come, a heap by time and order."""
     return carray(pointer(w.event_at), (w.event_room,), EVENT)
 
 
-@jit
+@jit_inner
 def changes(w: World) -> Any:
     """Return the ring of changes that routers have not seen yet."""
     return carray(pointer(w.change_at), (w.change_room,), CHANGE)
 
 
-@jit
+@jit_inner
 def query_rows(w: World) -> Any:
     """Return the rows of queries that are to be handed on."""
     return carray(pointer(w.query_row_at), (w.query_row_room,), QUERY_ROW)
 
 
-@jit
+@jit_inner
 def part_rows(w: World) -> Any:
     """Return the rows of parts that are to be handed on."""
     return carray(pointer(w.part_row_at), (w.part_row_room,), PART_ROW)
 
 
-@jit
+@jit_inner
 def attempt_rows(w: World) -> Any:
     """Return the rows of attempts that are to be handed on."""
     return carray(pointer(w.attempt_row_at), (w.attempt_row_room,), ATTEMPT_ROW)
 
 
-@jit
+@jit_inner
 def span_rows(w: World) -> Any:
     """Return the rows of spans that are to be handed on."""
     return carray(pointer(w.span_row_at), (w.span_row_room,), SPAN_ROW)
@@ -259,7 +276,7 @@ def span_rows(w: World) -> Any:
 def empty(dtype: np.dtype[Any], count: int) -> NDArray[np.void]:
     """Return a table whose references refer to nothing and whose numbers are 0."""
     table = np.zeros(count, dtype=dtype)
-    for name in dtype.names or ():
-        if dtype[name] == SHORT:
-            table[name] = NONE
+    assert dtype.metadata is not None
+    for name in dtype.metadata["refs"]:
+        table[name] = NONE
     return table
