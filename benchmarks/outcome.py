@@ -47,7 +47,7 @@ def outcome_of_result(result: ReplicationResult, record: RunRecord | None = None
 
 
 def outcome_of_records(
-    records: Sequence[tuple[int, int, int, int, int, int]],
+    records: Sequence[tuple[int, float, int, float, float, int]],
     accuracy: Sequence[float],
     path_names: Sequence[str],
     sla_ns: int,

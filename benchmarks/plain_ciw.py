@@ -1,18 +1,16 @@
-"""The system of the benchmark as one would write it by hand in Ciw: a node a device, and an arrival node that routes."""
+"""The system of the benchmark as one would write it by hand in Ciw: a node a device, arrivals that are routed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
 import ciw
 
-from benchmarks.plain_dispatch import Dispatcher
+from benchmarks.plain_dispatch import Dispatcher, Queries, Record
 
 __all__ = ["run"]
-
-Queries = Iterable[tuple[int, int, list[float]]]
 
 
 class Fleet(ciw.Simulation):  # type: ignore[misc]
@@ -68,7 +66,7 @@ class Device(ciw.Node):  # type: ignore[misc]
 
     def get_service_time(self, ind: Any) -> int:
         service: int = ind.service_ns
-        self.simulation.dispatcher.starts(self.id_number - 1, int(self.now), service)
+        self.simulation.dispatcher.starts(self.id_number - 1, self.now, service)
         return service
 
     def release(self, next_individual: Any, next_node: Any, reroute: bool = False) -> None:
@@ -81,11 +79,8 @@ def run(
     choose_node: Callable[[Sequence[float]], int],
     queries: Queries,
     count: int,
-) -> list[tuple[int, int, int, int, int, int]]:
-    """Serve (arrival, size, router draws) of each query; return (query, arrival, size, start, finish, path).
-
-    `count` is the number of the queries.
-    """
+) -> list[Record]:
+    """Serve the queries, `count` of them."""
     devices = dispatcher.nodes * dispatcher.devices
     network = ciw.create_network(
         arrival_distributions=[Gaps(), *[None] * (devices - 1)],
@@ -101,10 +96,10 @@ def run(
         records.append(
             (
                 served.id_number - 1,
-                int(record.arrival_date),
+                record.arrival_date,
                 served.size,
-                int(record.service_start_date),
-                int(record.exit_date),
+                record.service_start_date,
+                record.exit_date,
                 served.path,
             )
         )

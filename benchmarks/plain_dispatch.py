@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.system import PathTable
 
-__all__ = ["Dispatcher", "interpolate_ns"]
+__all__ = ["Dispatcher", "Queries", "Record", "interpolate_ns"]
+
+Queries = Iterable[tuple[int, int, list[float]]]
+"""Arrival in ns, size and router draws of each query."""
+
+Record = tuple[int, float, int, float, float, int]
+"""Query, arrival, size, start, finish and path; whole ns, which the clocks of some libraries hold as floats."""
 
 
 def interpolate_ns(path: PathTable, size: int) -> int:
@@ -44,7 +50,7 @@ class Dispatcher:
         self.kept: dict[int, list[int]] = {}
         self.times_ns: Callable[[int], list[int]] = self.keep_times_ns if keeps_times else self.look_up_ns
         self.backlog_ns = [0] * (nodes * devices)
-        self.busy_until_ns = [0] * (nodes * devices)
+        self.busy_until_ns = [0.0] * (nodes * devices)
         self.unfinished = [0] * nodes
 
     def look_up_ns(self, size: int) -> list[int]:
@@ -59,7 +65,7 @@ class Dispatcher:
     # -- the router -------------------------------------------------------------------------------------------
 
     def power_of_two(self, draws: Sequence[float]) -> int:
-        """Return the node with fewer unfinished queries of two that are drawn; the first one if they have equally many."""
+        """Return the node with fewer unfinished queries of two that are drawn; the first one if it is equal."""
         if self.nodes == 1:
             return 0
         first = int(draws[0] * self.nodes)
@@ -74,13 +80,13 @@ class Dispatcher:
 
     # -- the policy -------------------------------------------------------------------------------------------
 
-    def place(self, node: int, size: int, now_ns: int) -> tuple[int, int, int]:
+    def place(self, node: int, size: int, now_ns: float) -> tuple[int, int, int]:
         """Count a query into the device of the path that MP-Rec picks; return device, path and service time."""
         busy_until_ns, backlog_ns, sla_ns = self.busy_until_ns, self.backlog_ns, self.sla_ns
         times_ns = self.times_ns(size)
         first_device = node * self.devices
         best = fastest = -1
-        best_ns = fastest_ns = 0
+        best_ns = fastest_ns = 0.0
         best_accuracy = 0.0
         for i, slot, accuracy in self.choices:
             device = first_device + slot
@@ -99,7 +105,7 @@ class Dispatcher:
         backlog_ns[device] += times_ns[best]
         return device, best, times_ns[best]
 
-    def starts(self, device: int, now_ns: int, service_ns: int) -> None:
+    def starts(self, device: int, now_ns: float, service_ns: int) -> None:
         """Take note that a device starts a query."""
         self.backlog_ns[device] -= service_ns
         self.busy_until_ns[device] = now_ns + service_ns

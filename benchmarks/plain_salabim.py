@@ -1,14 +1,14 @@
-"""The system of the benchmark as one would write it by hand in salabim: a component a device, monitors and trace off."""
+"""The system of the benchmark as one would write it by hand in salabim: a component a device, nothing monitored."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import salabim
 
-from benchmarks.plain_dispatch import Dispatcher
+from benchmarks.plain_dispatch import Dispatcher, Queries, Record
 
 __all__ = ["Device", "LeanDevice", "run"]
 
@@ -18,7 +18,6 @@ ARRIVAL = 1
 Process = Generator[Any, Any, None]
 Job = tuple[int, int, int, int, int]
 """Query, arrival, size, path and service time."""
-Records = list[tuple[int, int, int, int, int, int]]
 
 
 class Query(salabim.Component):  # type: ignore[misc]
@@ -31,7 +30,7 @@ class Query(salabim.Component):  # type: ignore[misc]
 class Device(salabim.Component):  # type: ignore[misc]
     """A device with its queue."""
 
-    def setup(self, number: int, dispatcher: Dispatcher, records: Records) -> None:
+    def setup(self, number: int, dispatcher: Dispatcher, records: list[Record]) -> None:
         self.number = number
         self.dispatcher = dispatcher
         self.records = records
@@ -55,11 +54,11 @@ class Device(salabim.Component):  # type: ignore[misc]
             while not self.waiting:
                 yield self.passivate()
             query, arrival, size, path, service = self.take()
-            start = int(env.now())
+            start = env.now()
             dispatcher.starts(number, start, service)
             yield self.hold(service)
             dispatcher.ends(number)
-            records.append((query, arrival, size, start, int(env.now()), path))
+            records.append((query, arrival, size, start, env.now(), path))
 
 
 class LeanDevice(Device):
@@ -81,7 +80,7 @@ class Source(salabim.Component):  # type: ignore[misc]
 
     def process(
         self,
-        queries: Iterable[tuple[int, int, list[float]]],
+        queries: Queries,
         dispatcher: Dispatcher,
         choose_node: Callable[[Sequence[float]], int],
         fleet: Sequence[Device],
@@ -98,16 +97,16 @@ class Source(salabim.Component):  # type: ignore[misc]
 def run(
     dispatcher: Dispatcher,
     choose_node: Callable[[Sequence[float]], int],
-    queries: Iterable[tuple[int, int, list[float]]],
+    queries: Queries,
     device_class: type[Device] = Device,
-) -> Records:
-    """Serve (arrival, size, router draws) of each query; return (query, arrival, size, start, finish, path).
+) -> list[Record]:
+    """Serve the queries.
 
     The clock is salabim's, a float: it holds whole nanoseconds exactly. Processes are generators; as greenlets
     (``yieldless=True``) they need another package.
     """
     env = salabim.Environment(trace=False, yieldless=False, random_seed="")
-    records: Records = []
+    records: list[Record] = []
     devices = dispatcher.nodes * dispatcher.devices
     fleet = [device_class(number=number, dispatcher=dispatcher, records=records) for number in range(devices)]
     Source(queries=queries, dispatcher=dispatcher, choose_node=choose_node, fleet=fleet)

@@ -6,12 +6,12 @@ It draws nothing: it takes the same queries as the engine, and gives the same fi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import simpy
 
-from benchmarks.plain_dispatch import Dispatcher
+from benchmarks.plain_dispatch import Dispatcher, Queries, Record
 
 __all__ = ["PlainModel", "TunedModel"]
 
@@ -27,7 +27,7 @@ class PlainModel:
         self.env = simpy.Environment()
         self.dispatcher = dispatcher
         self.choose_node = choose_node
-        self.records: list[tuple[int, int, int, int, int, int]] = []
+        self.records: list[Record] = []
         self.build(dispatcher.nodes * dispatcher.devices)
 
     def build(self, devices: int) -> None:
@@ -48,7 +48,7 @@ class PlainModel:
             dispatcher.ends(device)
             self.records.append((query, arrival, size, start, env.now, path))
 
-    def arrive(self, queries: Iterable[tuple[int, int, list[float]]]) -> Process:
+    def arrive(self, queries: Queries) -> Process:
         env, dispatcher, choose_node, put = self.env, self.dispatcher, self.choose_node, self.put
         for query, (at, size, draws) in enumerate(queries):
             yield env.timeout(at - env.now)
@@ -58,8 +58,8 @@ class PlainModel:
             device, path, service = dispatcher.place(choose_node(draws), size, at)
             put(device, (query, at, size, path, service))
 
-    def run(self, queries: Iterable[tuple[int, int, list[float]]]) -> list[tuple[int, int, int, int, int, int]]:
-        """Serve (arrival, size, router draws) of each query; return (query, arrival, size, start, finish, path)."""
+    def run(self, queries: Queries) -> list[Record]:
+        """Serve the queries."""
         self.env.process(self.arrive(queries))
         self.env.run()
         return self.records

@@ -8,12 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim.profile.service import ServiceTable
+from sim.serving.faults import FaultSchedule
 from sim.study.planning import plan_scenario
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario, load_scenarios
 from sim.workload.draw import QueryStream
 
-__all__ = ["DEVICES", "RATE_PER_NODE", "PathTable", "Subject", "path_tables", "queries_of", "stream", "subject", "text"]
+__all__ = [
+    "DEVICES",
+    "PathTable",
+    "Subject",
+    "experiment_text",
+    "faults",
+    "path_tables",
+    "queries_of",
+    "stream",
+    "subject",
+]
 
 DEVICES = 2
 """Servers of a node: a CPU and a GPU, of one lane each."""
@@ -62,7 +73,7 @@ class PathTable:
     times_ns: list[float]
 
 
-def text(servers: int, queries: int) -> str:
+def experiment_text(servers: int, queries: int) -> str:
     """Return the experiment on `servers` devices."""
     if servers < DEVICES or servers % DEVICES:
         raise ValueError(f"{servers} servers are no whole number of nodes of {DEVICES}")
@@ -94,6 +105,15 @@ def stream(prepared: PreparedScenario) -> QueryStream:
         network=prepared.network,
         base_dir=prepared.base_dir,
     )
+
+
+def faults(prepared: PreparedScenario) -> FaultSchedule | None:
+    """Return what happens to the devices in replication 0, of a scenario that says how long it lasts."""
+    if prepared.fault_plan is None:
+        return None
+    duration_ns = prepared.workload.duration
+    assert duration_ns is not None
+    return prepared.fault_plan.schedule(prepared.seed, 0, duration_ns + prepared.drain_ns)
 
 
 def queries_of(drawn: QueryStream) -> Iterator[tuple[int, int, list[float]]]:
