@@ -13,7 +13,7 @@ class NotAvailableError(Exception):
 
 
 def compiled(prepared: PreparedScenario, replication: int) -> ReplicationResult:
-    """Run one replication on the compiled engine.
+    """Run one replication on the compiled engine, within this process, whose CPU time and memory are measured.
 
     Raises
     ------

@@ -9,6 +9,11 @@ from benchmarks.rounds import Results
 
 __all__ = ["asked_ratios", "cost_ratio", "speed_ratio"]
 
+LEAST_OVER_PLAIN = 120.0
+LEAST_AT_SCALE = 0.8
+MOST_OVER_DRAWING = 2.5
+LEAST_OVER_REFERENCE = 30.0
+
 Place = tuple[str, str]
 """System and contender."""
 
@@ -41,18 +46,19 @@ def asked_ratios(results: Results, systems: Sequence[str], mechanisms: Sequence[
         lines.append(f"{what}{f' (asked: {asked})' if asked else ''}: {verdict}")
 
     for system in compiled:
-        here = (system, "compiled")
-        asked = 120.0 if system in ("60", "1000") else None
-        line(f"compiled / plain SimPy, {system} servers", speed_ratio(results, here, (system, "simpy")), least=asked)
-        if (system, "simpy-tuned") in results.rehearsals:
-            line(f"compiled / tuned SimPy, {system} servers", speed_ratio(results, here, (system, "simpy-tuned")))
+        for base, name in (("simpy", "plain SimPy"), ("simpy-tuned", "tuned SimPy")):
+            if (system, base) in results.rehearsals:
+                asked = LEAST_OVER_PLAIN if base == "simpy" and system in ("60", "1000") else None
+                ratio = speed_ratio(results, (system, "compiled"), (system, base))
+                line(f"compiled / {name}, {int(system):,} servers", ratio, least=asked)
     if {"60", "10000"} <= set(compiled):
         ratio = speed_ratio(results, ("10000", "compiled"), ("60", "compiled"))
-        line("compiled, speed at 10000 servers / at 60", ratio, least=0.8)
+        line("compiled, speed at 10,000 servers / at 60", ratio, least=LEAST_AT_SCALE)
     for system in compiled:
-        ratio = cost_ratio(results, (system, "compiled"), (system, "drawing"))
-        line(f"compiled, cost / drawing alone, {system} servers", ratio, most=2.5)
+        if (system, "drawing") in results.rehearsals:
+            ratio = cost_ratio(results, (system, "compiled"), (system, "drawing"))
+            line(f"compiled, cost / drawing alone, {int(system):,} servers", ratio, most=MOST_OVER_DRAWING)
     for mechanism in mechanisms:
         ratio = speed_ratio(results, (mechanism, "compiled"), (mechanism, "reference"))
-        line(f"compiled / reference with {mechanism}", ratio, least=30.0)
+        line(f"compiled / reference with {mechanism}", ratio, least=LEAST_OVER_REFERENCE)
     return lines
