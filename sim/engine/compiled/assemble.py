@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine.record import NEVER, NO_ATTEMPT, Outcome, RunRecord
-from sim.engine.rows import RunEnd, Rows
+from sim.engine.record import NEVER, NO_ATTEMPT, NO_PATH, Outcome, RunRecord
+from sim.engine.rows import PART_ROW, QUERY_ROW, Rows, RunEnd
 from sim.serving.system import System
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "nodes_of_lanes", "parts_of", "unfinished_rows"]
+
+UNNUMBERED = -1
 
 
 def assemble(rows: Iterable[Rows], end: Callable[[], RunEnd | None], system: System) -> RunRecord:
@@ -71,7 +74,7 @@ def _record(
     if len(served) + len(queries) != offered:
         raise ValueError(f"{len(served) + len(queries)} of {offered} queries were handed on")
     attempts = attempts[np.argsort(attempts["serial"])]
-    node_of_lane = np.repeat(np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device)), np.diff(system.device_lane))
+    node_of_lane = nodes_of_lanes(system)
 
     def of_query(name: str, of_served: NDArray[np.generic]) -> NDArray[np.generic]:
         column = np.empty(offered, dtype=queries[name].dtype)
@@ -113,8 +116,78 @@ def _record(
     )
 
 
+def unfinished_rows(left: NDArray[np.void], system: System, stop_ns: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """Return rows of queries and parts for queries of a plain system that have not ended when the clock stops."""
+    queries = np.zeros(len(left), dtype=QUERY_ROW)
+    started = left["start_ns"] <= stop_ns
+    for name in ("query", "arrival_ns", "size", "query_class"):
+        queries[name] = left[name]
+    queries["start_ns"] = np.where(started, left["start_ns"], NEVER)
+    queries["finish_ns"] = queries["drop_ns"] = NEVER
+    queries["node"] = nodes_of_lanes(system)[left["lane"]]
+    queries["path"] = NO_PATH
+    queries["answered_by"] = NO_ATTEMPT
+    queries["outcome"] = Outcome.IN_FLIGHT
+    queries["drop_reason"] = -1
+    return queries, parts_of(left[started])
+
+
+def parts_of(served: NDArray[np.void]) -> NDArray[np.void]:
+    """Return the rows of the parts of queries that have one; their starts are not numbered."""
+    parts = np.zeros(len(served), dtype=PART_ROW)
+    for name in ("query", "start_ns", "finish_ns", "size", "query_class", "path", "lane"):
+        parts[name] = served[name]
+    parts["enqueue_ns"] = served["arrival_ns"]
+    parts["batch_samples"] = served["size"]
+    parts["leads"] = True
+    parts["serial"] = parts["batch"] = UNNUMBERED
+    return parts
+
+
+def nodes_of_lanes(system: System) -> NDArray[np.int64]:
+    """Return the node of each lane, shape (lanes,)."""
+    device_node = np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device))
+    return np.repeat(device_node, np.diff(system.device_lane))
+
+
+def _numbered(parts: NDArray[np.void]) -> NDArray[np.void]:
+    """Return the parts of a plain system in the order of starts, numbered.
+
+    Of one instant, what starts at a completion goes before what starts at its arrival. Completions go as their parts
+    started, and where a part takes no time at all its completion goes after those of this instant; arrivals go in
+    their order.
+    """
+    at_arrival = parts["start_ns"] == parts["enqueue_ns"]
+    parts = parts[np.lexsort((parts["query"], at_arrival, parts["start_ns"]))]
+    at_arrival = parts["start_ns"] == parts["enqueue_ns"]
+    # The part before on the same lane: its completion is what starts the next.
+    by_lane = np.lexsort((parts["query"], parts["start_ns"], parts["lane"]))
+    before = np.full(len(parts), UNNUMBERED)
+    same = parts["lane"][by_lane][1:] == parts["lane"][by_lane][:-1]
+    before[by_lane[1:][same]] = by_lane[:-1][same]
+    place = np.arange(len(parts))
+    waited = np.flatnonzero(~at_arrival)
+    begins = np.flatnonzero(np.diff(parts["start_ns"][waited], prepend=-1))
+    for first, end in pairwise([*begins.tolist(), len(waited)]):
+        if end - first < 2:
+            continue
+        group = waited[first:end].tolist()
+        inside = set(group)
+        following = {int(before[part]): part for part in group if int(before[part]) in inside}
+        order = sorted((part for part in group if int(before[part]) not in inside), key=lambda part: place[before[part]])
+        for part in order:
+            if part in following:
+                order.append(following[part])
+        place[np.array(order)] = group
+    parts = parts[np.argsort(place)]
+    parts["serial"] = parts["batch"] = np.arange(len(parts))
+    return parts
+
+
 def _parts(served: NDArray[np.void], parts: NDArray[np.void]) -> dict[str, NDArray[np.generic]]:
     """Return the columns of parts, in the order of starts."""
+    if len(served) or np.any(parts["serial"] == UNNUMBERED):
+        parts = _numbered(np.concatenate([parts_of(served), parts]))
     parts = parts[np.argsort(parts["serial"])]
     return {
         "part_query": parts["query"].copy(),

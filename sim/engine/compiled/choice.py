@@ -28,7 +28,17 @@ from sim.serving.routers.random import random_node
 from sim.serving.routers.round_robin import node_in_turn
 from sim.serving.system import System
 
-__all__ = ["CHOICES", "ROUTES", "NotCompilable", "choose", "entry_point", "route"]
+__all__ = [
+    "CHOICES",
+    "POWER_OF_D",
+    "RANDOM",
+    "ROUND_ROBIN",
+    "ROUTES",
+    "NotCompilable",
+    "choose",
+    "entry_point",
+    "route",
+]
 
 CHOICES: tuple[Choose, ...] = (choose_first, choose_fastest, choose_by_size, choose_most_accurate_in_time)
 """Choices that are called directly, by their numbers."""

@@ -11,13 +11,14 @@ from sim.engine.compiled.clients import fail
 from sim.engine.compiled.knowledge import catch_up
 from sim.engine.compiled.ledger import bring_to_now, join, leave, load, lose
 from sim.engine.compiled.lines import append, has_room, remove, wake_if_ready, wake_waiting
+from sim.engine.compiled.means import mean_ns
 from sim.engine.compiled.memory import floats, ints, service_rows, truths
 from sim.engine.compiled.slots import free_parts, new_part, release
 from sim.engine.compiled.tables import NONE, World, attempts, devices, lanes, nodes, parts, queries
 from sim.serving.clients import DropReason
 from sim.serving.compiled import jit, jit_inner
 from sim.serving.estimate import expected_wait_ns
-from sim.serving.lookup import expected_ns, service_ns
+from sim.serving.lookup import service_ns
 from sim.serving.policies.base import DROP
 from sim.serving.queueing import Order, Shed, order_key, sheds
 from sim.serving.splitting import most_parts, nth_part
@@ -35,14 +36,6 @@ count_parts, size_of_part = jit(most_parts), jit(nth_part)
 
 
 # -- the policy's pick ------------------------------------------------------------------------------------------
-
-
-@jit_inner
-def mean_ns(w: World, path: int, samples: int) -> int:
-    """Return the mean service time of so many samples on a path."""
-    if samples < w.memo_sizes:
-        return int(ints(w.memo_at, w.memo_sizes * w.paths)[samples * w.paths + path])
-    return expected_ns(service_rows(w.service_index_at, w.paths), floats(w.service_grid_at, w.grid), path, samples)
 
 
 @jit_inner

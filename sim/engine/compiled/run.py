@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine.compiled import loop
-from sim.engine.compiled.assemble import assemble
+from sim.engine.compiled import direct, loop
+from sim.engine.compiled.assemble import assemble, unfinished_rows
 from sim.engine.compiled.choice import ROUTES
+from sim.engine.compiled.means import tabulate_means
 from sim.engine.compiled.memory import Memory
-from sim.engine.compiled.world import Draws, grow, lay_out, tabulate_means
+from sim.engine.compiled.world import Draws, grow, is_plain, lay_out, make_room_for
 from sim.engine.record import RunRecord
 from sim.engine.reference import Chunk, Stream
-from sim.engine.rows import SERVED_ROW, RunEnd, Rows
+from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SERVED_ROW, SPAN_ROW, Rows, RunEnd
 from sim.serving.faults import FaultSchedule
 from sim.serving.system import System
 
 __all__ = ["ServiceTooLong", "Streamed", "simulate"]
 
 NO_NUMBERS = np.zeros(0, dtype=np.int64)
+NO_ROWS = {
+    name: np.zeros(0, dtype=dtype)
+    for name, dtype in (
+        ("query", QUERY_ROW),
+        ("part", PART_ROW),
+        ("attempt", ATTEMPT_ROW),
+        ("span", SPAN_ROW),
+        ("served", SERVED_ROW),
+    )
+}
 MISTAKES = {1: "the calendar is full", 2: "a table is full", 3: "there is no room for rows"}
 TOO_LONG, NO_SUCH_PATH = 4, 5
 
@@ -57,6 +69,9 @@ class Streamed:
         self.drain_ns = drain_ns
         self.faults = faults
         self.end: RunEnd | None = None
+        self.released = 0
+        self.in_system = 0
+        self.waited = 0
 
     def rows(self) -> Iterator[Rows]:
         """Run, and yield what is over.
@@ -69,6 +84,7 @@ class Streamed:
         IndexError
             If the policy picks a path that there is not.
         """
+        run = self._run_directly if is_plain(self.system) else self._run_events
         world: Memory | None = None
         alive: tuple[object, ...] = ()
         offered = 0
@@ -76,39 +92,78 @@ class Streamed:
             if world is None:
                 world, alive = self._lay_out(_draws(chunk, self.system))
             _load(world, chunk, self.system)
-            yield from self._run(world, offered, chunk.arrival_ns, chunk.query_class)
+            yield from run(world, offered, chunk.arrival_ns, chunk.query_class)
             offered += len(chunk.arrival_ns)
         if world is None:
             world, alive = self._lay_out(Draws(1, 0))
         stop_ns = self.stream.end_ns + self.drain_ns
         world.set("final", 1)
         world.set("stop_ns", stop_ns)
-        yield from self._run(world, offered, NO_NUMBERS, NO_NUMBERS)
-        grow(world)
-        loop.settle(world.address)
-        _refuse_mistakes(world, self.system)
-        yield _taken(world, offered, NO_NUMBERS, NO_NUMBERS)
+        if is_plain(self.system):
+            rows, end = self._settle_directly(world, offered, stop_ns)
+        else:
+            yield from run(world, offered, NO_NUMBERS, NO_NUMBERS)
+            rows, end = _settle_events(world, self.system, offered, self.stream.end_ns, stop_ns)
+        yield rows
         del alive
-        totals = [int(word) for word in world["totals"]]
-        in_system, waiting, unstarted = (low + (high << 20) for low, high in zip(totals[::2], totals[1::2], strict=True))
-        self.end = RunEnd(offered, self.stream.end_ns, stop_ns, in_system, waiting, unstarted)
+        self.end = end
 
     def _lay_out(self, draws: Draws) -> tuple[Memory, tuple[object, ...]]:
         system = self.system
         world, alive = lay_out(system, draws, self.faults)
         lanes = np.arange(world.get("lanes")) if system.late_lanes is None else system.late_lanes
+        if is_plain(system):
+            return world, alive
         grow(world)
         initial = np.array([rule.initial for rule in system.scaling], dtype=np.int64)
         loop.begin(world.address, initial, np.ascontiguousarray(lanes, dtype=np.int64))
         return world, alive
 
-    def _run(
+    def _run_directly(
+        self, world: Memory, first: int, arrival_ns: NDArray[np.int64], query_class: NDArray[np.int64]
+    ) -> Iterator[Rows]:
+        """Let the queries of the chunk arrive, and yield those that have ended with it."""
+        make_room_for(world, len(arrival_ns))
+        known_ns = int(arrival_ns[-1])
+        # What is pending is looked through as often as as many queries have come, so the cost a query stays the same.
+        if world.get("pending_row_count") <= world.get("query") - self.released:
+            direct.release_pending(world.address, known_ns)
+            self.released = world.get("query")
+        direct.run_directly(world.address, known_ns)
+        self._count(world)
+        _refuse_mistakes(world)
+        yield _taken(world, first, arrival_ns, query_class)
+
+    def _settle_directly(self, world: Memory, offered: int, stop_ns: int) -> tuple[Rows, RunEnd]:
+        """Return what has ended when the clock stops, and what has not."""
+        make_room_for(world, 0)
+        direct.release_pending(world.address, stop_ns)
+        rows = _taken(world, offered, NO_NUMBERS, NO_NUMBERS)
+        left = world["pending_row"][: world.get("pending_row_count")]
+        queries, parts = unfinished_rows(left, self.system, stop_ns)
+        started = left["start_ns"] <= stop_ns
+        self._count(world)
+        until_ns = np.where(started, left["start_ns"], stop_ns)
+        waited = self.waited + int(np.sum(until_ns - left["arrival_ns"]))
+        unstarted = int(np.sum(stop_ns - left["arrival_ns"][~started]))
+        in_system = self.in_system + int(np.sum(stop_ns - left["arrival_ns"]))
+        end = RunEnd(offered, self.stream.end_ns, stop_ns, in_system, waited, unstarted)
+        return replace(rows, queries=queries, parts=parts), end
+
+    def _count(self, world: Memory) -> None:
+        """Add up the times in the system and in queues of what was handed on."""
+        self.in_system += world.get("sum_in_system")
+        self.waited += world.get("sum_waited")
+        world.set("sum_in_system", 0)
+        world.set("sum_waited", 0)
+
+    def _run_events(
         self, world: Memory, first: int, arrival_ns: NDArray[np.int64], query_class: NDArray[np.int64]
     ) -> Iterator[Rows]:
         """Run until the chunk is over or the clock stops, and yield rows whenever a table is full of them."""
         while True:
             status = loop.run(world.address)
-            _refuse_mistakes(world, self.system)
+            _refuse_mistakes(world)
             if status != loop.NEEDS_ROOM:
                 yield _taken(world, first, arrival_ns, query_class)
                 return
@@ -142,14 +197,15 @@ def _load(world: Memory, chunk: Chunk, system: System) -> None:
 def _taken(world: Memory, first: int, arrival_ns: NDArray[np.int64], query_class: NDArray[np.int64]) -> Rows:
     """Take the rows that are there; their tables are empty then."""
     rows = {}
-    for name in ("query", "part", "attempt", "span"):
-        rows[name] = world[f"{name}_row"][: world.get(f"{name}_row_count")]
+    for name in ("query", "part", "attempt", "span", "served"):
+        count = world.get(f"{name}_row_count")
+        rows[name] = world[f"{name}_row"][:count] if count else NO_ROWS[name]
         world.set(f"{name}_row_count", 0)
     return Rows(
         first,
         arrival_ns,
         query_class,
-        np.zeros(0, dtype=SERVED_ROW),
+        rows["served"],
         rows["query"],
         rows["part"],
         rows["attempt"],
@@ -157,7 +213,19 @@ def _taken(world: Memory, first: int, arrival_ns: NDArray[np.int64], query_class
     )
 
 
-def _refuse_mistakes(world: Memory, system: System) -> None:
+def _settle_events(world: Memory, system: System, offered: int, end_ns: int, stop_ns: int) -> tuple[Rows, RunEnd]:
+    """Settle the accounts when the clock has stopped, and return what is not over."""
+    grow(world)
+    loop.settle(world.address)
+    _refuse_mistakes(world)
+    totals = [int(word) for word in world["totals"]]
+    in_system, waiting, unstarted = (low + (high << 20) for low, high in zip(totals[::2], totals[1::2], strict=True))
+    return _taken(world, offered, NO_NUMBERS, NO_NUMBERS), RunEnd(
+        offered, end_ns, stop_ns, in_system, waiting, unstarted
+    )
+
+
+def _refuse_mistakes(world: Memory) -> None:
     error = world.get("error")
     if error == TOO_LONG:
         raise ServiceTooLong("a service time that may change its pace is longer than an hour")

@@ -16,14 +16,16 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from sim.engine.compiled.memory import WorldType, pointer
-from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SPAN_ROW
+from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SERVED_ROW, SPAN_ROW
 from sim.serving.compiled import jit_inner
 
 __all__ = [
     "ATTEMPT",
     "DEVICE",
     "EVENT",
+    "FLOW",
     "LANE",
+    "LATER",
     "LINE",
     "NODE",
     "NONE",
@@ -36,14 +38,18 @@ __all__ = [
     "attempts",
     "devices",
     "events",
+    "flows",
     "lanes",
+    "later",
     "lines",
     "nodes",
     "part_rows",
     "parts",
+    "pending_rows",
     "queries",
     "query_rows",
     "scalers",
+    "served_rows",
     "span_rows",
     "world_at",
 ]
@@ -117,6 +123,12 @@ NODE = _table(
 )
 """A node. `first_place` is where its paths stand among the paths of all nodes."""
 
+FLOW = _table(ints="next_start_ns next_change_ns first_lane end_lane", refs="first last")
+"""A device of a plain system: what waits for it, in order, and when the next of it starts or anything changes."""
+
+LATER = _table(ints="start_ns finish_ns expected_ns lane", refs="next")
+"""A part of a plain system that waits; when it starts and ends is known."""
+
 SCALER = _table(
     ints="first_node nodes fewest most every_ns ready_ns cooldown_ns measure lanes_of_node busy busy_integral busy_at_ns "
     "unfinished unfinished_integral unfinished_at_ns ended in_time last_change_ns",
@@ -141,6 +153,7 @@ COUNTERS = (
     "arrival_order chunk chunk_next stop_ns final fault_rows fault_next off_order "
     "free_query free_attempt free_part queries_used attempts_used parts_used "
     "query_row_count part_row_count attempt_row_count span_row_count "
+    "free_later later_used served_row_count pending_row_count sum_in_system sum_waited "
     "mapping remap_round remap_offered remap_known remap_count remap_next error"
 )
 ARRAYS = (
@@ -151,11 +164,11 @@ ARRAYS = (
     "memo lane_speed serving serving_count routable nodes_taking turns "
     "backoff_ns retried latency_ring latency_sorted held_paths in_force load_ns lane_rate_per_s remap_nodes "
     "fault_ns fault_device fault_change fault_slowdown since_ns since_order "
-    "totals picks candidates service_out wait_out accuracy_out rows_out best touched "
+    "busy_until_ns free_ns lane_order totals picks candidates service_out wait_out accuracy_out rows_out best touched "
     "query_u query_multiplier query_router_u query_network_ns "
     "arrival_ns size query_class service_u multiplier router_u router_of network_ns"
 )
-ROOMY = "query attempt part event wake change query_row part_row attempt_row span_row"
+ROOMY = "query attempt part event wake change query_row part_row attempt_row span_row flow later served_row pending_row"
 
 WORLD = _table(
     ints=" ".join(
@@ -271,6 +284,30 @@ def attempt_rows(w: World) -> Any:
 def span_rows(w: World) -> Any:
     """Return the rows of spans that are to be handed on."""
     return carray(pointer(w.span_row_at), (w.span_row_room,), SPAN_ROW)
+
+
+@jit_inner
+def flows(w: World) -> Any:
+    """Return the table of devices of a plain system."""
+    return carray(pointer(w.flow_at), (w.flow_room,), FLOW)
+
+
+@jit_inner
+def later(w: World) -> Any:
+    """Return the table of parts of a plain system that wait."""
+    return carray(pointer(w.later_at), (w.later_room,), LATER)
+
+
+@jit_inner
+def served_rows(w: World) -> Any:
+    """Return the rows of served queries that are to be handed on."""
+    return carray(pointer(w.served_row_at), (w.served_row_room,), SERVED_ROW)
+
+
+@jit_inner
+def pending_rows(w: World) -> Any:
+    """Return the rows of queries that are yet to end."""
+    return carray(pointer(w.pending_row_at), (w.pending_row_room,), SERVED_ROW)
 
 
 def empty(dtype: np.dtype[Any], count: int) -> NDArray[np.void]:

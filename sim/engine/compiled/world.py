@@ -15,7 +15,9 @@ from sim.engine.compiled.tables import (
     CHANGE,
     DEVICE,
     EVENT,
+    FLOW,
     LANE,
+    LATER,
     LINE,
     NODE,
     NONE,
@@ -25,21 +27,17 @@ from sim.engine.compiled.tables import (
     WORLD,
     empty,
 )
-from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SPAN_ROW
+from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SERVED_ROW, SPAN_ROW
 from sim.serving.clients import DropReason
-from sim.serving.compiled import jit
 from sim.serving.faults import FaultSchedule, slowdowns
 from sim.serving.interference import FULL_SPEED
-from sim.serving.lookup import expected_ns
-from sim.serving.queueing import Shed
+from sim.serving.queueing import Order, Shed
 from sim.serving.state import State
 from sim.serving.system import System
 
-__all__ = ["Draws", "grow", "lay_out", "tabulate_means"]
+__all__ = ["Draws", "grow", "is_plain", "lay_out", "make_room_for"]
 
 FIRST_ROOM = 1024
-MEANS_KEPT = 1 << 22
-"""Mean service times that are tabulated, by size and path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,26 @@ class Draws:
 
     parts: int
     choices: int
+
+
+def is_plain(system: System) -> bool:
+    """Whether nothing comes between a query's arrival and its end, so that both are known at once."""
+    return bool(
+        system.late_lanes is None
+        and system.part_size == 0
+        and system.order == Order.FIFO
+        and system.shed == Shed.NEVER
+        and not system.batches
+        and np.all(system.device_limit < 0)
+        and system.clients is None
+        and not system.controls_lanes
+        and not system.has_faults
+        and not system.scaling
+        and system.remapping is None
+        and not system.has_network
+        and system.routers == 1
+        and system.knowledge_delay_ns == 0
+    )
 
 
 def lay_out(system: System, draws: Draws, faults: FaultSchedule | None) -> tuple[Memory, tuple[object, ...]]:
@@ -75,6 +93,8 @@ def lay_out(system: System, draws: Draws, faults: FaultSchedule | None) -> tuple
     _lay_out_scaling(world, system)
     _lay_out_remapping(world, system)
     _lay_out_scratch(world, system, draws)
+    if is_plain(system):
+        _lay_out_flows(world, system)
     _lay_out_rooms(world, system, draws)
     return world, alive
 
@@ -415,21 +435,31 @@ def grow(world: Memory) -> None:
         world.grow("change", 2 * changes)
 
 
-@jit
-def _fill_means(index: NDArray[np.int64], grid: NDArray[np.float64], first: int, memo: NDArray[np.int64]) -> None:
-    for size in range(first, len(memo)):
-        for service in range(len(index)):
-            memo[size, service] = expected_ns(index, grid, service, size)
+def _lay_out_flows(world: Memory, system: System) -> None:
+    """Lay out what a plain system has instead of a calendar; all its lanes are idle."""
+    devices, lanes = len(system.device_lane) - 1, int(system.device_lane[-1])
+    table = empty(FLOW, devices)
+    table["next_start_ns"] = table["next_change_ns"] = np.iinfo(np.int64).max
+    table["first_lane"], table["end_lane"] = system.device_lane[:-1], system.device_lane[1:]
+    world.put("flow", table)
+    world["idle_lanes"][:] = np.diff(system.device_lane)
+    for name in ("busy_until_ns", "free_ns", "lane_order"):
+        world.put(name, np.zeros(lanes, dtype=np.int64))
+    world.set("free_later", NONE)
+    world.put("later", empty(LATER, FIRST_ROOM))
+    for name in ("served_row", "pending_row"):
+        world.put(name, np.zeros(FIRST_ROOM, dtype=SERVED_ROW))
 
 
-def tabulate_means(world: Memory, largest: int) -> None:
-    """Tabulate the mean service times of all paths up to a size, as far as that is worth its memory."""
-    paths, known = world.get("paths"), world.get("memo_sizes")
-    sizes = min(1 << int(largest).bit_length(), MEANS_KEPT // max(paths, 1))
-    if sizes <= known:
-        return
-    memo = np.zeros((sizes, paths), dtype=np.int64)
-    memo[:known] = world["memo"].reshape(known, paths)
-    _fill_means(world["service_index"], world["service_grid"], known, memo)
-    world.put("memo", memo)
-    world.set("memo_sizes", sizes)
+def make_room_for(world: Memory, queries: int) -> None:
+    """Make room for the next queries of a plain system. Its rows have been handed on."""
+    pending = world.get("pending_row_count")
+    needed = {
+        "later": world.get("later_used") + queries,
+        "pending_row": pending + queries,
+        "served_row": pending + queries,
+        "query_row": queries,
+    }
+    for name, room in needed.items():
+        if room > world.get(f"{name}_room"):
+            world.grow(name, 2 * room)
