@@ -1,4 +1,4 @@
-"""One replication: draw the queries, run the engine, hold the run to its laws, measure it."""
+"""One replication of a cell: draw the queries, run the engine, hold the run to its laws, measure it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sim.engine.reference import simulate
 from sim.serving.faults import FaultSchedule
 from sim.stats.summary import ReplicationResult, reduce_record
 from sim.study.prepare import PreparedScenario
+from sim.workload.cells import CellDraws
 from sim.workload.check import check_sources
 from sim.workload.draw import QueryStream
 from sim.workload.sources import sources_of
@@ -23,8 +24,8 @@ FOR_EVER_NS = 2**62
 """Later than any run; what is drawn needs a duration, so this only bounds what happens at given times."""
 
 
-def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
-    """Run one replication and return what happened to every query.
+def run_record(scenario: PreparedScenario, replication: int, cell: int = 0) -> RunRecord:
+    """Run one replication of a cell and return what happened to every query.
 
     Raises
     ------
@@ -35,6 +36,8 @@ def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
         scenario.workload,
         scenario.seed,
         replication,
+        cell=cell,
+        cells=scenario.cells,
         classes=scenario.classes,
         parts=scenario.parts,
         choices=scenario.choices,
@@ -43,30 +46,32 @@ def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
         network=scenario.network,
         base_dir=scenario.base_dir,
     )
-    record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns, faults=_faults(scenario, replication))
+    faults = _faults(scenario, replication, cell)
+    record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns, faults=faults)
     violations = [
         *audit(record, scenario.system),
         *check_sources(
             sources_of(scenario.workload, scenario.classes),
             record.arrival_ns,
             record.query_class,
+            draws=CellDraws(scenario.seed, replication, cell, scenario.cells),
             base_dir=scenario.base_dir,
         ),
     ]
     if violations:
-        raise InvariantError(
-            f"scenario {scenario.label}, replication {replication}, seed {scenario.seed}: " + "; ".join(violations)
-        )
+        which = f"replication {replication}" + (f", cell {cell}" if scenario.cells > 1 else "")
+        raise InvariantError(f"scenario {scenario.label}, {which}, seed {scenario.seed}: " + "; ".join(violations))
     return record
 
 
-def _faults(scenario: PreparedScenario, replication: int) -> FaultSchedule | None:
-    """Draw what happens to devices, up to where the clock must have stopped."""
-    if scenario.fault_plan is None:
+def _faults(scenario: PreparedScenario, replication: int, cell: int) -> FaultSchedule | None:
+    """Draw what happens to the devices of a cell, up to where the clock must have stopped."""
+    plan = scenario.fault_plan(cell)
+    if plan is None:
         return None
     duration_ns = scenario.workload.duration
     until_ns = FOR_EVER_NS if duration_ns is None else duration_ns + scenario.drain_ns
-    return scenario.fault_plan.schedule(scenario.seed, replication, until_ns)
+    return plan.schedule(scenario.seed, replication, until_ns)
 
 
 def run_replication(scenario: PreparedScenario, replication: int, records: Path | None = None) -> ReplicationResult:
