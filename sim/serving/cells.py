@@ -7,6 +7,7 @@ from sim.spec.experiment import Experiment, PowerOfDRouterSpec
 from sim.spec.problems import Problem
 from sim.spec.scaling import ScalingSpec
 from sim.spec.source import KeyPath, Node
+from sim.spec.workload import TraceArrivalsSpec
 
 __all__ = ["check_cells", "one_cell"]
 
@@ -39,6 +40,11 @@ def one_cell(experiment: Experiment) -> Experiment:
 def _of_one_cell(rule: ScalingSpec, cells: int) -> ScalingSpec:
     limits = {key: getattr(rule, key) for key in ("min", "max", "initial")}
     return rule.model_copy(update={key: total // cells for key, total in limits.items() if total is not None})
+
+
+def _is_replayed(experiment: Experiment) -> bool:
+    arrivals = experiment.workload.arrivals
+    return isinstance(arrivals, TraceArrivalsSpec) and arrivals.gaps == "recorded"
 
 
 def check_cells(experiment: Experiment, node: Node) -> list[Problem]:
@@ -80,7 +86,12 @@ def check_cells(experiment: Experiment, node: Node) -> list[Problem]:
                 f"{group.name}",
                 f"a divisor of {own}",
             )
-    divide(("workload", "queries"), experiment.workload.queries, "queries")
+    if experiment.workload.queries is not None and not _is_replayed(experiment):
+        report(
+            ("workload", "queries"),
+            "so many queries are over at another time in every cell",
+            "duration, or a trace of arrivals, which is over for all at once",
+        )
     for i, rule in enumerate(experiment.autoscaling or ()):
         for key in ("min", "max", "initial"):
             divide(("autoscaling", i, key), getattr(rule, key), "nodes")

@@ -10,15 +10,22 @@ import numpy as np
 from sim.engine.audit import InvariantError, audit
 from sim.engine.record import RunRecord
 from sim.engine.reference import simulate
+from sim.engine.streaming import end_of, rows_of
 from sim.serving.faults import FaultSchedule
 from sim.stats.summary import ReplicationResult, reduce_record
+from sim.stats.tally import Tally
+from sim.stats.totals import Totals
+from sim.stats.warmup import candidate_cuts
 from sim.study.prepare import PreparedScenario
 from sim.workload.cells import CellDraws
 from sim.workload.check import check_sources
-from sim.workload.draw import QueryStream
+from sim.workload.draw import CHUNK, QueryStream
 from sim.workload.sources import sources_of
 
-__all__ = ["run_record", "run_replication", "save_records"]
+__all__ = ["Part", "run_part", "run_record", "run_replication", "save_records"]
+
+Part = ReplicationResult | Totals
+"""What a task leaves: a replication, or the sums of one of its cells where there are several."""
 
 FOR_EVER_NS = 2**62
 """Later than any run; what is drawn needs a duration, so this only bounds what happens at given times."""
@@ -75,7 +82,7 @@ def _faults(scenario: PreparedScenario, replication: int, cell: int) -> FaultSch
 
 
 def run_replication(scenario: PreparedScenario, replication: int, records: Path | None = None) -> ReplicationResult:
-    """Run one replication and reduce it to its measurements.
+    """Run one replication of a single cell and reduce it to its measurements.
 
     Parameters
     ----------
@@ -85,9 +92,18 @@ def run_replication(scenario: PreparedScenario, replication: int, records: Path 
     records : Path, optional
         File to save the per-query records in.
     """
-    record = run_record(scenario, replication)
+    part = run_part(scenario, replication, 0, records)
+    assert isinstance(part, ReplicationResult)
+    return part
+
+
+def run_part(scenario: PreparedScenario, replication: int, cell: int, records: Path | None = None) -> Part:
+    """Run one replication of a cell and reduce it to its measurements, or to sums if it is one of several cells."""
+    record = run_record(scenario, replication, cell)
     if records is not None:
         save_records(record, records, classes=scenario.classes is not None)
+    if scenario.cells > 1:
+        return _totals(record, scenario)
     return reduce_record(
         record,
         scenario.view,
@@ -96,6 +112,24 @@ def run_replication(scenario: PreparedScenario, replication: int, records: Path 
         time_varying=scenario.time_varying,
         timeline_ns=scenario.timeline_ns,
     )
+
+
+def _totals(record: RunRecord, scenario: PreparedScenario) -> Totals:
+    """Add the record of a cell up, by the same candidate cuts as in every other cell."""
+    chooses = scenario.warmup_ns is None and not scenario.time_varying
+    tally = Tally(
+        scenario.view,
+        candidates=candidate_cuts(round(scenario.expected_queries_per_cell)) if chooses else None,
+        warmup_ns=scenario.warmup_ns,
+        end_ns=scenario.workload.duration,
+        timeline_ns=scenario.timeline_ns,
+    )
+    for rows in rows_of(record, scenario.system, CHUNK):
+        tally.add(rows)
+    totals = tally.finish(end_of(record))
+    if totals.violations:
+        raise InvariantError(f"scenario {scenario.label}, seed {scenario.seed}: " + "; ".join(totals.violations))
+    return totals
 
 
 def save_records(record: RunRecord, file: Path, *, classes: bool = False) -> None:

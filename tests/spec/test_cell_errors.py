@@ -51,8 +51,10 @@ def test_the_good_ones_are_good(tmp_path: Path) -> None:
             assert (rule.nodes, rule.fewest) == (3, 1)
             assert (rule.most, rule.initial) == ((2, 2) if "max" in more else (3, 1))
     assert prepare_text(tmp_path, GOOD.replace("    devices:\n", RACKS))
-    (counted,) = prepare_text(tmp_path, GOOD.replace(DURATION, "  queries: 4\n"))
-    assert counted.expected_queries == 4
+    (tmp_path / "a.csv").write_text("time\n0\n1\n2\n3\n")
+    replayed = GOOD.replace("{kind: poisson, rate: 100/s}", "{kind: trace, file: a.csv}")
+    (counted,) = prepare_text(tmp_path, replayed.replace(DURATION, "  queries: 3\n"))
+    assert counted.expected_queries == 3
 
 
 @pytest.mark.parametrize(
@@ -73,8 +75,8 @@ def test_the_good_ones_are_good(tmp_path: Path) -> None:
         (
             DURATION,
             "  queries: 1001\n",
-            "8:12: workload.queries: 1001 queries cannot be shared out to 4 equal cells (got 1001; allowed: a multiple "
-            "of 4, such as 1000 or 1004)",
+            "8:12: workload.queries: so many queries are over at another time in every cell (got 1001; allowed: duration, "
+            "or a trace of arrivals, which is over for all at once)",
         ),
         (
             "    devices:\n",
