@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.record import RunRecord, Span
+from sim.stats.spans import SpanLog
 
 __all__ = [
     "ClassView",
@@ -113,11 +114,11 @@ def lane_busy_time_ns(record: RunRecord, view: SystemView, start_ns: int, end_ns
     return busy_ns
 
 
-def device_on_ns(record: RunRecord, view: SystemView, start_ns: int, end_ns: int) -> NDArray[np.float64]:
+def device_on_ns(log: SpanLog, view: SystemView, start_ns: int, end_ns: int) -> NDArray[np.float64]:
     """Time within [start_ns, end_ns] that each device is not off, shape (devices,); one that is down is on."""
-    off = record.span_kind == Span.OFF
-    clipped = np.minimum(record.span_to_ns[off], end_ns) - np.maximum(record.span_from_ns[off], start_ns)
-    off_ns = np.bincount(record.span_device[off], weights=np.maximum(clipped, 0), minlength=len(view.device_kind))
+    off = log.span_kind == Span.OFF
+    clipped = np.minimum(log.span_to_ns[off], end_ns) - np.maximum(log.span_from_ns[off], start_ns)
+    off_ns = np.bincount(log.span_device[off], weights=np.maximum(clipped, 0), minlength=len(view.device_kind))
     return np.asarray(max(end_ns - start_ns, 0) - off_ns, dtype=np.float64)
 
 
