@@ -39,6 +39,7 @@ from sim.stats.measurement import (
     Weighted,
     measurement_of,
     named_counts,
+    named_drops,
     rates_per_s,
 )
 
@@ -99,9 +100,7 @@ def count_dropped_by_reason(record: RunRecord, view: SystemView) -> dict[str, in
     reasons = record.drop_reason[record.outcome == Outcome.DROPPED]
     if len(reasons) and reasons.min() < 0:
         raise ValueError("a dropped query has no drop reason")
-    counts = np.bincount(reasons)
-    names = [*view.drop_reasons, *(f"reason {i}" for i in range(len(view.drop_reasons), len(counts)))]
-    return {names[i]: int(count) for i, count in enumerate(counts) if count}
+    return named_drops(np.bincount(reasons), view)
 
 
 def measure(record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[np.int64]) -> list[Measurement]:

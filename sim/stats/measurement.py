@@ -30,6 +30,7 @@ __all__ = [
     "Weighted",
     "measurement_of",
     "named_counts",
+    "named_drops",
     "percentiles_ns",
     "rates_per_s",
 ]
@@ -361,3 +362,9 @@ def named_counts(offered: int, outcomes: NDArray[Any]) -> dict[str, int]:
     if sum(int(n) for n in outcomes) != offered:
         raise ValueError(f"the outcomes do not add up to the offered queries: {counts}")
     return counts
+
+
+def named_drops(counts: NDArray[np.integer[Any]], view: SystemView) -> dict[str, int]:
+    """Return the count of the dropped queries for each reason that occurred."""
+    names = [*view.drop_reasons, *(f"reason {i}" for i in range(len(view.drop_reasons), len(counts)))]
+    return {names[i]: int(count) for i, count in enumerate(counts) if count}
