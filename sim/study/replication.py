@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sim.workload.check import check_sources
 from sim.workload.draw import CHUNK, QueryStream
 from sim.workload.sources import sources_of
 
-__all__ = ["Part", "run_part", "run_record", "run_replication", "save_records"]
+__all__ = ["Part", "query_stream", "run_part", "run_record", "run_replication", "save_records", "tally_for"]
 
 Part = ReplicationResult | Totals
 """What a task leaves: a replication, or the sums of one of its cells where there are several."""
@@ -31,15 +32,9 @@ FOR_EVER_NS = 2**62
 """Later than any run; what is drawn needs a duration, so this only bounds what happens at given times."""
 
 
-def run_record(scenario: PreparedScenario, replication: int, cell: int = 0) -> RunRecord:
-    """Run one replication of a cell and return what happened to every query.
-
-    Raises
-    ------
-    InvariantError
-        When the run breaks a law of queueing or its arrivals are not the asked ones.
-    """
-    stream = QueryStream(
+def query_stream(scenario: PreparedScenario, replication: int, cell: int = 0) -> QueryStream:
+    """Return the queries of a cell in one replication."""
+    return QueryStream(
         scenario.workload,
         scenario.seed,
         replication,
@@ -53,9 +48,32 @@ def run_record(scenario: PreparedScenario, replication: int, cell: int = 0) -> R
         network=scenario.network,
         base_dir=scenario.base_dir,
     )
+
+
+def tally_for(scenario: PreparedScenario) -> Tally:
+    """Return a tally for one cell, with the same candidate cuts as that of every other cell."""
+    chooses = scenario.warmup_ns is None and not scenario.time_varying
+    return Tally(
+        scenario.view,
+        candidates=candidate_cuts(round(scenario.expected_queries_per_cell)) if chooses else None,
+        warmup_ns=scenario.warmup_ns,
+        end_ns=scenario.workload.duration,
+        timeline_ns=scenario.timeline_ns,
+    )
+
+
+def run_record(scenario: PreparedScenario, replication: int, cell: int = 0) -> RunRecord:
+    """Run one replication of a cell and return what happened to every query.
+
+    Raises
+    ------
+    InvariantError
+        When the run breaks a law of queueing or its arrivals are not the asked ones.
+    """
+    stream = query_stream(scenario, replication, cell)
     faults = _faults(scenario, replication, cell)
     record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns, faults=faults)
-    violations = [
+    broken = [
         *audit(record, scenario.system),
         *check_sources(
             sources_of(scenario.workload, scenario.classes),
@@ -65,10 +83,15 @@ def run_record(scenario: PreparedScenario, replication: int, cell: int = 0) -> R
             base_dir=scenario.base_dir,
         ),
     ]
-    if violations:
-        which = f"replication {replication}" + (f", cell {cell}" if scenario.cells > 1 else "")
-        raise InvariantError(f"scenario {scenario.label}, {which}, seed {scenario.seed}: " + "; ".join(violations))
+    _refuse(broken, scenario, replication, cell)
     return record
+
+
+def _refuse(broken: Sequence[str], scenario: PreparedScenario, replication: int, cell: int) -> None:
+    """Raise InvariantError if there are laws that a run has broken."""
+    if broken:
+        which = f"replication {replication}" + (f", cell {cell}" if scenario.cells > 1 else "")
+        raise InvariantError(f"scenario {scenario.label}, {which}, seed {scenario.seed}: " + "; ".join(broken))
 
 
 def _faults(scenario: PreparedScenario, replication: int, cell: int) -> FaultSchedule | None:
@@ -103,7 +126,12 @@ def run_part(scenario: PreparedScenario, replication: int, cell: int, records: P
     if records is not None:
         save_records(record, records, classes=scenario.classes is not None)
     if scenario.cells > 1:
-        return _totals(record, scenario)
+        tally = tally_for(scenario)
+        for rows in rows_of(record, scenario.system, CHUNK):
+            tally.add(rows)
+        totals = tally.finish(end_of(record))
+        _refuse(totals.violations, scenario, replication, cell)
+        return totals
     return reduce_record(
         record,
         scenario.view,
@@ -112,24 +140,6 @@ def run_part(scenario: PreparedScenario, replication: int, cell: int, records: P
         time_varying=scenario.time_varying,
         timeline_ns=scenario.timeline_ns,
     )
-
-
-def _totals(record: RunRecord, scenario: PreparedScenario) -> Totals:
-    """Add the record of a cell up, by the same candidate cuts as in every other cell."""
-    chooses = scenario.warmup_ns is None and not scenario.time_varying
-    tally = Tally(
-        scenario.view,
-        candidates=candidate_cuts(round(scenario.expected_queries_per_cell)) if chooses else None,
-        warmup_ns=scenario.warmup_ns,
-        end_ns=scenario.workload.duration,
-        timeline_ns=scenario.timeline_ns,
-    )
-    for rows in rows_of(record, scenario.system, CHUNK):
-        tally.add(rows)
-    totals = tally.finish(end_of(record))
-    if totals.violations:
-        raise InvariantError(f"scenario {scenario.label}, seed {scenario.seed}: " + "; ".join(totals.violations))
-    return totals
 
 
 def save_records(record: RunRecord, file: Path, *, classes: bool = False) -> None:

@@ -75,8 +75,8 @@ def test_the_good_ones_are_good(tmp_path: Path) -> None:
         (
             DURATION,
             "  queries: 1001\n",
-            "8:12: workload.queries: so many queries are over at another time in every cell (got 1001; allowed: duration, "
-            "or a trace of arrivals, which is over for all at once)",
+            "8:12: workload.queries: so many queries are over at another time in every cell (got 1001; allowed: "
+            "duration, or a trace of arrivals, which is over for all at once)",
         ),
         (
             "    devices:\n",

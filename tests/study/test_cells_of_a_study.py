@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import sim.study.study as study_module
+from sim.engine.audit import InvariantError
 from sim.stats.summary import ReplicationResult
 from sim.study.checkpoint import Checkpoint, CheckpointMismatch
 from sim.study.execute import Task, WorkerLost, _finished, execute
@@ -175,6 +176,13 @@ def test_a_saved_cell_comes_back_whole(tmp_path: Path, parts: dict[Task, Part]) 
         gathered.add((0, 0, cell), part)
     assert checkpoint.cells() == [(0, 0, cell) for cell in range(CELLS)]
     assert again.results[0, 0].to_json_dict() == gathered.results[0, 0].to_json_dict()
+
+
+def test_a_law_that_is_broken_is_told_with_the_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = study(tmp_path)
+    monkeypatch.setattr("sim.study.replication.audit", lambda record, system: ["a lane served two"])
+    with pytest.raises(InvariantError, match="replication 1, cell 3, seed 1: a lane served two"):
+        run_part(made.prepared[0], 1, 3)
 
 
 def test_what_was_finished_is_handed_on_when_a_worker_dies(parts: dict[Task, Part]) -> None:
