@@ -92,7 +92,8 @@ class Tally:
         if len(cut) == 0 or cut[0] < 0 or np.any(np.diff(cut) < 0):
             raise ValueError("candidate cuts must be non-decreasing, from 0")
         begin_ns = np.append(np.where(cut == 0, 0, FAR_NS), FAR_NS).astype(np.int64)
-        lane_kind = np.asarray(view.device_kind, dtype=np.int64)[np.asarray(view.lane_device)]
+        # Two bytes a lane: the kinds of a whole fleet's lanes stay in the cache.
+        lane_kind = np.asarray(view.device_kind, dtype=np.int16)[np.asarray(view.lane_device)]
         _check_alike(view)
         self.bounds = Bounds(
             cut=cut,

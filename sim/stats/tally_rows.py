@@ -57,7 +57,7 @@ class Bounds(NamedTuple):
     instant_ns : int64, shape (instants,)
         When the backlog is taken; empty where it is followed in bins of ``2**bin_shift`` ns.
     limit_ns : int64, shape (classes,)
-    lane_kind : int64, shape (lanes,)
+    lane_kind : int16, shape (lanes,)
     paths : int
     """
 
@@ -67,7 +67,7 @@ class Bounds(NamedTuple):
     instant_ns: NDArray[np.int64]
     bin_shift: int
     limit_ns: NDArray[np.int64]
-    lane_kind: NDArray[np.int64]
+    lane_kind: NDArray[np.int16]
     paths: int
 
 
@@ -193,25 +193,22 @@ def add_offered(
     faults: Faults,
 ) -> None:
     """Count queries that were offered; `last_ns` is the latest arrival before them."""
-    classes = len(bounds.limit_ns)
-    group = 0
-    near = 0
+    offered, arrived, cut, instant_ns = sums.offered, sums.arrived, bounds.cut, bounds.instant_ns
+    classes, shift, bins = len(bounds.limit_ns), bounds.bin_shift, arrived.shape[1]
+    group = instant = 0
     for i in range(len(arrival_ns)):
         now = arrival_ns[i]
-        of = query_class[i]
-        if of < 0 or of >= classes or now < 0:
+        if not (0 <= query_class[i] < classes and now >= 0):
             faults.unknown[0] += 1
             continue
         if now < last_ns:
             faults.disordered[0] += 1
         last_ns = now
-        group = _segment(first + i, bounds.cut, group)
-        sums.offered[of, group] += 1
-        if bounds.bin_shift >= 0:
-            near = min(now >> bounds.bin_shift, sums.arrived.shape[1] - 1)
-        else:
-            near = _instant(now, bounds.instant_ns, near)
-        sums.arrived[of, near] += 1
+        of = np.uintp(query_class[i])
+        group = _segment(first + i, cut, group)
+        offered[of, np.uintp(group)] += 1
+        instant = min(now >> shift, bins - 1) if shift >= 0 else _instant(now, instant_ns, instant)
+        arrived[of, np.uintp(instant)] += 1
 
 
 @jit
@@ -282,7 +279,7 @@ def add_served(
         # By time: most rows lie in one segment, and that in the one of the row before.
         if not (here_ns <= arrival_ns and finish_ns < until_ns):
             segment = _segment(finish_ns, begin_ns, segment)
-            here_ns = edge_ns[segment - 1] if segment > 0 else 0
+            here_ns = begin_ns[segment - 1] if segment > 0 else 0
             until_ns = begin_ns[segment] if segment <= cuts else FAR_NS
         at = np.uintp(segment)
         finished[of, path, at, late, 0] += 1

@@ -26,7 +26,7 @@ class _Grid(NamedTuple):
 
     edge_ns: NDArray[np.int64]
     limit_ns: NDArray[np.int64]
-    lane_kind: NDArray[np.int64]
+    lane_kind: NDArray[np.int16]
     path_accuracy: NDArray[np.float64]
 
 
@@ -70,24 +70,25 @@ def _interval(time_ns: int, edge_ns: NDArray[np.int64], near: int) -> int:
 def _fill(
     sums_ns: NDArray[np.float64],
     filled: NDArray[np.int64],
+    row: int,
     from_ns: int,
     to_ns: int,
     edge_ns: NDArray[np.int64],
     near: int,
 ) -> None:
-    """Add the time from `from_ns` to `to_ns` to the intervals that it lies in, but not what is after the last."""
+    """Add the time from `from_ns` to `to_ns` to the intervals that it lies in, in a row of the sums."""
     to_ns = min(to_ns, edge_ns[-1])
     if to_ns <= from_ns:
         return
     first = _interval(from_ns, edge_ns, near)
     last = _interval(to_ns, edge_ns, first)
     if first == last:
-        sums_ns[first] += to_ns - from_ns
+        sums_ns[row, first] += to_ns - from_ns
         return
-    sums_ns[first] += edge_ns[first + 1] - from_ns
-    sums_ns[last] += to_ns - edge_ns[last]
-    filled[first + 1] += 1
-    filled[last] -= 1
+    sums_ns[row, first] += edge_ns[first + 1] - from_ns
+    sums_ns[row, last] += to_ns - edge_ns[last]
+    filled[row, first + 1] += 1
+    filled[row, last] -= 1
 
 
 @jit
@@ -100,33 +101,44 @@ def _add_offered(arrival_ns: NDArray[np.int64], grid: _Grid, sums: _Sums) -> Non
 
 @jit
 def _add_served(rows: Any, grid: _Grid, sums: _Sums) -> None:
-    edge_ns, end_ns = grid.edge_ns, grid.edge_ns[-1]
+    # Local names keep numba from counting references in the loop.
+    edge_ns, limit_ns, lane_kind, path_accuracy = grid.edge_ns, grid.limit_ns, grid.lane_kind, grid.path_accuracy
+    latency_count, in_times, finishes, samples = sums.latency_count, sums.in_time, sums.finished, sums.samples
+    corrects, corrects_in_time, starts = sums.correct, sums.correct_in_time, sums.started
+    in_system_ns, in_system_filled, busy_ns, busy_filled = (
+        sums.in_system_ns,
+        sums.in_system_filled,
+        sums.busy_ns,
+        sums.busy_filled,
+    )
+    end_ns = edge_ns[-1]
     arrived = started = finished = 0
     for i in range(len(rows)):
         row = rows[i]
-        of, path, lane = row.query_class, row.path, row.lane
-        known = 0 <= of < len(grid.limit_ns) and 0 <= path < len(grid.path_accuracy) and 0 <= lane < len(grid.lane_kind)
-        if not (known and 0 <= row.arrival_ns <= row.start_ns <= row.finish_ns):
+        of, path, lane, size = row.query_class, row.path, row.lane, row.size
+        arrival_ns, start_ns, finish_ns = row.arrival_ns, row.start_ns, row.finish_ns
+        if not (0 <= of < len(limit_ns) and 0 <= path < len(path_accuracy) and 0 <= lane < len(lane_kind)):
             continue
-        latency_ns = row.finish_ns - row.arrival_ns
-        in_time = latency_ns <= grid.limit_ns[of]
-        arrived = _interval(row.arrival_ns, edge_ns, arrived)
-        sums.latency_count[arrived, bucket_of(latency_ns)] += 1
-        sums.in_time[arrived] += in_time
-        _fill(sums.in_system_ns, sums.in_system_filled, row.arrival_ns, row.finish_ns, edge_ns, arrived)
-        started = _interval(row.start_ns, edge_ns, started)
-        if row.start_ns <= end_ns:
-            sums.started[path, started] += row.size
-        kind = grid.lane_kind[lane]
-        _fill(sums.busy_ns[kind], sums.busy_filled[kind], row.start_ns, row.finish_ns, edge_ns, started)
-        if row.finish_ns <= end_ns:
-            finished = _interval(row.finish_ns, edge_ns, finished)
-            correct = row.size * grid.path_accuracy[path]
-            sums.finished[finished] += 1
-            sums.samples[finished] += row.size
-            sums.correct[finished] += correct
+        if not 0 <= arrival_ns <= start_ns <= finish_ns:
+            continue
+        latency_ns = finish_ns - arrival_ns
+        in_time = latency_ns <= limit_ns[of]
+        arrived = _interval(arrival_ns, edge_ns, arrived)
+        latency_count[arrived, bucket_of(latency_ns)] += 1
+        in_times[arrived] += in_time
+        _fill(in_system_ns, in_system_filled, 0, arrival_ns, finish_ns, edge_ns, arrived)
+        started = _interval(start_ns, edge_ns, started)
+        if start_ns <= end_ns:
+            starts[path, started] += size
+        _fill(busy_ns, busy_filled, lane_kind[lane], start_ns, finish_ns, edge_ns, started)
+        if finish_ns <= end_ns:
+            finished = _interval(finish_ns, edge_ns, finished)
+            correct = size * path_accuracy[path]
+            finishes[finished] += 1
+            samples[finished] += size
+            corrects[finished] += correct
             if in_time:
-                sums.correct_in_time[finished] += correct
+                corrects_in_time[finished] += correct
 
 
 @jit
@@ -138,17 +150,17 @@ def _add_queries(rows: Any, grid: _Grid, sums: _Sums) -> None:
         near = _interval(row.arrival_ns, edge_ns, near)
         if row.outcome == DROPPED:
             sums.dropped[near] += 1
-            _fill(sums.in_system_ns, sums.in_system_filled, row.arrival_ns, row.drop_ns, edge_ns, near)
+            _fill(sums.in_system_ns, sums.in_system_filled, 0, row.arrival_ns, row.drop_ns, edge_ns, near)
             if 0 <= row.drop_reason < sums.drops.shape[0] and row.drop_ns <= end_ns:
                 sums.drops[row.drop_reason, _interval(row.drop_ns, edge_ns, near)] += 1
         elif row.outcome == IN_FLIGHT:
             sums.unfinished[near] += 1
-            _fill(sums.in_system_ns, sums.in_system_filled, row.arrival_ns, end_ns, edge_ns, near)
+            _fill(sums.in_system_ns, sums.in_system_filled, 0, row.arrival_ns, end_ns, edge_ns, near)
         elif row.finish_ns >= row.arrival_ns:
             in_time = row.outcome == SERVED_IN_TIME
             sums.latency_count[near, bucket_of(row.finish_ns - row.arrival_ns)] += 1
             sums.in_time[near] += in_time
-            _fill(sums.in_system_ns, sums.in_system_filled, row.arrival_ns, row.finish_ns, edge_ns, near)
+            _fill(sums.in_system_ns, sums.in_system_filled, 0, row.arrival_ns, row.finish_ns, edge_ns, near)
             if row.finish_ns <= end_ns:
                 finished = _interval(row.finish_ns, edge_ns, near)
                 sums.finished[finished] += 1
@@ -172,7 +184,7 @@ def _add_parts(rows: Any, grid: _Grid, sums: _Sums) -> None:
             sums.started[row.path, near] += row.size
         if row.leads:
             kind = grid.lane_kind[row.lane]
-            _fill(sums.busy_ns[kind], sums.busy_filled[kind], row.start_ns, row.finish_ns, edge_ns, near)
+            _fill(sums.busy_ns, sums.busy_filled, kind, row.start_ns, row.finish_ns, edge_ns, near)
         if row.wasted and row.start_ns < end_ns:
             share = row.size / row.batch_samples
             from_ns, to_ns = row.start_ns, min(row.finish_ns, end_ns)
@@ -211,7 +223,7 @@ class TimelineTally:
         self.grid = _Grid(
             edge_ns=edges,
             limit_ns=np.array([one.sla_ns for one in view.classes] or [view.sla_ns], dtype=np.int64),
-            lane_kind=np.asarray(view.device_kind, dtype=np.int64)[np.asarray(view.lane_device)],
+            lane_kind=np.asarray(view.device_kind, dtype=np.int16)[np.asarray(view.lane_device)],
             path_accuracy=np.asarray(view.path_accuracy, dtype=np.float64),
         )
 
@@ -230,8 +242,8 @@ class TimelineTally:
             correct=np.zeros(count),
             correct_in_time=np.zeros(count),
             started=counts(paths),
-            in_system_ns=np.zeros(count),
-            in_system_filled=counts(),
+            in_system_ns=np.zeros((1, count)),
+            in_system_filled=counts(1),
             busy_ns=np.zeros((kinds, count)),
             busy_filled=counts(kinds),
             attempts=counts(len(Cause)),
@@ -271,7 +283,7 @@ class TimelineTally:
             correct=sums.correct,
             correct_in_time=sums.correct_in_time,
             started=sums.started,
-            in_system_ns=sums.in_system_ns + np.cumsum(sums.in_system_filled) * length,
+            in_system_ns=sums.in_system_ns[0] + np.cumsum(sums.in_system_filled) * length,
             busy_ns=busy_ns,
             lanes=np.bincount(self.grid.lane_kind, minlength=len(view.device_kind_name)),
             attempts=sums.attempts if attempts else None,
