@@ -87,8 +87,8 @@ def _progress(quiet: bool) -> Iterator[Progress | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("replications", total=None)
 
-        def update(finished: int, total: int) -> None:
-            bar.update(task, completed=finished, total=total)
+        def update(finished: int, total: int, what: str) -> None:
+            bar.update(task, completed=finished, total=total, description=what)
 
         yield update
 

@@ -164,3 +164,20 @@ class RunRecord:
         leads = np.ones(len(self.part_batch), dtype=np.bool_)
         leads[1:] = self.part_batch[1:] != self.part_batch[:-1]
         return leads
+
+    @property
+    def part_batch_samples(self) -> NDArray[np.int64]:
+        """Samples of all parts of each part's batch, shape (parts,)."""
+        first = np.flatnonzero(self.leads_batch)
+        if not len(first):
+            return np.zeros(0, dtype=np.int64)
+        count = np.diff(np.append(first, len(self.part_batch)))
+        return np.repeat(np.add.reduceat(self.part_size, first), count)
+
+    @property
+    def part_wasted(self) -> NDArray[np.bool_]:
+        """Whether no answer came of each part: it was cut off, or its query has ended otherwise; shape (parts,)."""
+        query = self.part_query
+        ended = (self.finish_ns[query] != NEVER) | (self.drop_ns[query] != NEVER)
+        answers = self.part_attempt == self.answered_by[query]
+        return np.asarray(self.part_cut | (ended & ~answers), dtype=np.bool_)

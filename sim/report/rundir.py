@@ -85,17 +85,23 @@ class RunDirectory:
                     rows.writerow([*own, start, end, name, *numbers])
         return self._write("timeline.csv", text.getvalue().encode())
 
-    def write_queries(self, records: Mapping[tuple[int, int], Path]) -> Path:
-        """Merge the per-query records of all replications, by scenario and replication, into ``queries.npz``."""
+    def write_queries(self, records: Mapping[tuple[int, int, int], Path]) -> Path:
+        """Merge the per-query records, by scenario, replication and cell, into ``queries.npz``.
+
+        Where there are several cells a column says which a query was in.
+        """
         import numpy as np
 
         columns: dict[str, list[Any]] = {}
         before = 0
-        for (scenario, replication), file in sorted(records.items()):
+        several = any(cell > 0 for _, _, cell in records)
+        for (scenario, replication, cell), file in sorted(records.items()):
             with np.load(file) as arrays:
                 count = len(arrays["arrival_ns"])
                 columns.setdefault("scenario", []).append(np.full(count, scenario, dtype=np.int32))
                 columns.setdefault("replication", []).append(np.full(count, replication, dtype=np.int32))
+                if several:
+                    columns.setdefault("cell", []).append(np.full(count, cell, dtype=np.int32))
                 if "query_class" in columns or "query_class" in arrays.files:
                     # Scenarios of a sweep that have no classes have queries of class 0 only.
                     own = arrays["query_class"] if "query_class" in arrays.files else np.zeros(count, dtype=np.int32)

@@ -173,12 +173,13 @@ def check_clients(experiment: Experiment, node: Node) -> list[Problem]:
                     )
                 )
     early = not isinstance(experiment.binding, LateBindingSpec)
-    if hedging is not None and early and sum(group.count for group in experiment.fleet) < 2:
+    nodes = sum(group.count for group in experiment.fleet) // experiment.cells
+    if hedging is not None and early and nodes < 2:
         problems.append(
             problem_at(
                 node,
                 ("hedging",),
-                "a copy goes to another node, and the fleet has one",
+                f"a copy goes to another node, and {'the fleet' if experiment.cells == 1 else 'a cell'} has one",
                 allowed="two nodes or more, or binding: {kind: late}",
             )
         )

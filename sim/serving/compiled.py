@@ -78,7 +78,7 @@ def cache_folder() -> Path:
     that out.
     """
     package = Path(__file__).resolve().parent.parent
-    sources = source_hash(package / "serving", package / "engine")
+    sources = source_hash(package / "serving", package / "engine", package / "stats")
     name = f"{sources}-py{sys.version_info.major}{sys.version_info.minor}"
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     for parent in (base / "mprec-sim", Path(tempfile.gettempdir()) / f"mprec-sim-{getpass.getuser()}"):

@@ -24,6 +24,7 @@ class _Checker:
     def __init__(self, experiment: Experiment, node: Node, end_ns: int | None) -> None:
         self.node = node
         self.end_ns = end_ns
+        self.cells = experiment.cells
         self.fleet = DeviceNumbers(experiment.fleet)
         self.problems: list[Problem] = []
 
@@ -94,11 +95,11 @@ class _Checker:
             )
         if self.end_ns is not None:
             devices = sum(group.count * sum(spec.device in (None, name) for name in group.devices) for group in groups)
-            changes = 2 * devices * self.end_ns // (spec.mtbf + spec.mttr)
+            changes = 2 * devices // self.cells * self.end_ns // (spec.mtbf + spec.mttr)
             if changes > MOST_CHANGES:
                 self.report(
                     (*path, "mtbf"),
-                    f"devices would change about {changes:,} times in a run",
+                    f"devices{' of a cell' if self.cells > 1 else ''} would change about {changes:,} times in a run",
                     allowed=f"at most {MOST_CHANGES:,} changes",
                 )
 

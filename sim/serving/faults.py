@@ -45,7 +45,7 @@ END = {Change.DOWN: Change.UP, Change.SLOW: Change.NORMAL, Change.CLOSE: Change.
 
 @dataclass(frozen=True, slots=True)
 class FaultSchedule:
-    """Everything that happens to the devices of a fleet in one replication.
+    """Everything that happens to the devices of a cell in one replication.
 
     A device is up when it has seen as many UPs as DOWNs. It takes new queries when it is up and has seen as many OPENs
     as CLOSEs; a closed one that is up serves what is there. Its service times are multiplied by the factors of all
@@ -58,7 +58,7 @@ class FaultSchedule:
         Ascending. Rows of one time stand in the order of the entries of the file (crashes, lifetimes, slow,
         maintenance), then of devices, then in the order in which they have to be carried out.
     device : int64, shape (rows,)
-        Numbered through the fleet as in `sim.serving.system.System`.
+        Numbered through the cell as in `sim.serving.system.System`.
     change : int8, shape (rows,)
         A `Change`.
     factor : float64, shape (rows,)
@@ -158,18 +158,20 @@ class RollingMaintenance:
     """Batches of nodes that are closed, taken down and brought back one after the other.
 
     A batch is closed when the one before it is back: at t CLOSE, at t + drain DOWN, at t + drain + down UP and OPEN.
+    `turns` are the numbers of the batches, from 0 on, that have nodes in the cell.
     """
 
     at_ns: int
     drain_ns: int
     down_ns: int
+    turns: tuple[int, ...]
     batches: tuple[Devices, ...]
     factor: float = 1.0
 
     def rows(self, _seed: int, _replication: int, until_ns: int) -> Iterator[_Rows]:
         """Yield what happens up to and with `until_ns`."""
-        closed = self.at_ns
-        for devices in self.batches:
+        for turn, devices in zip(self.turns, self.batches, strict=True):
+            closed = self.at_ns + turn * (self.drain_ns + self.down_ns)
             if closed > until_ns:
                 return
             down = closed + self.drain_ns
@@ -179,12 +181,11 @@ class RollingMaintenance:
                 devices,
                 until_ns,
             )
-            closed = back
 
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """The faults of a scenario with the devices that they befall; it travels to other processes as it is.
+    """The faults of a scenario with the devices of a cell that they befall.
 
     Attributes
     ----------
@@ -239,23 +240,23 @@ def _drawn(fleet: DeviceNumbers, spec: LifetimeSpec, stream: str) -> DrawnFault:
 
 
 def _maintained(fleet: DeviceNumbers, spec: MaintenanceSpec) -> RollingMaintenance:
-    nodes = fleet.nodes_of(spec)
-    batches = (nodes[first : first + spec.at_once] for first in range(0, len(nodes), spec.at_once))
-    return RollingMaintenance(spec.at, spec.drain, spec.down, tuple(np.concatenate(batch) for batch in batches))
+    turns = dict(fleet.in_turn(spec, spec.at_once))
+    return RollingMaintenance(spec.at, spec.drain, spec.down, tuple(turns), tuple(turns.values()))
 
 
-def plan_faults(experiment: Experiment) -> FaultPlan | None:
-    """Return the faults of a scenario with the devices that they befall; None if nothing happens.
+def plan_faults(experiment: Experiment, cell: int = 0) -> FaultPlan | None:
+    """Return the faults of a scenario with the devices of one of its cells that they befall; None if nothing happens.
 
     Parameters
     ----------
     experiment : Experiment
         One that `check_faults` has found nothing wrong with.
+    cell : int
     """
     faults = experiment.faults
     if faults is None:
         return None
-    fleet = DeviceNumbers(experiment.fleet)
+    fleet = DeviceNumbers(experiment.fleet, cell, experiment.cells)
     return FaultPlan(
         (
             *(_timed(fleet, crash) for crash in faults.crashes or ()),

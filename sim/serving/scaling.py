@@ -104,9 +104,9 @@ def build_scaling(experiment: Experiment, load_bytes: Sequence[int]) -> tuple[Sc
             Scaling(
                 first_node=sum(counts[:g]),
                 nodes=counts[g],
-                fewest=spec.min,
+                fewest=spec.min or 1,
                 most=counts[g] if spec.max is None else spec.max,
-                initial=spec.min if spec.initial is None else spec.initial,
+                initial=(spec.min or 1) if spec.initial is None else spec.initial,
                 every_ns=spec.every,
                 ready_ns=spec.provisioning + load_ns,
                 cooldown_ns=spec.cooldown,
@@ -147,7 +147,7 @@ def check_scaling(experiment: Experiment, node: Node) -> list[Problem]:
                         allowed=f"at most its count, {counts[spec.group]}",
                     )
                 )
-        if spec.min == min(counts[spec.group], spec.max or counts[spec.group]):
+        if (spec.min or experiment.cells) == min(counts[spec.group], spec.max or counts[spec.group]):
             problems.append(problem_at(node, (*path, "min"), "min and max are the same, so there is nothing to scale"))
         duration = experiment.workload.duration
         if duration is not None and spec.every > duration:

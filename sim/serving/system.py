@@ -34,7 +34,7 @@ __all__ = ["System", "build_system"]
 class System:
     """What an engine needs to know, and nothing of how it was described.
 
-    Nodes, devices and lanes are numbered through the whole fleet: the devices of node n are
+    Nodes, devices and lanes are numbered through the cell: the devices of node n are
     ``node_device[n]:node_device[n + 1]``, the lanes of device d ``device_lane[d]:device_lane[d + 1]``.
 
     Attributes

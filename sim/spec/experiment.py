@@ -300,6 +300,12 @@ class Experiment(SpecModel):
     sla: DurationNs = Field(description="Latency limit, from scheduled arrival to response.")
     workload: WorkloadSpec = Field(description="The query load.")
     fleet: tuple[NodeGroupSpec, ...] = Field(min_length=1, description="Groups of equal nodes.")
+    cells: int = Field(
+        1,
+        ge=1,
+        le=100_000,
+        description="So many equal cells share the nodes of every group and the load, each with a router of its own.",
+    )
     mapping: MappingSpec = Field(
         MostAccurateFirstSpec(kind="most-accurate-first"),
         description="Which representations live on which device.",

@@ -54,9 +54,9 @@ Nodes = Annotated[Annotated[NodeShare, Tag("share")] | Annotated[Numbers, Tag("l
 
 
 class NodeSetSpec(SpecModel):
-    """Some nodes: the whole cell, a group, or nodes or racks of a group."""
+    """Some nodes: the whole fleet, a group, or nodes or racks of a group."""
 
-    group: str | None = Field(None, description="Group of nodes; without it the whole cell.")
+    group: str | None = Field(None, description="Group of nodes; without it the whole fleet.")
     nodes: Nodes | None = Field(
         None, description="Numbers of nodes in the group, from 0 on, or a share: the first of its nodes, rounded up."
     )
@@ -107,7 +107,7 @@ class LifetimeSpec(SpecModel):
     """Components that fail and are repaired at random, each on its own; at the start all are up."""
 
     each: Literal["device", "node", "rack", "cell"] = Field(
-        description="What fails as one: a device, a node, a rack of nodes, or the whole cell."
+        description="What fails as one: a device, a node, a rack of nodes, or a whole cell."
     )
     group: str | None = Field(None, description="Only those of this group; of every group by default.")
     device: str | None = Field(None, description="With each: device, only the devices of this name.")
@@ -128,7 +128,7 @@ class LifetimeSpec(SpecModel):
     @classmethod
     def _the_cell_is_in_no_group(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("each") == "cell":
-            raise ValueError("the cell is all groups together; leave group out")
+            raise ValueError("a cell has nodes of all groups; leave group out")
         return value
 
     @field_validator("device")

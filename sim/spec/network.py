@@ -18,7 +18,8 @@ class KnowledgeSpec(SpecModel):
         None,
         ge=2,
         le=10_000,
-        description="So many routers share the queries at random and no state: each sees only what it sent itself.",
+        description="So many routers of a cell share its queries at random and no state: each sees only what it sent "
+        "itself.",
     )
 
     @model_validator(mode="after")

@@ -21,7 +21,9 @@ class RemappingSpec(SpecModel):
     )
     load_bandwidth: BytesPerS = Field(description="Rate at which a device loads representations that it did not hold.")
     at_once: int | None = Field(
-        None, ge=1, description="Nodes that change at a time, one batch after the other; all at once by default."
+        None,
+        ge=1,
+        description="Nodes of a cell that change at a time, one batch after the other; all at once by default.",
     )
 
     @model_validator(mode="after")

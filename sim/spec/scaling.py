@@ -16,7 +16,7 @@ class _Scaling(SpecModel):
     """What every rule has."""
 
     group: str = Field(description="Group of nodes that is scaled.")
-    min: int = Field(1, ge=1, description="Fewest nodes.")
+    min: int | None = Field(None, ge=1, description="Fewest nodes; one, or one in each cell, by default.")
     max: int | None = Field(None, ge=1, description="Most nodes; those of the group by default.")
     initial: int | None = Field(None, ge=1, description="Nodes at the start; `min` by default.")
     every: DurationNs = Field(description="How often it is decided.")
@@ -28,9 +28,10 @@ class _Scaling(SpecModel):
 
     @model_validator(mode="after")
     def _limits_agree(self) -> _Scaling:
-        if self.max is not None and self.max < self.min:
-            raise Contradiction(("max",), f"max {self.max} is below min {self.min}")
-        if self.initial is not None and not self.min <= self.initial <= (self.max or self.initial):
+        fewest = self.min or 1
+        if self.max is not None and self.max < fewest:
+            raise Contradiction(("max",), f"max {self.max} is below min {fewest}")
+        if self.initial is not None and not fewest <= self.initial <= (self.max or self.initial):
             raise Contradiction(("initial",), f"initial {self.initial} is not between min and max")
         return self
 

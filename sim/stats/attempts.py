@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.record import RunRecord, Span
-from sim.stats.spans import Spans, covered, time_within, weighted_time_within
+from sim.stats.spans import SpanLog, Spans, covered, time_within, weighted_time_within
 
 __all__ = [
     "ATTEMPT_METRICS",
@@ -19,7 +19,7 @@ __all__ = [
     "nodes_on",
     "nodes_up_over_time",
     "wasted_work",
-    "wasted_work_over_time",
+    "work_over_time",
 ]
 
 ATTEMPT_METRICS = ("attempts_per_query", "hedges_per_query", "retries_per_query", "wasted_work")
@@ -49,53 +49,37 @@ def wasted_work(record: RunRecord, start_ns: int, end_ns: int) -> float | None:
     batch is shared among its parts by their samples.
     """
     clipped = np.minimum(record.part_finish_ns, end_ns) - np.maximum(record.part_start_ns, start_ns)
-    time_ns = np.maximum(clipped, 0) * _share_of_batch(record)
+    time_ns = np.maximum(clipped, 0) * (record.part_size / record.part_batch_samples)
     total = float(time_ns.sum())
-    return float(time_ns[_is_wasted(record)].sum()) / total if total > 0 else None
+    return float(time_ns[record.part_wasted].sum()) / total if total > 0 else None
 
 
-def wasted_work_over_time(record: RunRecord, edges: NDArray[np.int64]) -> list[float | None]:
-    """Return what `wasted_work` is in each of the intervals between these times."""
-    share, start_ns, finish_ns = _share_of_batch(record), record.part_start_ns, record.part_finish_ns
-    wasted = weighted_time_within(start_ns, finish_ns, share * _is_wasted(record), edges)
-    busy = weighted_time_within(start_ns, finish_ns, share, edges)
-    return [float(one / total) if total > 0 else None for one, total in zip(wasted, busy, strict=True)]
+def work_over_time(record: RunRecord, edges: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what `wasted_work` is the ratio of, in each of the intervals between these times."""
+    share = record.part_size / record.part_batch_samples
+    start_ns, finish_ns = record.part_start_ns, record.part_finish_ns
+    wasted_ns = weighted_time_within(start_ns, finish_ns, share * record.part_wasted, edges)
+    return wasted_ns, weighted_time_within(start_ns, finish_ns, share, edges)
 
 
-def _share_of_batch(record: RunRecord) -> NDArray[np.float64]:
-    """Return each part's share of the samples of its batch."""
-    first = np.flatnonzero(record.leads_batch)
-    if not len(first):
-        return np.zeros(0)
-    count = np.diff(np.append(first, len(record.part_batch)))
-    return np.asarray(record.part_size / np.repeat(np.add.reduceat(record.part_size, first), count))
-
-
-def _is_wasted(record: RunRecord) -> NDArray[np.bool_]:
-    query = record.part_query
-    ended = (record.finish_ns[query] >= 0) | (record.drop_ns[query] >= 0)
-    answers = record.part_attempt == record.answered_by[query]
-    return np.asarray(record.part_cut | (ended & ~answers), dtype=np.bool_)
-
-
-def availability(record: RunRecord, devices: int, start_ns: int, end_ns: int) -> float | None:
+def availability(log: SpanLog, devices: int, start_ns: int, end_ns: int) -> float | None:
     """Return the share of device time in a window that devices were up; None where the window is empty.
 
     A device that drains is up.
     """
     if end_ns <= start_ns or devices == 0:
         return None
-    down = record.span_kind == Span.DOWN
-    clipped = np.minimum(record.span_to_ns[down], end_ns) - np.maximum(record.span_from_ns[down], start_ns)
+    down = log.span_kind == Span.DOWN
+    clipped = np.minimum(log.span_to_ns[down], end_ns) - np.maximum(log.span_from_ns[down], start_ns)
     return 1.0 - float(np.maximum(clipped, 0).sum()) / (devices * (end_ns - start_ns))
 
 
-def nodes_on(record: RunRecord, device_node: Sequence[int], start_ns: int, end_ns: int) -> float | None:
+def nodes_on(log: SpanLog, device_node: Sequence[int], start_ns: int, end_ns: int) -> float | None:
     """Return the mean number of nodes in a window that are not off, so that they are paid for; None if it is empty.
 
     Parameters
     ----------
-    record : RunRecord
+    log : SpanLog
     device_node : sequence of int, shape (devices,)
         Node of each device; -1 for one that no path uses.
     start_ns, end_ns : int
@@ -107,26 +91,26 @@ def nodes_on(record: RunRecord, device_node: Sequence[int], start_ns: int, end_n
     nodes, first = np.unique(node, return_index=True)
     stands = np.zeros(len(node), dtype=np.bool_)
     stands[first[nodes >= 0]] = True
-    off = (record.span_kind == Span.OFF) & stands[record.span_device]
-    clipped = np.minimum(record.span_to_ns[off], end_ns) - np.maximum(record.span_from_ns[off], start_ns)
+    off = (log.span_kind == Span.OFF) & stands[log.span_device]
+    clipped = np.minimum(log.span_to_ns[off], end_ns) - np.maximum(log.span_from_ns[off], start_ns)
     return float(np.count_nonzero(stands)) - float(np.maximum(clipped, 0).sum()) / (end_ns - start_ns)
 
 
-def nodes_up_over_time(record: RunRecord, device_node: Sequence[int], edges: NDArray[np.int64]) -> list[float]:
+def nodes_up_over_time(log: SpanLog, device_node: Sequence[int], edges: NDArray[np.int64]) -> list[float]:
     """Return the mean number of nodes that take new queries in each of the intervals between these times.
 
     A node takes new queries while at least one of its devices does, which is neither down nor closed.
 
     Parameters
     ----------
-    record : RunRecord
+    log : SpanLog
     device_node : sequence of int, shape (devices,)
         Node of each device; -1 for one that no path uses, which keeps no node going.
     edges : int64, shape (intervals + 1,)
     """
     node = np.asarray(device_node, dtype=np.int64)
-    used = node[record.span_device] >= 0
-    spans = Spans(record.span_device[used], record.span_from_ns[used], record.span_to_ns[used])
+    used = node[log.span_device] >= 0
+    spans = Spans(log.span_device[used], log.span_from_ns[used], log.span_to_ns[used])
     out = covered(spans, np.ones(len(node), dtype=np.int64))
     devices_of_node = np.bincount(node[node >= 0])
     away = covered(out._replace(owner=node[out.owner]), devices_of_node)

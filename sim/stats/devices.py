@@ -1,4 +1,4 @@
-"""What the devices did in a window of time: utilisation, waiting parts, energy and price."""
+"""What the devices did in a window of time: busy lanes, waiting parts, energy and price."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.record import RunRecord, Span
+from sim.stats.spans import SpanLog
 
 __all__ = [
     "ClassView",
@@ -20,7 +21,7 @@ __all__ = [
     "device_price_usd",
     "lane_busy_time_ns",
     "mean_waiting_parts",
-    "utilisation",
+    "sum_by_kind",
 ]
 
 NS_PER_S = 1e9
@@ -113,34 +114,21 @@ def lane_busy_time_ns(record: RunRecord, view: SystemView, start_ns: int, end_ns
     return busy_ns
 
 
-def device_on_ns(record: RunRecord, view: SystemView, start_ns: int, end_ns: int) -> NDArray[np.float64]:
+def device_on_ns(log: SpanLog, view: SystemView, start_ns: int, end_ns: int) -> NDArray[np.float64]:
     """Time within [start_ns, end_ns] that each device is not off, shape (devices,); one that is down is on."""
-    off = record.span_kind == Span.OFF
-    clipped = np.minimum(record.span_to_ns[off], end_ns) - np.maximum(record.span_from_ns[off], start_ns)
-    off_ns = np.bincount(record.span_device[off], weights=np.maximum(clipped, 0), minlength=len(view.device_kind))
+    off = log.span_kind == Span.OFF
+    clipped = np.minimum(log.span_to_ns[off], end_ns) - np.maximum(log.span_from_ns[off], start_ns)
+    off_ns = np.bincount(log.span_device[off], weights=np.maximum(clipped, 0), minlength=len(view.device_kind))
     return np.asarray(max(end_ns - start_ns, 0) - off_ns, dtype=np.float64)
 
 
-def utilisation(view: SystemView, busy_ns: NDArray[np.float64], on_ns: NDArray[np.float64]) -> dict[str, float]:
-    """Busy lane time over lane time per device kind.
-
-    `busy_ns` is as from `lane_busy_time_ns`, `on_ns` as from `device_on_ns`.
-    """
-    busy = _per_kind(view, busy_ns)
-    available = _per_kind(view, on_ns[np.asarray(view.lane_device)])
-    return {
-        name: float(busy[k] / available[k]) if available[k] > 0 else 0.0 for k, name in enumerate(view.device_kind_name)
-    }
-
-
-def mean_waiting_parts(record: RunRecord, view: SystemView, start_ns: int, end_ns: int) -> dict[str, float]:
-    """Time average of the parts waiting in [start_ns, end_ns], by the device kind that served them.
+def mean_waiting_parts(record: RunRecord, view: SystemView, start_ns: int, end_ns: int) -> NDArray[np.float64]:
+    """Time average of the parts waiting in [start_ns, end_ns], by the device kind that served them, shape (kinds,).
 
     Parts that never started are in no lane's record and are missing.
     """
     waited = _lane_time_ns(record, view, record.part_enqueue_ns, record.part_start_ns, start_ns, end_ns)
-    per_kind = _per_kind(view, waited)
-    return {name: float(per_kind[k]) / (end_ns - start_ns) for k, name in enumerate(view.device_kind_name)}
+    return sum_by_kind(view, waited) / (end_ns - start_ns)
 
 
 def device_energy_j(view: SystemView, busy_ns: NDArray[np.float64], on_ns: NDArray[np.float64]) -> float:
@@ -165,6 +153,13 @@ def device_price_usd(view: SystemView, on_ns: NDArray[np.float64], window_ns: in
     return float(np.sum(price * on_ns)) / NS_PER_H
 
 
+def sum_by_kind(view: SystemView, lane_value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add up over the lanes of each device kind, shape (kinds,)."""
+    kind = np.asarray(view.device_kind)[np.asarray(view.lane_device)]
+    total = np.bincount(kind, weights=lane_value, minlength=len(view.device_kind_name))
+    return total.astype(np.float64, copy=False)
+
+
 def check_indices(name: str, index: NDArray[Any], size: int) -> None:
     """Raise ValueError unless every value of `index` is in 0..size-1."""
     values = np.asarray(index)
@@ -185,9 +180,3 @@ def _lane_time_ns(
     np.maximum(clipped, 0, out=clipped)
     time_ns = np.bincount(record.part_lane, weights=clipped, minlength=len(view.lane_device))
     return time_ns.astype(np.float64, copy=False)
-
-
-def _per_kind(view: SystemView, lane_value: NDArray[np.float64]) -> NDArray[np.float64]:
-    kind = np.asarray(view.device_kind)[np.asarray(view.lane_device)]
-    total = np.bincount(kind, weights=lane_value, minlength=len(view.device_kind_name))
-    return total.astype(np.float64, copy=False)

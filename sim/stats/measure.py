@@ -8,7 +8,7 @@ up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,23 @@ from sim.stats.devices import (
     device_price_usd,
     lane_busy_time_ns,
     mean_waiting_parts,
-    utilisation,
+    sum_by_kind,
+)
+from sim.stats.measurement import (
+    CENSORED_LIMIT,
+    CLASS_METRICS,
+    CURVE_TAILS,
+    METRICS,
+    PERCENTILES_PER_MILLE,
+    QUERIES_BEYOND_PERCENTILE,
+    FleetSums,
+    Measurement,
+    QuerySums,
+    Weighted,
+    measurement_of,
+    named_counts,
+    named_drops,
+    rates_per_s,
 )
 
 __all__ = [
@@ -35,6 +51,7 @@ __all__ = [
     "PERCENTILES_PER_MILLE",
     "QUERIES_BEYOND_PERCENTILE",
     "Measurement",
+    "RankedLatencies",
     "SystemView",
     "count_dropped_by_reason",
     "count_outcomes",
@@ -42,97 +59,22 @@ __all__ = [
     "measure_class",
 ]
 
-PERCENTILES_PER_MILLE = {
-    "latency_ms_p50": 500,
-    "latency_ms_p90": 900,
-    "latency_ms_p95": 950,
-    "latency_ms_p99": 990,
-    "latency_ms_p999": 999,
-}
-"""The latency percentiles, in thousandths so that ranks are computed in integers."""
-
-CURVE_TAILS = tuple(10.0 ** (-step / 10) for step in range(1, 61))
-"""Probabilities beyond the points of the percentile curve: equal steps of -log10(1 - p), ten a decade."""
-
-METRICS = (
-    *PERCENTILES_PER_MILLE,
-    "latency_ms_mean",
-    "sla_attainment",
-    "drop_rate",
-    "queries_per_s",
-    "samples_per_s",
-    "correct_predictions_per_s",
-    "correct_predictions_within_sla_per_s",
-    "accuracy_served",
-    "energy_j_per_million_correct",
-    "cost_per_million_correct",
-)
-"""Name of every metric that all scenarios have, in the order of output."""
-
-CLASS_METRICS = tuple(
-    name for name in METRICS if name not in ("energy_j_per_million_correct", "cost_per_million_correct")
-)
-"""The metrics that a class of queries has; the others are the whole fleet's."""
-
-QUERIES_BEYOND_PERCENTILE = 10
-"""A percentile is given only where at least this many measured queries lie beyond it."""
-
-CENSORED_LIMIT = 0.001
-"""Share of unfinished queries above which an average that leaves them out is not given."""
-
-NS_PER_MS = 1e6
-NS_PER_S = 1e9
 UNFINISHED_NS = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """The metrics of one replication after one warm-up cut.
+class RankedLatencies:
+    """Latencies in ns, sorted; those of unfinished queries are `UNFINISHED_NS`."""
 
-    Attributes
-    ----------
-    cut : int
-        Index of the first query that is kept.
-    window_start_ns, window_end_ns : int
-        What throughput, utilisation, energy and cost are taken over: from the arrival of the first kept query
-        (from 0 where nothing is cut) to the end of the arrival period.
-    measured : dict
-        Outcome counts of the queries that arrived in the window, with the keys of `count_outcomes`.
-    metrics : dict
-        Value of every name in `METRICS` and of the system's `more_metrics` (of a class, `CLASS_METRICS`); None where
-        the replication cannot support it.
-    reasons : dict
-        For each metric that is None, why.
-    path_mix : dict
-        Share of the samples that each path began to serve in the window; empty where none did.
-    utilisation : dict
-        Busy lane time over lane time, per device kind; empty for a class of queries, which shares the lanes.
-    waiting_parts : dict
-        Time average of the parts waiting for a lane, by the device kind that served them in the end. None for
-        every kind where parts that still wait when the clock stops would be missing from it.
-    curve_ms : tuple of float
-        Latency at the percentiles that `CURVE_TAILS` lie beyond, for as many of them as percentiles can be given.
-    """
+    ranked_ns: NDArray[np.int64]
 
-    cut: int
-    window_start_ns: int
-    window_end_ns: int
-    measured: dict[str, int]
-    metrics: dict[str, float | None]
-    reasons: dict[str, str]
-    path_mix: dict[str, float]
-    utilisation: dict[str, float]
-    waiting_parts: dict[str, float | None]
-    curve_ms: tuple[float, ...] = ()
+    def __len__(self) -> int:
+        return len(self.ranked_ns)
 
-    def to_json_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; floats come back exactly."""
-        return asdict(self)
-
-    @classmethod
-    def from_json_dict(cls, data: dict[str, Any]) -> Measurement:
-        """Rebuild a measurement from `to_json_dict`."""
-        return cls(**{**data, "curve_ms": tuple(data["curve_ms"])})
+    def at_rank(self, rank: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the latency in ns of each rank, from 1 for the least; infinity where it is not finished."""
+        latency_ns = self.ranked_ns[rank - 1]
+        return np.where(latency_ns == UNFINISHED_NS, np.inf, latency_ns)
 
 
 def count_outcomes(record: RunRecord) -> dict[str, int]:
@@ -150,7 +92,7 @@ def count_outcomes(record: RunRecord) -> dict[str, int]:
     """
     check_indices("outcome", record.outcome, len(Outcome))
     counts = np.bincount(record.outcome, minlength=len(Outcome))
-    return _named_counts(len(record.arrival_ns), counts)
+    return named_counts(len(record.arrival_ns), counts)
 
 
 def count_dropped_by_reason(record: RunRecord, view: SystemView) -> dict[str, int]:
@@ -158,9 +100,7 @@ def count_dropped_by_reason(record: RunRecord, view: SystemView) -> dict[str, in
     reasons = record.drop_reason[record.outcome == Outcome.DROPPED]
     if len(reasons) and reasons.min() < 0:
         raise ValueError("a dropped query has no drop reason")
-    counts = np.bincount(reasons)
-    names = [*view.drop_reasons, *(f"reason {i}" for i in range(len(view.drop_reasons), len(counts)))]
-    return {names[i]: int(count) for i, count in enumerate(counts) if count}
+    return named_drops(np.bincount(reasons), view)
 
 
 def measure(record: RunRecord, view: SystemView, cuts: Sequence[int] | NDArray[np.int64]) -> list[Measurement]:
@@ -246,40 +186,28 @@ def _measured(
     queries = len(record.arrival_ns)
     by_arrival = _ByArrival.of(record, view, first)
     by_finish = _ByFinish.of(record, window_start)
-    samples_by_path = _samples_started(record, view, window_start)
+    started = _samples_started(record, view, window_start)
 
     measurements = []
-    for c, cut in enumerate(first):
+    for c, cut in enumerate(first.tolist()):
         start_ns = int(window_start[c])
         window_ns = record.end_ns - start_ns
-        metrics: dict[str, float | None] = dict.fromkeys((*METRICS, *view.more_metrics) if fleet else CLASS_METRICS)
-        reasons: dict[str, str] = {}
-        by_arrival.fill(c, metrics, reasons)
-        by_finish.fill(c, window_ns, metrics, reasons)
-        used: dict[str, float] = {}
-        if fleet:
-            busy_ns = lane_busy_time_ns(record, view, start_ns, record.end_ns)
-            on_ns = device_on_ns(record, view, start_ns, record.end_ns)
-            used = utilisation(view, busy_ns, on_ns)
-            _fill_energy_and_cost(view, busy_ns, on_ns, window_ns, by_finish.correct[c] / 1e6, metrics, reasons)
-            _fill_more(record, view, int(cut), start_ns, metrics, reasons)
-        waiting: dict[str, float | None] = dict.fromkeys(view.device_kind_name)
-        if window_ns > 0 and not by_arrival.censored(c):
-            waiting.update(mean_waiting_parts(record, view, start_ns, record.end_ns))
-        measurements.append(
-            Measurement(
-                cut=int(cut),
-                window_start_ns=start_ns,
-                window_end_ns=record.end_ns,
-                measured=_named_counts(queries - int(cut), by_arrival.outcomes[c]),
-                metrics=metrics,
-                reasons=reasons,
-                path_mix=_shares(view.path_names, samples_by_path[c]),
-                utilisation=used,
-                waiting_parts=waiting,
-                curve_ms=by_arrival.curve_ms(c),
-            )
+        finished = [float(total[c]) for total in by_finish.totals]
+        sums = QuerySums(
+            cut=cut,
+            offered=queries - cut,
+            outcomes=by_arrival.outcomes[c],
+            undecided=by_arrival.undecided[c],
+            latency_sum_ns=by_arrival.latency_sum_ns[c],
+            ranking=by_arrival.ranking[c],
+            per_s=rates_per_s(finished, window_ns),
+            samples=float(by_finish.samples[c]),
+            correct=float(by_finish.correct[c]),
+            started=started[c],
+            waiting=mean_waiting_parts(record, view, start_ns, record.end_ns) if window_ns > 0 else None,
         )
+        used = _fleet_sums(record, view, cut, start_ns) if fleet else None
+        measurements.append(measurement_of(view, start_ns, record.end_ns, sums, used))
     return measurements
 
 
@@ -290,7 +218,7 @@ class _ByArrival:
     outcomes: NDArray[np.float64]  # (cuts, outcomes)
     undecided: NDArray[np.float64]  # (cuts,) in flight, and younger than the SLA when the clock stopped
     latency_sum_ns: NDArray[np.float64]  # (cuts,)
-    ranked_ns: list[NDArray[np.int64]]  # per cut: sorted latencies, in-flight ones last
+    ranking: list[RankedLatencies]  # per cut, of the queries that were not dropped
 
     @classmethod
     def of(cls, record: RunRecord, view: SystemView, first: NDArray[np.int64]) -> _ByArrival:
@@ -310,52 +238,8 @@ class _ByArrival:
         ranked = []
         for cut in first:
             index = index[index >= cut]
-            ranked.append(latency[index])
+            ranked.append(RankedLatencies(latency[index]))
         return cls(outcomes, _sums_by_cut(group, undecided, len(first))[:, 0], total, ranked)
-
-    def censored(self, c: int) -> bool:
-        return bool(self.outcomes[c, Outcome.IN_FLIGHT] > CENSORED_LIMIT * len(self.ranked_ns[c]))
-
-    def curve_ms(self, c: int) -> tuple[float, ...]:
-        ranked = self.ranked_ns[c]
-        n = len(ranked)
-        beyond = np.floor(n * np.array(CURVE_TAILS)).astype(np.int64)
-        given = ranked[n - 1 - beyond[beyond >= QUERIES_BEYOND_PERCENTILE]]
-        finished = given[given != UNFINISHED_NS]
-        return tuple((finished / NS_PER_MS).tolist())
-
-    def fill(self, c: int, metrics: dict[str, float | None], reasons: dict[str, str]) -> None:
-        ranked = self.ranked_ns[c]
-        n = len(ranked)
-        for name, per_mille in PERCENTILES_PER_MILLE.items():
-            rank = -(-per_mille * n // 1000)
-            if n - rank < QUERIES_BEYOND_PERCENTILE:
-                reasons[name] = f"fewer than {QUERIES_BEYOND_PERCENTILE} measured queries lie beyond it"
-            elif ranked[rank - 1] == UNFINISHED_NS:
-                reasons[name] = "censored: it falls on queries that are still in flight when the clock stops"
-            else:
-                metrics[name] = float(ranked[rank - 1]) / NS_PER_MS
-
-        outcomes = self.outcomes[c]
-        served = int(outcomes[Outcome.SERVED_IN_TIME] + outcomes[Outcome.SERVED_LATE])
-        if self.censored(c):
-            reasons["latency_ms_mean"] = f"censored: over {CENSORED_LIMIT:.1%} of the measured queries are in flight"
-        elif served == 0:
-            reasons["latency_ms_mean"] = "no query was served"
-        else:
-            metrics["latency_ms_mean"] = float(self.latency_sum_ns[c]) / served / NS_PER_MS
-
-        offered = int(outcomes.sum())
-        if offered == 0:
-            reasons["sla_attainment"] = reasons["drop_rate"] = "no query was measured"
-            return
-        metrics["drop_rate"] = float(outcomes[Outcome.DROPPED]) / offered
-        if self.undecided[c] > CENSORED_LIMIT * offered:
-            reasons["sla_attainment"] = (
-                f"censored: over {CENSORED_LIMIT:.1%} of the queries are in flight and not yet late"
-            )
-        else:
-            metrics["sla_attainment"] = float(outcomes[Outcome.SERVED_IN_TIME]) / offered
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,22 +265,10 @@ class _ByFinish:
             correct_in_time=_sums_by_cut(group, np.where(in_time[done], correct, 0.0), cuts)[:, 0],
         )
 
-    def fill(self, c: int, window_ns: int, metrics: dict[str, float | None], reasons: dict[str, str]) -> None:
-        rates = {
-            "queries_per_s": self.queries,
-            "samples_per_s": self.samples,
-            "correct_predictions_per_s": self.correct,
-            "correct_predictions_within_sla_per_s": self.correct_in_time,
-        }
-        for name, total in rates.items():
-            if window_ns > 0:
-                metrics[name] = float(total[c]) / (window_ns / NS_PER_S)
-            else:
-                reasons[name] = "the window is empty"
-        if self.samples[c] > 0:
-            metrics["accuracy_served"] = float(self.correct[c]) / float(self.samples[c])
-        else:
-            reasons["accuracy_served"] = "no query finished in the window"
+    @property
+    def totals(self) -> tuple[NDArray[np.float64], ...]:
+        """What rates are made of, in their order."""
+        return self.queries, self.samples, self.correct, self.correct_in_time
 
 
 def _sums_by_cut(
@@ -419,62 +291,22 @@ def _samples_started(record: RunRecord, view: SystemView, window_start: NDArray[
     return _sums_by_cut(group, samples, len(window_start), record.part_path, len(view.path_names))
 
 
-def _fill_energy_and_cost(
-    view: SystemView,
-    busy_ns: NDArray[np.float64],
-    on_ns: NDArray[np.float64],
-    window_ns: int,
-    million_correct: float,
-    metrics: dict[str, float | None],
-    reasons: dict[str, str],
-) -> None:
-    amounts = {
-        "energy_j_per_million_correct": (device_energy_j(view, busy_ns, on_ns), "power"),
-        "cost_per_million_correct": (device_price_usd(view, on_ns, window_ns), "price"),
-    }
-    for name, (amount, source) in amounts.items():
-        if np.isnan(amount):
-            reasons[name] = f"the {source} of a device is not known"
-        elif million_correct <= 0 or window_ns <= 0:
-            reasons[name] = "no correct prediction in the window"
-        else:
-            metrics[name] = float(amount / million_correct)
-
-
-def _fill_more(
-    record: RunRecord,
-    view: SystemView,
-    cut: int,
-    start_ns: int,
-    metrics: dict[str, float | None],
-    reasons: dict[str, str],
-) -> None:
-    """Fill the metrics that only some scenarios have."""
+def _fleet_sums(record: RunRecord, view: SystemView, cut: int, start_ns: int) -> FleetSums:
+    end_ns = record.end_ns
+    busy_ns = lane_busy_time_ns(record, view, start_ns, end_ns)
+    on_ns = device_on_ns(record, view, start_ns, end_ns)
     values = {
         "attempts_per_query": lambda: attempts_per_query(record, cut),
         "hedges_per_query": lambda: attempts_per_query(record, cut, Cause.HEDGE),
         "retries_per_query": lambda: attempts_per_query(record, cut, Cause.RETRY),
-        "wasted_work": lambda: wasted_work(record, start_ns, record.end_ns),
-        "nodes_on": lambda: nodes_on(record, view.device_node, start_ns, record.end_ns),
-        "availability": lambda: availability(record, len(view.device_kind), start_ns, record.end_ns),
+        "wasted_work": lambda: wasted_work(record, start_ns, end_ns),
+        "nodes_on": lambda: nodes_on(record, view.device_node, start_ns, end_ns),
+        "availability": lambda: availability(record, len(view.device_kind), start_ns, end_ns),
     }
-    for name in view.more_metrics:
-        metrics[name] = values[name]()
-        if metrics[name] is None:
-            reasons[name] = "nothing to measure in the window"
-
-
-def _shares(names: Sequence[str], amounts: NDArray[np.float64]) -> dict[str, float]:
-    total = float(amounts.sum())
-    shares: dict[str, float] = {}
-    if total > 0:
-        for name, amount in zip(names, amounts, strict=True):
-            shares[name] = shares.get(name, 0.0) + float(amount) / total
-    return shares
-
-
-def _named_counts(offered: int, outcomes: NDArray[np.integer[Any]]) -> dict[str, int]:
-    counts = {"offered": offered} | {o.name.lower(): int(outcomes[o]) for o in Outcome}
-    if sum(int(n) for n in outcomes) != offered:
-        raise ValueError(f"the outcomes do not add up to the offered queries: {counts}")
-    return counts
+    return FleetSums(
+        busy_ns=sum_by_kind(view, busy_ns),
+        available_ns=sum_by_kind(view, on_ns[np.asarray(view.lane_device)]),
+        energy_j=device_energy_j(view, busy_ns, on_ns),
+        price_usd=device_price_usd(view, on_ns, end_ns - start_ns),
+        more={name: Weighted(values[name](), 1.0) for name in view.more_metrics},
+    )

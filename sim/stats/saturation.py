@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from sim.engine.record import Outcome, RunRecord
 from sim.stats.interval import student_t_quantile, t_interval
 
-__all__ = ["Backlog", "SaturationVerdict", "backlog", "growth_fraction", "saturation_verdict"]
+__all__ = [
+    "Backlog",
+    "SaturationVerdict",
+    "backlog",
+    "backlog_at",
+    "growth_fraction",
+    "instants_of",
+    "saturation_verdict",
+]
 
 INSTANTS = 50
 GROWTH_LIMIT = 0.01
@@ -81,8 +89,12 @@ def backlog(record: RunRecord, instants: int = INSTANTS) -> Backlog:
     The second half is what every candidate warm-up cut leaves. Dropped queries are never in the system; a
     query that is in flight when the clock stops never leaves it.
     """
-    half = record.end_ns // 2
-    time_ns = half + np.arange(instants, dtype=np.int64) * (record.end_ns - half) // max(instants - 1, 1)
+    return backlog_at(record, instants_of(record.end_ns, instants))
+
+
+def backlog_at(record: RunRecord, time_ns: NDArray[np.int64]) -> Backlog:
+    """Count the queries in the system at these times, which are in order."""
+    instants = len(time_ns)
     admitted = record.outcome != Outcome.DROPPED
     done = admitted & (record.outcome != Outcome.IN_FLIGHT)
 
@@ -92,6 +104,12 @@ def backlog(record: RunRecord, instants: int = INSTANTS) -> Backlog:
     first_instant = np.searchsorted(time_ns, record.finish_ns[done], side="left")
     left = np.bincount(first_instant, minlength=instants + 1)[:instants].cumsum()
     return Backlog(time_ns, (offered - dropped - left).astype(np.int64), offered.astype(np.int64))
+
+
+def instants_of(end_ns: int, instants: int = INSTANTS) -> NDArray[np.int64]:
+    """Return when the backlog of a run is taken whose arrival period ends at `end_ns`."""
+    half = end_ns // 2
+    return half + np.arange(instants, dtype=np.int64) * (end_ns - half) // max(instants - 1, 1)
 
 
 def growth_fraction(samples: Backlog) -> float:

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Spans", "covered", "interval_of", "time_within", "weighted_time_within"]
+__all__ = ["SpanLog", "SpanTable", "Spans", "covered", "interval_of", "time_within", "weighted_time_within"]
+
+
+class SpanLog(Protocol):
+    """What says when devices were down, closed or off: a `RunRecord` or a `SpanTable`."""
+
+    @property
+    def span_device(self) -> NDArray[np.int64]:
+        """Device of each span."""
+
+    @property
+    def span_kind(self) -> NDArray[np.int8]:
+        """What it was, a `sim.engine.record.Span`."""
+
+    @property
+    def span_from_ns(self) -> NDArray[np.int64]:
+        """Begin of each span."""
+
+    @property
+    def span_to_ns(self) -> NDArray[np.int64]:
+        """End of each span."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanTable:
+    """The spans of a run alone."""
+
+    span_device: NDArray[np.int64]
+    span_kind: NDArray[np.int8]
+    span_from_ns: NDArray[np.int64]
+    span_to_ns: NDArray[np.int64]
 
 
 class Spans(NamedTuple):

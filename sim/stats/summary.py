@@ -310,10 +310,11 @@ def _cut(ordered: Sequence[ReplicationResult], time_varying: bool) -> tuple[Warm
     """Return the warm-up and the index of its candidate cut."""
     series = [r.series for r in ordered if r.series is not None]
     if series:
-        cut = choose_cut(series, [r.counts["offered"] for r in ordered])
+        cut = choose_cut(series, [[m.cut for m in r.measurements] for r in ordered])
         return Warmup("mser-5", cut.fraction, cut.established), cut.index
     chosen = [r.measurements[0] for r in ordered]
-    shares = [m.cut / max(r.counts["offered"], 1) for r, m in zip(ordered, chosen, strict=True)]
+    removed = [r.counts["offered"] - m.measured["offered"] for r, m in zip(ordered, chosen, strict=True)]
+    shares = [cut / max(r.counts["offered"], 1) for r, cut in zip(ordered, removed, strict=True)]
     nothing_cut = time_varying and not any(shares)
     return Warmup("none" if nothing_cut else "given", math.fsum(shares) / len(shares), True), 0
 

@@ -11,15 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.record import NEVER, Cause, Outcome, RunRecord, Span
-from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS, nodes_up_over_time, wasted_work_over_time
+from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS, nodes_up_over_time, work_over_time
 from sim.stats.devices import SystemView
 from sim.stats.interval import Interval, t_interval
-from sim.stats.measure import QUERIES_BEYOND_PERCENTILE
-from sim.stats.spans import interval_of, time_within
+from sim.stats.measure import RankedLatencies
+from sim.stats.measurement import Ranking, percentiles_ns
+from sim.stats.spans import SpanLog, interval_of, time_within
 
-__all__ = ["Timeline", "TimelineSummary", "measure_over_time", "merge_timelines"]
+__all__ = [
+    "FaultsOverTime",
+    "SumsOverTime",
+    "Timeline",
+    "TimelineSummary",
+    "edges_of",
+    "faults_over_time",
+    "has_attempts",
+    "has_faults",
+    "measure_over_time",
+    "merge_timelines",
+    "timeline_of",
+]
 
 PERCENTILES_PER_MILLE = {"latency_ms_p50": 500, "latency_ms_p99": 990}
+NS_PER_MS = 1e6
 NS_PER_S = 1e9
 DROPPED = "dropped:"
 UNFINISHED_NS = np.iinfo(np.int64).max
@@ -60,6 +74,72 @@ class TimelineSummary:
     metrics: dict[str, tuple[Interval, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class SumsOverTime:
+    """What a timeline is made of; every array has one value an interval in its last place.
+
+    Attributes
+    ----------
+    edges_ns : int64, shape (intervals + 1,)
+    ranking : list of Ranking
+        Latencies of the queries that arrived in each interval and were not dropped.
+    offered, in_time, dropped
+        Queries that arrived in it, and how they ended.
+    finished, samples, correct, correct_in_time
+        Queries, samples and correct predictions that finished in it.
+    started : shape (paths, intervals)
+        Samples that each path began to serve.
+    in_system_ns
+        Time that queries spent in the system.
+    busy_ns : shape (kinds, intervals)
+    lanes : shape (kinds,)
+    attempts : shape (causes, intervals), or None
+        Attempts that were sent, where clients may send several.
+    wasted_ns, work_ns : or None
+        Busy lane time that no answer came of, and all of it, where some may be wasted.
+    drops : shape (reasons, intervals), or None
+        Queries that were dropped in it.
+    faults : FaultsOverTime
+    """
+
+    edges_ns: NDArray[np.int64]
+    ranking: list[Ranking]
+    offered: NDArray[Any]
+    in_time: NDArray[Any]
+    dropped: NDArray[Any]
+    finished: NDArray[Any]
+    samples: NDArray[Any]
+    correct: NDArray[np.float64]
+    correct_in_time: NDArray[np.float64]
+    started: NDArray[Any]
+    in_system_ns: NDArray[np.float64]
+    busy_ns: NDArray[np.float64]
+    lanes: NDArray[np.int64]
+    attempts: NDArray[Any] | None
+    wasted_ns: NDArray[np.float64] | None
+    work_ns: NDArray[np.float64] | None
+    drops: NDArray[Any] | None
+    faults: FaultsOverTime
+
+
+@dataclass(frozen=True, slots=True)
+class FaultsOverTime:
+    """What the spans say of each interval.
+
+    Attributes
+    ----------
+    down_ns : shape (intervals,), or None
+        Time of devices that were down, where they may be.
+    devices : int
+    nodes_up : shape (intervals,), or None
+        Mean number of nodes that take new queries, where they come and go.
+    """
+
+    down_ns: NDArray[np.float64] | None
+    devices: int
+    nodes_up: NDArray[np.float64] | None
+
+
 def measure_over_time(record: RunRecord, view: SystemView, interval_ns: int) -> Timeline:
     """Measure one replication in intervals of its arrival period.
 
@@ -80,18 +160,93 @@ def measure_over_time(record: RunRecord, view: SystemView, interval_ns: int) -> 
     interval_ns : int
         Length of an interval; the last one ends with the arrival period.
     """
-    edges = np.append(np.arange(0, record.end_ns, interval_ns, dtype=np.int64), record.end_ns)
-    seconds = np.diff(edges) / NS_PER_S
-    return Timeline(
-        edges.tolist(),
-        {
-            **_by_arrival(record, edges, seconds),
-            **_by_finish(record, edges, seconds),
-            **_path_mix(record, view, edges),
+    edges = edges_of(record.end_ns, interval_ns)
+    waste = work_over_time(record, edges) if has_attempts(view) or has_faults(view) else (None, None)
+    return timeline_of(
+        view,
+        SumsOverTime(
+            edges_ns=edges,
+            **_by_arrival(record, edges),
+            **_by_finish(record, edges),
+            started=_started(record, view, edges),
             **_by_time(record, view, edges),
-            **_attempts_and_faults(record, view, edges, seconds),
-        },
+            attempts=_attempts(record, edges) if has_attempts(view) else None,
+            wasted_ns=waste[0],
+            work_ns=waste[1],
+            drops=_drops(record, view, edges) if has_attempts(view) or has_faults(view) else None,
+            faults=faults_over_time(record, view, edges),
+        ),
     )
+
+
+def edges_of(end_ns: int, interval_ns: int) -> NDArray[np.int64]:
+    """Return the ends of the intervals of an arrival period."""
+    return np.append(np.arange(0, end_ns, interval_ns, dtype=np.int64), end_ns)
+
+
+def has_attempts(view: SystemView) -> bool:
+    """Whether clients time out, retry or hedge."""
+    return set(ATTEMPT_METRICS) <= set(view.more_metrics)
+
+
+def has_faults(view: SystemView) -> bool:
+    """Whether devices may be down."""
+    return set(AVAILABILITY_METRICS) <= set(view.more_metrics)
+
+
+def faults_over_time(log: SpanLog, view: SystemView, edges: NDArray[np.int64]) -> FaultsOverTime:
+    """Return what the spans of a run say of each interval."""
+    down_ns = nodes_up = None
+    if has_faults(view):
+        down = log.span_kind == Span.DOWN
+        down_ns = time_within(log.span_from_ns[down], log.span_to_ns[down], edges)
+    if len(view.device_node):
+        nodes_up = np.array(nodes_up_over_time(log, view.device_node, edges), dtype=np.float64)
+    return FaultsOverTime(down_ns, len(view.device_kind), nodes_up)
+
+
+def timeline_of(view: SystemView, sums: SumsOverTime) -> Timeline:
+    """Return the timeline that these sums amount to."""
+    edges = sums.edges_ns
+    length = np.diff(edges)
+    seconds = length / NS_PER_S
+    values: Values = {"offered_per_s": (sums.offered / seconds).tolist()}
+    found = [percentiles_ns(ranking, [*PERCENTILES_PER_MILLE.values()]) for ranking in sums.ranking]
+    for name, column in zip(PERCENTILES_PER_MILLE, zip(*found, strict=True), strict=True):
+        values[name] = [None if one is None or one == np.inf else one / NS_PER_MS for one in column]
+    values |= {
+        "sla_attainment": _ratios(sums.in_time, sums.offered),
+        "drop_rate": _ratios(sums.dropped, sums.offered),
+        "queries_per_s": (sums.finished / seconds).tolist(),
+        "correct_predictions_per_s": (sums.correct / seconds).tolist(),
+        "correct_predictions_within_sla_per_s": (sums.correct_in_time / seconds).tolist(),
+        "accuracy_served": _ratios(sums.correct, sums.samples),
+    }
+    total = sums.started.sum(axis=0)
+    for path, name in enumerate(view.path_names):
+        values[f"path_mix:{name}"] = _ratios(sums.started[path], total)
+    values["queries_in_system"] = (sums.in_system_ns / length).tolist()
+    for k, name in enumerate(view.device_kind_name):
+        values[f"utilisation:{name}"] = (sums.busy_ns[k] / (length * max(int(sums.lanes[k]), 1))).tolist()
+    faults = sums.faults
+    if faults.down_ns is not None:
+        values["availability"] = (1.0 - faults.down_ns / (length * faults.devices)).tolist()
+    if faults.nodes_up is not None:
+        values["nodes_up"] = faults.nodes_up.tolist()
+    if sums.attempts is not None:
+        values["attempts_per_s"] = (sums.attempts.sum(axis=0) / seconds).tolist()
+        values["retries_per_s"] = (sums.attempts[Cause.RETRY] / seconds).tolist()
+        values["hedges_per_s"] = (sums.attempts[Cause.HEDGE] / seconds).tolist()
+    if sums.wasted_ns is not None and sums.work_ns is not None:
+        values["wasted_work"] = _ratios(sums.wasted_ns, sums.work_ns)
+    if sums.drops is not None:
+        for reason, name in enumerate(view.drop_reasons):
+            values[f"{DROPPED}{name}_per_s"] = (sums.drops[reason] / seconds).tolist()
+    return Timeline(edges.tolist(), values)
+
+
+def _ratios(parts: NDArray[Any], wholes: NDArray[Any]) -> list[float | None]:
+    return [float(part / whole) if whole > 0 else None for part, whole in zip(parts, wholes, strict=True)]
 
 
 def merge_timelines(timelines: Sequence[Timeline], confidence: float) -> TimelineSummary:
@@ -121,30 +276,22 @@ def merge_timelines(timelines: Sequence[Timeline], confidence: float) -> Timelin
     )
 
 
-def _by_arrival(record: RunRecord, edges: NDArray[np.int64], seconds: NDArray[np.float64]) -> Values:
+def _by_arrival(record: RunRecord, edges: NDArray[np.int64]) -> dict[str, Any]:
     # A query that arrives at the very end of the arrival period belongs to the last interval.
     bounds = np.searchsorted(record.arrival_ns, edges)
     bounds[-1] = len(record.arrival_ns)
-    offered = np.diff(bounds)
     latency = np.where(record.outcome == Outcome.IN_FLIGHT, UNFINISHED_NS, record.finish_ns - record.arrival_ns)
     dropped = record.outcome == Outcome.DROPPED
-    values: Values = {"offered_per_s": (offered / seconds).tolist()}
-    for name in (*PERCENTILES_PER_MILLE, "sla_attainment", "drop_rate"):
-        values[name] = []
-    for begin, end in pairwise(bounds.tolist()):
-        ranked = np.sort(latency[begin:end][~dropped[begin:end]])
-        for name, per_mille in PERCENTILES_PER_MILLE.items():
-            rank = -(-per_mille * len(ranked) // 1000)
-            given = len(ranked) - rank >= QUERIES_BEYOND_PERCENTILE and ranked[rank - 1] != UNFINISHED_NS
-            values[name].append(float(ranked[rank - 1]) / 1e6 if given else None)
-        count = end - begin
-        in_time = int(np.sum(record.outcome[begin:end] == Outcome.SERVED_IN_TIME))
-        values["sla_attainment"].append(in_time / count if count else None)
-        values["drop_rate"].append(int(np.sum(dropped[begin:end])) / count if count else None)
-    return values
+    stretches = [slice(begin, end) for begin, end in pairwise(bounds.tolist())]
+    return {
+        "offered": np.diff(bounds),
+        "ranking": [RankedLatencies(np.sort(latency[one][~dropped[one]])) for one in stretches],
+        "in_time": np.array([np.sum(record.outcome[one] == Outcome.SERVED_IN_TIME) for one in stretches]),
+        "dropped": np.array([np.sum(dropped[one]) for one in stretches]),
+    }
 
 
-def _by_finish(record: RunRecord, edges: NDArray[np.int64], seconds: NDArray[np.float64]) -> Values:
+def _by_finish(record: RunRecord, edges: NDArray[np.int64]) -> dict[str, Any]:
     done = (record.outcome <= Outcome.SERVED_LATE) & (record.finish_ns <= record.end_ns)
     interval = interval_of(record.finish_ns[done], edges)
     count = len(edges) - 1
@@ -153,67 +300,51 @@ def _by_finish(record: RunRecord, edges: NDArray[np.int64], seconds: NDArray[np.
         return np.bincount(interval, weights=weight, minlength=count).astype(np.float64)
 
     in_time = record.outcome[done] == Outcome.SERVED_IN_TIME
-    correct, samples = total(record.correct[done]), total(record.size[done])
-    correct_in_time = total(np.where(in_time, record.correct[done], 0.0))
     return {
-        "queries_per_s": (total(np.ones(len(interval))) / seconds).tolist(),
-        "correct_predictions_per_s": (correct / seconds).tolist(),
-        "correct_predictions_within_sla_per_s": (correct_in_time / seconds).tolist(),
-        "accuracy_served": [float(c / s) if s > 0 else None for c, s in zip(correct, samples, strict=True)],
+        "finished": total(np.ones(len(interval))),
+        "samples": total(record.size[done]),
+        "correct": total(record.correct[done]),
+        "correct_in_time": total(np.where(in_time, record.correct[done], 0.0)),
     }
 
 
-def _path_mix(record: RunRecord, view: SystemView, edges: NDArray[np.int64]) -> Values:
+def _started(record: RunRecord, view: SystemView, edges: NDArray[np.int64]) -> NDArray[np.float64]:
     begun = record.part_start_ns <= record.end_ns
     count, paths = len(edges) - 1, len(view.path_names)
-    cell = interval_of(record.part_start_ns[begun], edges) * paths + record.part_path[begun]
-    samples = np.bincount(cell, weights=record.part_size[begun], minlength=count * paths).reshape(count, paths)
-    total = samples.sum(axis=1)
+    cell = record.part_path[begun] * count + interval_of(record.part_start_ns[begun], edges)
+    samples = np.bincount(cell, weights=record.part_size[begun], minlength=paths * count)
+    return samples.reshape(paths, count).astype(np.float64)
+
+
+def _by_time(record: RunRecord, view: SystemView, edges: NDArray[np.int64]) -> dict[str, Any]:
+    kind_of_lane = np.asarray(view.device_kind)[np.asarray(view.lane_device)]
+    kinds = len(view.device_kind_name)
+    left_ns = np.where(record.finish_ns != NEVER, record.finish_ns, record.stop_ns)
+    left_ns = np.where(record.drop_ns != NEVER, record.drop_ns, left_ns)
+    kind = np.where(record.leads_batch, kind_of_lane[record.part_lane], kinds)
+    busy = [time_within(record.part_start_ns[kind == k], record.part_finish_ns[kind == k], edges) for k in range(kinds)]
     return {
-        f"path_mix:{name}": [float(s / t) if t > 0 else None for s, t in zip(samples[:, path], total, strict=True)]
-        for path, name in enumerate(view.path_names)
+        "in_system_ns": time_within(record.arrival_ns, left_ns, edges),
+        "busy_ns": np.array(busy),
+        "lanes": np.bincount(kind_of_lane, minlength=kinds),
     }
 
 
-def _by_time(record: RunRecord, view: SystemView, edges: NDArray[np.int64]) -> Values:
-    length = np.diff(edges)
-    kind_of_lane = np.asarray(view.device_kind)[np.asarray(view.lane_device)]
-    kind = kind_of_lane[record.part_lane]
-    left_ns = np.where(record.finish_ns != NEVER, record.finish_ns, record.stop_ns)
-    left_ns = np.where(record.drop_ns != NEVER, record.drop_ns, left_ns)
-    values: Values = {"queries_in_system": (time_within(record.arrival_ns, left_ns, edges) / length).tolist()}
-    for k, name in enumerate(view.device_kind_name):
-        lanes = int(np.sum(kind_of_lane == k))
-        served = (kind == k) & record.leads_batch
-        busy = time_within(record.part_start_ns[served], record.part_finish_ns[served], edges)
-        values[f"utilisation:{name}"] = (busy / (length * max(lanes, 1))).tolist()
-    return values
+def _per_interval(times_ns: NDArray[np.int64], end_ns: int, edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    within = times_ns[(times_ns != NEVER) & (times_ns <= end_ns)]
+    return np.bincount(interval_of(within, edges), minlength=len(edges) - 1)
 
 
-def _attempts_and_faults(
-    record: RunRecord, view: SystemView, edges: NDArray[np.int64], seconds: NDArray[np.float64]
-) -> Values:
-    """Return what only scenarios have whose clients or devices do more than serve a query once."""
-    has_attempts = set(ATTEMPT_METRICS) <= set(view.more_metrics)
-    has_faults = set(AVAILABILITY_METRICS) <= set(view.more_metrics)
-    values: Values = {}
+def _attempts(record: RunRecord, edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.array(
+        [_per_interval(record.attempt_sent_ns[record.attempt_cause == cause], record.end_ns, edges) for cause in Cause]
+    )
 
-    def per_s(times_ns: NDArray[np.int64]) -> list[float | None]:
-        within = times_ns[(times_ns != NEVER) & (times_ns <= record.end_ns)]
-        return [*(np.bincount(interval_of(within, edges), minlength=len(seconds)) / seconds).tolist()]
 
-    if has_faults:
-        down = record.span_kind == Span.DOWN
-        down_ns = time_within(record.span_from_ns[down], record.span_to_ns[down], edges)
-        values["availability"] = (1.0 - down_ns / (np.diff(edges) * len(view.device_kind))).tolist()
-    if len(view.device_node):
-        values["nodes_up"] = [*nodes_up_over_time(record, view.device_node, edges)]
-    if has_attempts:
-        values["attempts_per_s"] = per_s(record.attempt_sent_ns)
-        values["retries_per_s"] = per_s(record.attempt_sent_ns[record.attempt_cause == Cause.RETRY])
-        values["hedges_per_s"] = per_s(record.attempt_sent_ns[record.attempt_cause == Cause.HEDGE])
-    if has_faults or has_attempts:
-        values["wasted_work"] = wasted_work_over_time(record, edges)
-        for reason, name in enumerate(view.drop_reasons):
-            values[f"{DROPPED}{name}_per_s"] = per_s(record.drop_ns[record.drop_reason == reason])
-    return values
+def _drops(record: RunRecord, view: SystemView, edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.array(
+        [
+            _per_interval(record.drop_ns[record.drop_reason == reason], record.end_ns, edges)
+            for reason in range(len(view.drop_reasons))
+        ]
+    )

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from sim.engine.record import Outcome, RunRecord
 
 __all__ = [
+    "MAX_BATCHES",
+    "QUERIES_PER_BATCH",
     "BatchSeries",
+    "BatchSums",
     "MserCut",
     "WarmupCut",
     "average_series",
@@ -58,6 +61,59 @@ class BatchSeries:
         """Rebuild a series from `to_json_dict`."""
         mean = np.frombuffer(base64.b64decode(data["mean_ms"]), dtype="<f4").astype(np.float32)
         return cls(int(data["queries_per_batch"]), mean)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSums:
+    """What a `BatchSeries` is made of, over one cell or several.
+
+    Attributes
+    ----------
+    queries_per_batch : int
+        Of each cell.
+    total_ns : float64, shape (batches,)
+        Latencies of the served queries of each batch.
+    served : int64, shape (batches,)
+    """
+
+    queries_per_batch: int
+    total_ns: NDArray[np.float64]
+    served: NDArray[np.int64]
+
+    def coarsened(self, factor: int) -> BatchSums:
+        """Merge `factor` neighbouring batches each; a last, incomplete one is left out."""
+        batches = len(self.served) // factor
+        total_ns, served = (a[: batches * factor].reshape(batches, factor) for a in (self.total_ns, self.served))
+        return BatchSums(self.queries_per_batch * factor, total_ns.sum(axis=1), served.sum(axis=1))
+
+    def __add__(self, other: BatchSums) -> BatchSums:
+        """Pool batch k of other cells with batch k of these, up to the shortest."""
+        per_batch = max(self.queries_per_batch, other.queries_per_batch)
+        one, two = (sums.coarsened(per_batch // sums.queries_per_batch) for sums in (self, other))
+        shortest = min(len(one.served), len(two.served))
+        return BatchSums(
+            per_batch, one.total_ns[:shortest] + two.total_ns[:shortest], one.served[:shortest] + two.served[:shortest]
+        )
+
+    def series(self) -> BatchSeries:
+        """Return the mean latencies."""
+        mean = np.where(self.served > 0, self.total_ns / NS_PER_MS / np.maximum(self.served, 1), np.nan)
+        return BatchSeries(self.queries_per_batch, mean.astype(np.float32))
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, exactly: base64 of little-endian numbers."""
+        return {
+            "queries_per_batch": self.queries_per_batch,
+            "total_ns": base64.b64encode(self.total_ns.astype("<f8").tobytes()).decode("ascii"),
+            "served": base64.b64encode(self.served.astype("<i8").tobytes()).decode("ascii"),
+        }
+
+    @classmethod
+    def from_json_dict(cls, data: dict[str, Any]) -> BatchSums:
+        """Rebuild sums from `to_json_dict`."""
+        total_ns = np.frombuffer(base64.b64decode(data["total_ns"]), dtype="<f8").astype(np.float64)
+        served = np.frombuffer(base64.b64decode(data["served"]), dtype="<i8").astype(np.int64)
+        return cls(int(data["queries_per_batch"]), total_ns, served)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,23 +241,23 @@ def warmup_cut(record: RunRecord, warmup_ns: int) -> int:
     return int(np.searchsorted(record.arrival_ns, warmup_ns, side="left"))
 
 
-def choose_cut(series: Sequence[BatchSeries], queries: Sequence[int]) -> WarmupCut:
-    """Choose one of the `candidate_cuts` for all replications of a scenario.
+def choose_cut(series: Sequence[BatchSeries], cuts: Sequence[Sequence[int]]) -> WarmupCut:
+    """Choose one of the candidate cuts for all replications of a scenario.
 
-    It is the MSER-5 cut rounded up to the grid. Where replications differ in length, the cut removes at least
-    the MSER-5 queries from the shortest one, and the same share from the others.
+    It is the first that removes at least the MSER-5 queries from every replication (of a fleet of cells, from every
+    cell): where these differ in length from the shortest one, and the same share from the others.
 
     Parameters
     ----------
     series : sequence of BatchSeries
         One per replication, in the order of replications.
-    queries : sequence of int
-        Number of offered queries of each replication.
+    cuts : sequence of sequence of int
+        What each candidate cut removes from each replication, as from `candidate_cuts`.
     """
     per_batch, mean = average_series(series)
     mser = mser5(mean)
-    cut = mser.batches * per_batch
-    index = int(np.searchsorted(candidate_cuts(min(queries)), cut, side="left"))
+    least = np.min(np.asarray(cuts, dtype=np.int64), axis=0)
+    index = int(np.searchsorted(least, mser.batches * per_batch, side="left"))
     index = min(index, GRID_STEPS // 2)
     return WarmupCut(index, index / GRID_STEPS, mser.established)
 

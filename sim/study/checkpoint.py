@@ -1,4 +1,4 @@
-"""Keeps finished replications in the run directory, so that an interrupted run can go on where it stopped."""
+"""Keeps what is finished in the run directory, so that an interrupted run can go on where it stopped."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from sim.stats.summary import ReplicationResult
+from sim.stats.totals import Totals
 from sim.study.execute import Task
 
 __all__ = ["Checkpoint", "CheckpointMismatch"]
@@ -17,12 +18,12 @@ class CheckpointMismatch(ValueError):
 
 
 class Checkpoint:
-    """Finished replications, one small file each, in a folder of the run directory.
+    """Finished replications, and finished cells of others, one file each, in a folder of the run directory.
 
     Parameters
     ----------
     folder : Path
-        Made when the first replication is saved.
+        Made when the first of them is saved.
     fingerprint : str
         Hash of all that the results depend on.
     """
@@ -36,44 +37,72 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write(self.folder / "fingerprint", self.fingerprint)
 
-    def load(self) -> dict[Task, ReplicationResult]:
-        """Return what is finished.
+    def check(self) -> None:
+        """Make sure that the folder, if there is one, is this run's.
 
         Raises
         ------
         CheckpointMismatch
-            If the folder was made by a run that differs in anything its results depend on.
+            If it was made by a run that differs in anything its results depend on.
         """
         marker = self.folder / "fingerprint"
-        if not marker.exists():
-            return {}
-        if marker.read_text(encoding="utf-8") != self.fingerprint:
+        if marker.exists() and marker.read_text(encoding="utf-8") != self.fingerprint:
             raise CheckpointMismatch(
                 f"{self.folder.parent} was begun with another experiment, profile, seed or version; "
                 "resume it with those, or choose another --out"
             )
+
+    def load(self) -> dict[tuple[int, int], ReplicationResult]:
+        """Return the finished replications."""
         results = {}
         for file in sorted(self.folder.glob("s*-r*.json")):
-            scenario, _, replication = file.stem.partition("-")
+            scenario, replication = _numbers(file)
             data = json.loads(file.read_text(encoding="utf-8"))
-            results[int(scenario[1:]), int(replication[1:])] = ReplicationResult.from_json_dict(data)
+            results[scenario, replication] = ReplicationResult.from_json_dict(data)
         return results
+
+    def cells(self) -> list[Task]:
+        """Return the cells that are finished of replications that are not, in order."""
+        found = (_numbers(file) for file in self.folder.glob("s*-r*-c*.cell"))
+        return sorted((scenario, replication, cell) for scenario, replication, cell in found)
+
+    def load_cell(self, task: Task) -> Totals:
+        """Return a finished cell."""
+        return Totals.from_json_dict(json.loads(self._cell_file(task).read_text(encoding="utf-8")))
+
+    def save_cell(self, task: Task, totals: Totals) -> None:
+        """Keep a finished cell until its replication is complete."""
+        self._write(self._cell_file(task), json.dumps(totals.to_json_dict()))
+
+    def save(self, scenario: int, replication: int, result: ReplicationResult) -> None:
+        """Keep a finished replication; its cells are not needed any more."""
+        name = f"s{scenario}-r{replication}"
+        self._write(self.folder / f"{name}.json", json.dumps(result.to_json_dict()))
+        for file in self.folder.glob(f"{name}-c*.cell"):
+            file.unlink()
 
     def records_file(self, task: Task) -> Path:
         """Return the file for the per-query records of `task`."""
-        return self.folder / f"s{task[0]}-r{task[1]}.npz"
-
-    def save(self, task: Task, result: ReplicationResult) -> None:
-        """Keep a finished replication."""
-        file = self.folder / f"s{task[0]}-r{task[1]}.json"
-        self._write(file, json.dumps(result.to_json_dict()))
+        return self.folder / f"{_name(task)}.npz"
 
     def remove(self) -> None:
         """Remove the folder when the run is complete and its results are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _cell_file(self, task: Task) -> Path:
+        return self.folder / f"{_name(task)}.cell"
 
     @staticmethod
     def _write(file: Path, text: str) -> None:
         partial = file.with_name(file.name + ".partial")
         partial.write_text(text, encoding="utf-8")
         partial.replace(file)
+
+
+def _name(task: Task) -> str:
+    scenario, replication, cell = task
+    return f"s{scenario}-r{replication}-c{cell}"
+
+
+def _numbers(file: Path) -> list[int]:
+    return [int(part[1:]) for part in file.stem.split("-")]

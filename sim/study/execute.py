@@ -1,4 +1,4 @@
-"""Runs replications over local processes; what is finished when something goes wrong is kept."""
+"""Runs tasks over local processes; what is finished when something goes wrong is kept."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
-from sim.stats.summary import ReplicationResult
 from sim.study.prepare import PreparedScenario
-from sim.study.replication import run_replication
+from sim.study.replication import Part, run_part
 
 __all__ = ["Task", "WorkerLost", "execute", "usable_cores"]
 
-Task = tuple[int, int]
-"""A scenario and the number of one of its replications."""
+Task = tuple[int, int, int]
+"""A scenario, the number of one of its replications, and one of its cells."""
 
 
 class WorkerLost(RuntimeError):
@@ -39,15 +38,15 @@ def execute(
     *,
     jobs: int,
     records: dict[Task, Path] | None = None,
-) -> Iterator[tuple[Task, ReplicationResult]]:
+) -> Iterator[tuple[Task, Part]]:
     """Run `tasks` and yield each with its result as it finishes, in any order.
 
-    The results do not depend on `jobs`: a replication is a function of its scenario and its number.
+    The results do not depend on `jobs`: a cell of a replication is a function of its scenario and its numbers.
 
     Parameters
     ----------
     scenarios : sequence of PreparedScenario
-    tasks : sequence of (scenario, replication)
+    tasks : sequence of (scenario, replication, cell)
         `scenario` is an index into `scenarios`.
     jobs : int
         Processes; 1 runs in this one.
@@ -57,12 +56,13 @@ def execute(
     Raises
     ------
     WorkerLost
-        When a worker process dies. What was yielded before is sound.
+        When a worker process dies. What was yielded before is sound, and all that was finished is yielded.
     """
     records = records or {}
     if jobs <= 1 or len(tasks) <= 1:
         for task in tasks:
-            yield task, run_replication(scenarios[task[0]], task[1], records.get(task))
+            scenario, replication, cell = task
+            yield task, run_part(scenarios[scenario], replication, cell, records.get(task))
         return
     pool = ProcessPoolExecutor(
         max_workers=min(jobs, len(tasks)),
@@ -73,18 +73,37 @@ def execute(
     try:
         with _interrupts_ignored():
             # Workers inherit the disposition: Ctrl-C is for this process to handle.
-            futures: dict[Future[ReplicationResult], Task] = {
-                pool.submit(run_replication, scenarios[task[0]], task[1], records.get(task)): task for task in tasks
+            futures: dict[Future[Part], Task] = {
+                pool.submit(run_part, scenarios[task[0]], *task[1:], records.get(task)): task for task in tasks
             }
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise WorkerLost("a worker process died (out of memory?)") from error
+        yield from _finished(futures)
     finally:
         # Reached with work left after Ctrl-C or an error: end the workers instead of waiting for them.
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
+
+
+def _finished(futures: dict[Future[Part], Task]) -> Iterator[tuple[Task, Part]]:
+    """Yield results as they come; what was finished comes also when a worker has died or on Ctrl-C."""
+    lost: BrokenProcessPool | None = None
+    try:
+        for future in as_completed(list(futures)):
+            # Forgotten here, so that results do not pile up in this process.
+            task = futures.pop(future)
+            try:
+                result = future.result()
+            except BrokenProcessPool as error:
+                lost = error
+                continue
+            yield task, result
+    except KeyboardInterrupt:
+        for future, task in futures.items():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                yield task, future.result()
+        raise
+    if lost is not None:
+        raise WorkerLost("a worker process died (out of memory?)") from lost
 
 
 @contextmanager

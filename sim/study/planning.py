@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sim.serving.cells import check_cells, one_cell
 from sim.serving.clients import check_clients
 from sim.serving.fault_check import check_faults
 from sim.serving.interference import check_interference
@@ -34,7 +35,7 @@ def drain_ns(experiment: Experiment) -> int:
 
 
 def plan_scenario(scenario: Scenario) -> Plan:
-    """Find the profiles, read the traces, map the representations and check that the policy has paths.
+    """Find the profiles, read the traces, map the representations of a cell and check that the policy has paths.
 
     Raises
     ------
@@ -50,6 +51,8 @@ def plan_scenario(scenario: Scenario) -> Plan:
         *check_routing(experiment, scenario.node),
         *check_scaling(experiment, scenario.node),
     ]
+    unequal = check_cells(experiment, scenario.node)
+    problems += unequal
     loads: list[Load] = []
     sources = sources_of(experiment.workload, experiment.classes)
     for source in sources:
@@ -57,10 +60,10 @@ def plan_scenario(scenario: Scenario) -> Plan:
         problems += found
         if load is not None:
             loads.append(load)
-    if len(loads) < len(sources):
+    if len(loads) < len(sources) or unequal:
         raise SpecError(problems)
     try:
-        plan = plan_fleet(experiment, scenario.node, loads)
+        plan = plan_fleet(one_cell(experiment), scenario.node, loads)
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from error
     problems += check_interference(experiment, plan, scenario.node)
@@ -84,7 +87,7 @@ def _load(scenario: Scenario, source: Source) -> tuple[Load | None, list[Problem
     except ValueError as error:
         problems.append(problem_at(scenario.node, (*source.path, "sizes"), str(error)))
     try:
-        rate_per_s = arrival_process(workload, scenario.base_dir).mean_rate_per_s
+        rate_per_s = arrival_process(workload, scenario.base_dir, scenario.experiment.cells).mean_rate_per_s
     except SpecError as error:
         problems += _placed(scenario, source, error, "arrivals")
     return None if sizes is None else Load(source, sizes.bounds, sizes.mean, rate_per_s), problems

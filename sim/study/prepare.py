@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.serving.cells import one_cell
 from sim.serving.clients import DROP_REASONS
 from sim.serving.faults import FaultPlan, plan_faults
 from sim.serving.interference import (
@@ -48,12 +49,18 @@ EVIDENCE = ("modelled", "published", "measured")
 class PreparedScenario:
     """A scenario laid out for its replications; it travels to other processes as it is.
 
+    Its cells are equal but for what they draw and for the faults that befall them, so `system` and `view` are those of
+    one of them.
+
     Attributes
     ----------
     label : str
         Its sweep parameters in one line.
     parameters : dict
+    experiment : Experiment
+    cells : int
     workload : WorkloadSpec
+        That of all cells together.
     classes : tuple of ClassSpec or None
         Classes of queries; None where the experiment has none.
     base_dir : Path
@@ -66,10 +73,8 @@ class PreparedScenario:
     network : NetworkSpec or None
         Delay between router and nodes, to be drawn for every attempt.
     expected_queries : float
-        Mean number of queries of a replication.
+        Mean number of queries of a replication, of all cells together.
     drain_ns : int
-    fault_plan : FaultPlan or None
-        What fails or is maintained; `FaultPlan.schedule` draws it for a replication.
     warmup_ns : int or None
         None chooses by MSER-5.
     time_varying : bool
@@ -87,6 +92,8 @@ class PreparedScenario:
 
     label: str
     parameters: dict[str, Any]
+    experiment: Experiment
+    cells: int
     workload: WorkloadSpec
     classes: tuple[ClassSpec, ...] | None
     base_dir: Path
@@ -100,7 +107,6 @@ class PreparedScenario:
     network: NetworkSpec | None
     expected_queries: float
     drain_ns: int
-    fault_plan: FaultPlan | None
     warmup_ns: int | None
     time_varying: bool
     timeline_ns: int | None
@@ -108,6 +114,15 @@ class PreparedScenario:
     evidence: str
     assumptions: tuple[str, ...]
     profiles: dict[str, dict[str, str]]
+
+    @property
+    def expected_queries_per_cell(self) -> float:
+        """Mean number of queries that a cell gets in a replication."""
+        return self.expected_queries / self.cells
+
+    def fault_plan(self, cell: int = 0) -> FaultPlan | None:
+        """Return what fails or is maintained in a cell; `FaultPlan.schedule` draws it for a replication."""
+        return plan_faults(self.experiment, cell)
 
 
 def prepare(scenarios: Sequence[Scenario]) -> tuple[PreparedScenario, ...]:
@@ -132,11 +147,12 @@ def prepare(scenarios: Sequence[Scenario]) -> tuple[PreparedScenario, ...]:
 
 
 def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
-    experiment = scenario.experiment
+    whole = scenario.experiment
+    experiment = one_cell(whole)
     workload = experiment.workload
     sources = [source.workload for source in sources_of(workload, experiment.classes)]
     sizes = [size_distribution(source, scenario.base_dir) for source in sources]
-    processes = [arrival_process(source, scenario.base_dir) for source in sources]
+    processes = [arrival_process(source, scenario.base_dir, whole.cells) for source in sources]
     rates_per_s = [process.mean_rate_per_s for process in processes]
     time_varying = any(process.time_varying for process in processes)
     try:
@@ -148,6 +164,8 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
     return PreparedScenario(
         label=scenario.label,
         parameters=scenario.parameters,
+        experiment=whole,
+        cells=whole.cells,
         workload=workload,
         classes=experiment.classes,
         base_dir=scenario.base_dir,
@@ -159,9 +177,8 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         choices=ROUTERS[system.router.kind].choices(system.router),
         attempts=1 if system.clients is None else system.clients.most_attempts,
         network=experiment.network,
-        expected_queries=workload.queries or sum(rates_per_s) * (workload.duration or 0) / 1e9,
+        expected_queries=workload.queries or whole.cells * sum(rates_per_s) * (workload.duration or 0) / 1e9,
         drain_ns=drain_ns(experiment),
-        fault_plan=plan_faults(experiment),
         warmup_ns=None if warmup == "auto" else warmup,
         time_varying=time_varying,
         timeline_ns=experiment.report.timeline,

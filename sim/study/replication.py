@@ -1,7 +1,8 @@
-"""One replication: draw the queries, run the engine, hold the run to its laws, measure it."""
+"""One replication of a cell: draw the queries, run the engine, hold the run to its laws, measure it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +11,35 @@ import numpy as np
 from sim.engine.audit import InvariantError, audit
 from sim.engine.record import RunRecord
 from sim.engine.reference import simulate
+from sim.engine.streaming import end_of, rows_of
 from sim.serving.faults import FaultSchedule
 from sim.stats.summary import ReplicationResult, reduce_record
+from sim.stats.tally import Tally
+from sim.stats.totals import Totals
+from sim.stats.warmup import candidate_cuts
 from sim.study.prepare import PreparedScenario
+from sim.workload.cells import CellDraws
 from sim.workload.check import check_sources
-from sim.workload.draw import QueryStream
+from sim.workload.draw import CHUNK, QueryStream
 from sim.workload.sources import sources_of
 
-__all__ = ["run_record", "run_replication", "save_records"]
+__all__ = ["Part", "query_stream", "run_part", "run_record", "run_replication", "save_records", "tally_for"]
+
+Part = ReplicationResult | Totals
+"""What a task leaves: a replication, or the sums of one of its cells where there are several."""
 
 FOR_EVER_NS = 2**62
 """Later than any run; what is drawn needs a duration, so this only bounds what happens at given times."""
 
 
-def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
-    """Run one replication and return what happened to every query.
-
-    Raises
-    ------
-    InvariantError
-        When the run breaks a law of queueing or its arrivals are not the asked ones.
-    """
-    stream = QueryStream(
+def query_stream(scenario: PreparedScenario, replication: int, cell: int = 0) -> QueryStream:
+    """Return the queries of a cell in one replication."""
+    return QueryStream(
         scenario.workload,
         scenario.seed,
         replication,
+        cell=cell,
+        cells=scenario.cells,
         classes=scenario.classes,
         parts=scenario.parts,
         choices=scenario.choices,
@@ -43,34 +48,64 @@ def run_record(scenario: PreparedScenario, replication: int) -> RunRecord:
         network=scenario.network,
         base_dir=scenario.base_dir,
     )
-    record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns, faults=_faults(scenario, replication))
-    violations = [
+
+
+def tally_for(scenario: PreparedScenario) -> Tally:
+    """Return a tally for one cell, with the same candidate cuts as that of every other cell."""
+    chooses = scenario.warmup_ns is None and not scenario.time_varying
+    return Tally(
+        scenario.view,
+        candidates=candidate_cuts(round(scenario.expected_queries_per_cell)) if chooses else None,
+        warmup_ns=scenario.warmup_ns,
+        end_ns=scenario.workload.duration,
+        timeline_ns=scenario.timeline_ns,
+    )
+
+
+def run_record(scenario: PreparedScenario, replication: int, cell: int = 0) -> RunRecord:
+    """Run one replication of a cell and return what happened to every query.
+
+    Raises
+    ------
+    InvariantError
+        When the run breaks a law of queueing or its arrivals are not the asked ones.
+    """
+    stream = query_stream(scenario, replication, cell)
+    faults = _faults(scenario, replication, cell)
+    record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns, faults=faults)
+    broken = [
         *audit(record, scenario.system),
         *check_sources(
             sources_of(scenario.workload, scenario.classes),
             record.arrival_ns,
             record.query_class,
+            draws=CellDraws(scenario.seed, replication, cell, scenario.cells),
             base_dir=scenario.base_dir,
         ),
     ]
-    if violations:
-        raise InvariantError(
-            f"scenario {scenario.label}, replication {replication}, seed {scenario.seed}: " + "; ".join(violations)
-        )
+    _refuse(broken, scenario, replication, cell)
     return record
 
 
-def _faults(scenario: PreparedScenario, replication: int) -> FaultSchedule | None:
-    """Draw what happens to devices, up to where the clock must have stopped."""
-    if scenario.fault_plan is None:
+def _refuse(broken: Sequence[str], scenario: PreparedScenario, replication: int, cell: int) -> None:
+    """Raise InvariantError if there are laws that a run has broken."""
+    if broken:
+        which = f"replication {replication}" + (f", cell {cell}" if scenario.cells > 1 else "")
+        raise InvariantError(f"scenario {scenario.label}, {which}, seed {scenario.seed}: " + "; ".join(broken))
+
+
+def _faults(scenario: PreparedScenario, replication: int, cell: int) -> FaultSchedule | None:
+    """Draw what happens to the devices of a cell, up to where the clock must have stopped."""
+    plan = scenario.fault_plan(cell)
+    if plan is None:
         return None
     duration_ns = scenario.workload.duration
     until_ns = FOR_EVER_NS if duration_ns is None else duration_ns + scenario.drain_ns
-    return scenario.fault_plan.schedule(scenario.seed, replication, until_ns)
+    return plan.schedule(scenario.seed, replication, until_ns)
 
 
 def run_replication(scenario: PreparedScenario, replication: int, records: Path | None = None) -> ReplicationResult:
-    """Run one replication and reduce it to its measurements.
+    """Run one replication of a single cell and reduce it to its measurements.
 
     Parameters
     ----------
@@ -80,9 +115,23 @@ def run_replication(scenario: PreparedScenario, replication: int, records: Path 
     records : Path, optional
         File to save the per-query records in.
     """
-    record = run_record(scenario, replication)
+    part = run_part(scenario, replication, 0, records)
+    assert isinstance(part, ReplicationResult)
+    return part
+
+
+def run_part(scenario: PreparedScenario, replication: int, cell: int, records: Path | None = None) -> Part:
+    """Run one replication of a cell and reduce it to its measurements, or to sums if it is one of several cells."""
+    record = run_record(scenario, replication, cell)
     if records is not None:
         save_records(record, records, classes=scenario.classes is not None)
+    if scenario.cells > 1:
+        tally = tally_for(scenario)
+        for rows in rows_of(record, scenario.system, CHUNK):
+            tally.add(rows)
+        totals = tally.finish(end_of(record))
+        _refuse(totals.violations, scenario, replication, cell)
+        return totals
     return reduce_record(
         record,
         scenario.view,

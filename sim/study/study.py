@@ -12,13 +12,14 @@ from sim._version import __version__
 from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
 from sim.study.checkpoint import Checkpoint
 from sim.study.execute import Task, execute
+from sim.study.gather import Gathered
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario
 
 __all__ = ["Study", "StudyResult"]
 
-Progress = Callable[[int, int], None]
-"""``progress(finished, total)``, called whenever a replication is done."""
+Progress = Callable[[int, int, str], None]
+"""``progress(finished, total, what)``, called whenever a replication, or a cell of one, is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class StudyResult:
     ----------
     summaries : tuple of ScenarioSummary
     records : dict of Task to Path
-        Files with the per-query records, by (scenario, replication), where these were kept.
+        Files with the per-query records, by (scenario, replication, cell), where these were kept.
     queries : int
         Queries simulated, over all scenarios and replications.
     """
@@ -65,16 +66,18 @@ class Study:
 
     @property
     def tasks(self) -> list[Task]:
-        """Every replication of every scenario.
+        """Every cell of every replication of every scenario.
 
-        Replication by replication, so that an interrupted study has seen all scenarios equally often.
+        Replication by replication, so that an interrupted study has seen all scenarios equally often; cell by cell
+        within, so that few replications are unfinished at a time.
         """
         most = max(scenario.replications for scenario in self.prepared)
         return [
-            (index, replication)
+            (index, replication, cell)
             for replication in range(most)
             for index, scenario in enumerate(self.prepared)
             if replication < scenario.replications
+            for cell in range(scenario.cells)
         ]
 
     @property
@@ -103,34 +106,36 @@ class Study:
         Parameters
         ----------
         checkpoint : Checkpoint, optional
-            Where finished replications are kept as they come; those it holds already are not run again.
+            Where finished replications and cells are kept as they come; those it holds already are not run again.
         jobs : int
             Processes. The results do not depend on it.
         keep_records : bool
             Save per-query records next to the checkpoint.
         progress : callable, optional
         """
-        results: dict[Task, ReplicationResult] = {}
+        tasks = self.tasks
+        gathered = Gathered(self.prepared, checkpoint)
         records: dict[Task, Path] = {}
         if checkpoint is not None:
-            results = checkpoint.load()
+            checkpoint.check()
             checkpoint.start()
             if keep_records:
-                records = {task: checkpoint.records_file(task) for task in self.tasks}
-                results = {task: result for task, result in results.items() if records[task].exists()}
-        pending = [task for task in self.tasks if task not in results]
-        total = len(pending) + len(results)
+                records = {task: checkpoint.records_file(task) for task in tasks}
+            gathered.resume(tasks, records)
+        pending = [task for task in tasks if not gathered.has(task)]
+        what = "cells" if any(scenario.cells > 1 for scenario in self.prepared) else "replications"
+        finished = len(tasks) - len(pending)
         if progress is not None:
-            progress(len(results), total)
-        for task, result in execute(self.prepared, pending, jobs=jobs, records=records):
-            if checkpoint is not None:
-                checkpoint.save(task, result)
-            results[task] = result
+            progress(finished, len(tasks), what)
+        for task, part in execute(self.prepared, pending, jobs=jobs, records=records):
+            gathered.add(task, part)
+            finished += 1
             if progress is not None:
-                progress(len(results), total)
+                progress(finished, len(tasks), what)
+        results = gathered.results
         return StudyResult(self._summarise(results), records, sum(r.counts["offered"] for r in results.values()))
 
-    def _summarise(self, results: dict[Task, ReplicationResult]) -> tuple[ScenarioSummary, ...]:
+    def _summarise(self, results: dict[tuple[int, int], ReplicationResult]) -> tuple[ScenarioSummary, ...]:
         return tuple(
             summarise(
                 prepared.parameters,

@@ -51,7 +51,7 @@ class RenewalArrivals:
 
 @dataclass(frozen=True, slots=True)
 class TraceArrivals:
-    """Given arrival times.
+    """Given arrival times, those of all cells together.
 
     Attributes
     ----------
@@ -61,17 +61,20 @@ class TraceArrivals:
         Length of the trace: from its first arrival to its last, and one mean gap.
     repeat : bool
         Whether the trace starts again after its length.
+    cells : int
+        Cells that share the arrivals.
     """
 
     times_ns: NDArray[np.int64]
     period_ns: int
     repeat: bool
+    cells: int = 1
     time_varying: bool = True
 
     @property
     def mean_rate_per_s(self) -> float:
-        """Arrivals over the length of the trace."""
-        return 1e9 * len(self.times_ns) / self.period_ns
+        """Arrivals over the length of the trace; a cell's share of them."""
+        return 1e9 * len(self.times_ns) / self.period_ns / self.cells
 
     def times(self, first: int, count: int) -> NDArray[np.int64]:
         """Return the arrival times of `count` queries from query `first` on, fewer where the trace ends."""
@@ -90,26 +93,27 @@ def _period_ns(times_ns: NDArray[np.int64]) -> int:
 
 
 Process = RenewalArrivals | TraceArrivals
-Builder = Callable[[Any, int | None, Path], Process]
+Builder = Callable[[Any, int | None, Path, int], Process]
 
 
-def _poisson(spec: PoissonSpec, _duration_ns: int | None, _base_dir: Path) -> Process:
-    return RenewalArrivals(ExponentialGaps(), ConstantRate(spec.rate / 1e9))
+def _poisson(spec: PoissonSpec, _duration_ns: int | None, _base_dir: Path, cells: int) -> Process:
+    return RenewalArrivals(ExponentialGaps(), ConstantRate(spec.rate / cells / 1e9))
 
 
-def _gamma(spec: GammaSpec, _duration_ns: int | None, _base_dir: Path) -> Process:
-    return RenewalArrivals(GammaGaps(spec.cv), ConstantRate(spec.rate / 1e9))
+def _gamma(spec: GammaSpec, _duration_ns: int | None, _base_dir: Path, cells: int) -> Process:
+    return RenewalArrivals(GammaGaps(spec.cv), ConstantRate(spec.rate / cells / 1e9))
 
 
-def _weibull(spec: WeibullSpec, _duration_ns: int | None, _base_dir: Path) -> Process:
-    return RenewalArrivals(WeibullGaps(spec.cv), ConstantRate(spec.rate / 1e9))
+def _weibull(spec: WeibullSpec, _duration_ns: int | None, _base_dir: Path, cells: int) -> Process:
+    return RenewalArrivals(WeibullGaps(spec.cv), ConstantRate(spec.rate / cells / 1e9))
 
 
-def _integer_poisson_ms(spec: IntegerPoissonMsSpec, _duration_ns: int | None, _base_dir: Path) -> Process:
-    return RenewalArrivals(IntegerPoissonGaps(1000.0 / spec.rate), ConstantRate(spec.rate / 1e9))
+def _integer_poisson_ms(spec: IntegerPoissonMsSpec, _duration_ns: int | None, _base_dir: Path, cells: int) -> Process:
+    rate_per_s = spec.rate / cells
+    return RenewalArrivals(IntegerPoissonGaps(1000.0 / rate_per_s), ConstantRate(rate_per_s / 1e9))
 
 
-def _piecewise_rate(spec: PiecewiseRateSpec, duration_ns: int | None, _base_dir: Path) -> Process:
+def _piecewise_rate(spec: PiecewiseRateSpec, duration_ns: int | None, _base_dir: Path, cells: int) -> Process:
     period_ns = spec.period or duration_ns
     if spec.steps is not None:
         starts = [step.at for step in spec.steps]
@@ -125,7 +129,7 @@ def _piecewise_rate(spec: PiecewiseRateSpec, duration_ns: int | None, _base_dir:
                 ]
             )
         edges = np.array([*starts, end], dtype=np.float64)
-        rates = np.array([step.rate for step in spec.steps]) / 1e9
+        rates = np.array([step.rate for step in spec.steps]) / cells / 1e9
         return RenewalArrivals(ExponentialGaps(), PiecewiseRate(edges, rates), time_varying=True)
     assert spec.shape is not None and spec.rate is not None
     shape = find_shape(spec.shape) if isinstance(spec.shape, str) else np.array(spec.shape, dtype=np.float64)
@@ -134,11 +138,11 @@ def _piecewise_rate(spec: PiecewiseRateSpec, duration_ns: int | None, _base_dir:
             [Problem("a shape needs a period, or a workload with a duration", key_path="workload.arrivals.shape")]
         )
     edges = np.linspace(0.0, float(period_ns), len(shape) + 1)
-    rates = shape / shape.mean() * spec.rate / 1e9
+    rates = shape / shape.mean() * spec.rate / cells / 1e9
     return RenewalArrivals(ExponentialGaps(), PiecewiseRate(edges, rates), time_varying=True)
 
 
-def _trace(spec: TraceArrivalsSpec, _duration_ns: int | None, base_dir: Path) -> Process:
+def _trace(spec: TraceArrivalsSpec, _duration_ns: int | None, base_dir: Path, cells: int) -> Process:
     times_ns = read_time_stamps(find_trace(spec.file, base_dir, "workload.arrivals.file"), spec.column, spec.unit)
     if times_ns[-1] == 0 and (spec.rate is not None or spec.repeat or spec.gaps != "recorded"):
         raise SpecError(
@@ -152,11 +156,11 @@ def _trace(spec: TraceArrivalsSpec, _duration_ns: int | None, base_dir: Path) ->
         )
     if spec.gaps == "exponential":
         rate_per_ns = spec.rate / 1e9 if spec.rate is not None else len(times_ns) / _period_ns(times_ns)
-        return RenewalArrivals(ExponentialGaps(), ConstantRate(rate_per_ns))
+        return RenewalArrivals(ExponentialGaps(), ConstantRate(rate_per_ns / cells))
     if spec.rate is not None:
         stretch = len(times_ns) * 1e9 / (spec.rate * _period_ns(times_ns))
         times_ns = np.rint(times_ns * stretch).astype(np.int64)
-    return TraceArrivals(times_ns, _period_ns(times_ns), spec.repeat)
+    return TraceArrivals(times_ns, _period_ns(times_ns), spec.repeat, cells)
 
 
 PROCESSES: dict[str, Builder] = {
@@ -170,15 +174,19 @@ PROCESSES: dict[str, Builder] = {
 """Every arrival process by the `kind` that an experiment file names."""
 
 
-def arrival_process(spec: WorkloadSpec, base_dir: Path) -> Process:
-    """Return the arrival process of a workload.
+def arrival_process(spec: WorkloadSpec, base_dir: Path, cells: int = 1) -> Process:
+    """Return the arrival process of a workload, or that of one of so many equal cells that share it.
+
+    A cell has the same law at a share of the rate: for exponential gaps, whatever the rate over time, that is what
+    dealing the queries out by chance makes of the process; for the others it is how a cell is defined. A trace is
+    returned whole: whose its queries are is drawn, see `sim.workload.cells`.
 
     Raises
     ------
     SpecError
         If a trace or shape cannot be had, or a trace is over before the run.
     """
-    process = PROCESSES[spec.arrivals.kind](spec.arrivals, spec.duration, base_dir)
+    process = PROCESSES[spec.arrivals.kind](spec.arrivals, spec.duration, base_dir, cells)
     if isinstance(process, TraceArrivals) and not process.repeat:
         _check_length(spec, process)
     return process

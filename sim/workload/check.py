@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 
 from sim.spec.workload import WorkloadSpec
 from sim.workload.arrivals import RenewalArrivals, TraceArrivals, arrival_process
+from sim.workload.cells import CellDraws
 from sim.workload.sources import Source
 
 __all__ = ["check_arrivals", "check_sources"]
 
 FALSE_ALARM = 1e-12
 """Probability with which a sound run is called wrong, for each check."""
+
+TRACE_ROWS = 65_536
+
+ONE_CELL = CellDraws(0, 0)
 
 SIGMAS = 8.0
 """Tolerance in standard errors where only the normal approximation is at hand."""
@@ -28,6 +33,7 @@ def check_sources(
     arrival_ns: NDArray[np.int64],
     query_class: NDArray[np.integer[Any]],
     *,
+    draws: CellDraws = ONE_CELL,
     base_dir: Path = Path(),
 ) -> list[str]:
     """Return in what way the arrivals of a run are not those of its sources; nothing if they are.
@@ -40,13 +46,15 @@ def check_sources(
     sources : sequence of Source
     arrival_ns, query_class : int64, shape (queries,)
         As recorded by the engine.
+    draws : CellDraws
+        Whose arrivals they are.
     base_dir : Path
         Where relative trace files are looked for first.
     """
     violations = []
     for source in sources:
         mine = np.isin(query_class, source.classes)
-        found = check_arrivals(source.workload, arrival_ns[mine], base_dir=base_dir)
+        found = _check_source(source, arrival_ns[mine], draws, base_dir)
         violations += [f"{source.name}: {line}" if source.name else line for line in found]
         if len(source.classes) > 1:
             violations += _check_shares(source, query_class[mine])
@@ -71,7 +79,7 @@ def _check_shares(source: Source, query_class: NDArray[np.integer[Any]]) -> list
 
 
 def check_arrivals(spec: WorkloadSpec, arrival_ns: NDArray[np.int64], *, base_dir: Path = Path()) -> list[str]:
-    """Return in what way the arrivals of a run are not those of its workload; nothing if they are.
+    """Return in what way the arrivals of a run of one cell are not those of its workload; nothing if they are.
 
     Parameters
     ----------
@@ -88,15 +96,31 @@ def check_arrivals(spec: WorkloadSpec, arrival_ns: NDArray[np.int64], *, base_di
     in operational time. Both fail a sound run with probability 1e-12, and share nothing with the code that drew the
     gaps. What they can see grows with the run: at 10,000 queries, 4% of probability mass in the wrong place.
     """
-    process = arrival_process(spec, base_dir)
+    return _check_source(Source("", spec), arrival_ns, ONE_CELL, base_dir)
+
+
+def _check_source(source: Source, arrival_ns: NDArray[np.int64], draws: CellDraws, base_dir: Path) -> list[str]:
+    process = arrival_process(source.workload, base_dir, draws.cells)
     if isinstance(process, TraceArrivals):
-        expected = process.times(0, len(arrival_ns))
-        same = len(expected) == len(arrival_ns) and bool(np.all(expected == arrival_ns))
+        same = _is_replayed(source, process, arrival_ns, draws)
         return [] if same else ["arrivals: the trace was not replayed as it is"]
     if not len(arrival_ns):
         return []
     operational = process.clock.operational(arrival_ns.astype(np.float64))
-    return [*_check_rate(process, operational, spec), *_check_gaps(process, operational)]
+    return [*_check_rate(process, operational, source.workload), *_check_gaps(process, operational)]
+
+
+def _is_replayed(source: Source, trace: TraceArrivals, arrival_ns: NDArray[np.int64], draws: CellDraws) -> bool:
+    first = 0
+    for times_ns, own, _ in draws.dealt(source, trace, TRACE_ROWS):
+        if first == len(arrival_ns):
+            break
+        expected = times_ns[own]
+        found = arrival_ns[first : first + len(expected)]
+        if not np.array_equal(found, expected[: len(found)]):
+            return False
+        first += len(found)
+    return first == len(arrival_ns)
 
 
 def _check_rate(process: RenewalArrivals, operational: NDArray[np.float64], spec: WorkloadSpec) -> list[str]:

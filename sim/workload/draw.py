@@ -1,4 +1,4 @@
-"""The drawn query stream of one replication, in chunks."""
+"""The drawn query stream of one replication, or of one of its cells, in chunks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sim.spec.problems import Problem, SpecError
 from sim.spec.source import format_path
 from sim.spec.workload import WorkloadSpec
 from sim.workload.arrivals import FOREVER_NS, RenewalArrivals, TraceArrivals, arrival_process
+from sim.workload.cells import CellDraws, Dealt
 from sim.workload.gaps import ExponentialGaps, GammaGaps
 from sim.workload.sizes import size_distribution
 from sim.workload.sources import Source, sources_of
-from sim.workload.streams import open_stream
 
 __all__ = ["QueryChunk", "QueryStream"]
 
@@ -76,12 +76,15 @@ class _Drawn:
 
 
 class QueryStream:
-    """The queries of one replication: a function of the workload, the seed and the replication's number.
+    """The queries of a cell in one replication: a function of the workload, the seed and their two numbers.
 
     Parameters
     ----------
     spec : WorkloadSpec
+        That of all cells together.
     seed, replication : int
+    cell, cells : int
+        Which of how many equal cells.
     classes : sequence of ClassSpec, optional
         Classes of queries; those with a workload of their own add its queries to those of `spec`, in the order of
         their arrivals; equal ones go in the order of the classes.
@@ -109,6 +112,8 @@ class QueryStream:
         seed: int,
         replication: int,
         *,
+        cell: int = 0,
+        cells: int = 1,
         classes: Sequence[ClassSpec] | None = None,
         parts: int = 1,
         choices: int = 0,
@@ -117,14 +122,13 @@ class QueryStream:
         network: NetworkSpec | None = None,
         base_dir: Path = Path(),
     ) -> None:
-        self._seed = seed
-        self._replication = replication
+        self._draws = CellDraws(seed, replication, cell, cells)
         self._parts = parts
         self._choices = choices
         self._attempts = attempts
         self._routers = routers
         self._network = network
-        self._sources = [_SourceStream(source, seed, replication, base_dir) for source in sources_of(spec, classes)]
+        self._sources = [_SourceStream(source, self._draws, base_dir) for source in sources_of(spec, classes)]
 
     @property
     def end_ns(self) -> int:
@@ -147,20 +151,19 @@ class QueryStream:
         SpecError
             If a trace of sizes is over before the arrivals.
         """
-        seed, replication = self._seed, self._replication
         service_streams = [
-            open_stream(seed, _stream_name("service", attempt) + (f".part{part}" if part else ""), replication)
+            self._draws.open(_stream_name("service", attempt) + (f".part{part}" if part else ""))
             for attempt in range(self._attempts)
             for part in range(self._parts)
         ]
         router_streams = [
-            open_stream(seed, f"{_stream_name('router', attempt)}.choice{choice}", replication)
+            self._draws.open(f"{_stream_name('router', attempt)}.choice{choice}")
             for attempt in range(self._attempts)
             for choice in range(self._choices)
         ]
-        which = open_stream(seed, "router", replication) if self._routers > 1 else None
+        which = self._draws.open("router") if self._routers > 1 else None
         ways = [
-            open_stream(seed, f"{_stream_name('network', attempt)}.{way}", replication)
+            self._draws.open(f"{_stream_name('network', attempt)}.{way}")
             for attempt in range(self._attempts)
             for way in ("out", "back")
         ]
@@ -232,31 +235,29 @@ def _joined(parts: Sequence[_Drawn]) -> _Drawn:
 class _SourceStream:
     """The arrivals, sizes and classes of one source."""
 
-    def __init__(self, source: Source, seed: int, replication: int, base_dir: Path) -> None:
+    def __init__(self, source: Source, draws: CellDraws, base_dir: Path) -> None:
         self._source = source
         self._spec = source.workload
-        self._seed = seed
-        self._replication = replication
-        self._process = arrival_process(source.workload, base_dir)
+        self._draws = draws
+        self._process = arrival_process(source.workload, base_dir, draws.cells)
         self._sizes = size_distribution(source.workload, base_dir)
         self.end_ns = source.workload.duration
 
     def drawn(self, chunk: int) -> Iterator[_Drawn]:
         """Yield the queries in order of arrival, at most `chunk` at a time."""
         source = self._source
-        size_stream = open_stream(self._seed, source.stream("size"), self._replication)
-        class_stream = open_stream(self._seed, source.stream("class"), self._replication)
+        size_stream = self._draws.open(source.stream("size"))
+        class_stream = self._draws.open(source.stream("class"))
         classes = np.array(source.classes, dtype=np.int64)
         bounds = np.cumsum(source.shares)[:-1]
-        first = 0
-        for arrival_ns in self._arrivals(chunk):
+        for arrival_ns, number in self._arrivals(chunk):
             count = len(arrival_ns)
-            size = self._sizes.draw(size_stream.uniforms(count), first)
+            size = self._sizes.draw(size_stream.uniforms(count), number)
             if len(size) < count:
                 raise SpecError(
                     [
                         Problem(
-                            f"the trace of sizes is over after {first + len(size)} queries, before the arrivals; "
+                            f"the trace of sizes is over after {number[len(size)]} queries, before the arrivals; "
                             "shorten the run or repeat the trace",
                             key_path=f"{format_path(source.path)}.sizes.repeat",
                         )
@@ -267,15 +268,21 @@ class _SourceStream:
             else:
                 query_class = classes[np.searchsorted(bounds, class_stream.uniforms(count), side="right")]
             yield _Drawn(arrival_ns, size, query_class)
-            first += count
 
-    def _arrivals(self, chunk: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the arrival times of successive chunks, none of them empty, up to the end of the period."""
+    def _arrivals(self, chunk: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield the arrival times of successive chunks, none of them empty, up to the end of the period.
+
+        Each with the numbers of its queries among those that the source sends to all cells.
+        """
         queries, duration_ns = self._spec.queries, self._spec.duration
-        source = self._trace_times(chunk) if isinstance(self._process, TraceArrivals) else self._renewal_times(chunk)
+        if isinstance(self._process, TraceArrivals):
+            source = self._draws.dealt(self._source, self._process, chunk)
+        else:
+            source = self._renewal_times(chunk)
+            queries = None if queries is None else queries // self._draws.cells
         first = 0
         last_ns = 0
-        for drawn in source:
+        for drawn, own, number in source:
             times = drawn
             if duration_ns is not None:
                 times = times[: np.searchsorted(times, duration_ns, side="left")]
@@ -284,18 +291,22 @@ class _SourceStream:
             if len(times):
                 first += len(times)
                 last_ns = int(times[-1])
-                yield times
+                mine = times[own[: len(times)]]
+                if len(mine):
+                    yield mine, number[: len(mine)]
             if len(times) < len(drawn) or first == queries:
                 if queries is not None:
                     self.end_ns = last_ns
                 return
         # Only a trace is ever over; that the arrival period ends within its last gap was checked when it was read.
 
-    def _renewal_times(self, chunk: int) -> Iterator[NDArray[np.int64]]:
+    def _renewal_times(self, chunk: int) -> Iterator[Dealt]:
         process = self._process
         assert isinstance(process, RenewalArrivals)
-        stream = open_stream(self._seed, self._source.stream("gap"), self._replication)
+        stream = self._draws.open(self._source.stream("gap"))
         reached = 0.0
+        all_of_them = np.ones(chunk, dtype=np.bool_)
+        first = 0
         while True:
             gaps = process.gaps.draw(stream.uniforms(chunk))
             # One running sum from the first query on, so that the size of chunks cannot change a rounding.
@@ -303,18 +314,9 @@ class _SourceStream:
             operational = np.cumsum(gaps)
             reached = float(operational[-1])
             # A chunk of a rare source reaches beyond what 64 bits hold; nothing arrives that late.
-            yield np.rint(np.minimum(process.clock.time_ns(operational), FOREVER_NS)).astype(np.int64)
-
-    def _trace_times(self, chunk: int) -> Iterator[NDArray[np.int64]]:
-        process = self._process
-        assert isinstance(process, TraceArrivals)
-        first = 0
-        while True:
-            times = process.times(first, chunk)
-            if not len(times):
-                return
-            yield times
-            first += len(times)
+            times_ns = np.rint(np.minimum(process.clock.time_ns(operational), FOREVER_NS)).astype(np.int64)
+            yield times_ns, all_of_them, self._draws.numbers(first, chunk)
+            first += chunk
 
 
 def _network_ns(network: NetworkSpec, u: NDArray[np.float64]) -> NDArray[np.int64]:

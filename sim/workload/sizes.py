@@ -61,8 +61,8 @@ class SizeDistribution(Protocol):
     def variance(self) -> float:
         """Exact variance."""
 
-    def draw(self, u: Floats, first: int) -> NDArray[np.int64]:
-        """Return the sizes at the uniforms `u` of the queries from number `first` on; fewer where a trace ends."""
+    def draw(self, u: Floats, number: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the sizes at the uniforms `u` of the queries with the ascending numbers; fewer where a trace ends."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class DiscreteSizes:
     def variance(self) -> float:  # noqa: D102
         return math.fsum(((self.values - self.mean) ** 2 * self.probabilities).tolist())
 
-    def draw(self, u: Floats, first: int) -> NDArray[np.int64]:  # noqa: D102
+    def draw(self, u: Floats, number: NDArray[np.int64]) -> NDArray[np.int64]:  # noqa: D102
         return self.values[self._inverse.rows(u)]
 
 
@@ -127,11 +127,10 @@ class TraceSizes:
     def variance(self) -> float:  # noqa: D102
         return float(self.sizes.var())
 
-    def draw(self, u: Floats, first: int) -> NDArray[np.int64]:  # noqa: D102
-        index = np.arange(first, first + len(u))
+    def draw(self, u: Floats, number: NDArray[np.int64]) -> NDArray[np.int64]:  # noqa: D102
         if self.repeat:
-            return self.sizes[index % len(self.sizes)]
-        return self.sizes[index[index < len(self.sizes)]]
+            return self.sizes[number % len(self.sizes)]
+        return self.sizes[number[number < len(self.sizes)]]
 
 
 def _discrete(weights: dict[int, float]) -> DiscreteSizes:

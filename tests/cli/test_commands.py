@@ -153,10 +153,13 @@ def test_a_second_run_gets_a_directory_of_its_own(folder: Path) -> None:
 LONG = ("run", "small.yaml", "--set", "workload.queries=12000", "--replications", "6", "--out", "out")
 
 
-def interrupted(folder: Path, how: signal.Signals) -> subprocess.Popen[str]:
-    """Start a long run and send `how` once some replications are finished."""
+IN_CELLS = ("run", "small.yaml", "--replications", "2", "--set", "cells=4", "--set", "fleet.hw.count=4", "--out", "out")
+
+
+def interrupted(folder: Path, how: signal.Signals, run: tuple[str, ...], kept: str) -> subprocess.Popen[str]:
+    """Start a long run and send `how` once some files of the `kept` kind say that something is finished."""
     process = subprocess.Popen(
-        [MPREC, *LONG, "--jobs", "2"],
+        [MPREC, *run, "--jobs", "2"],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -164,7 +167,7 @@ def interrupted(folder: Path, how: signal.Signals) -> subprocess.Popen[str]:
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    while len(list((folder / "out" / "replications").glob("*.json"))) < 2:
+    while len(list((folder / "out" / "replications").glob(kept))) < 2:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.05)
     if how is signal.SIGINT:
@@ -185,7 +188,7 @@ def interrupted(folder: Path, how: signal.Signals) -> subprocess.Popen[str]:
     ],
 )
 def test_what_is_finished_is_kept_and_resumed(how: signal.Signals, code: int, says: str, folder: Path) -> None:
-    process = interrupted(folder, how)
+    process = interrupted(folder, how, LONG, "*.json")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert says in errors and "--resume" in errors and "Traceback" not in errors
@@ -202,6 +205,26 @@ def test_what_is_finished_is_kept_and_resumed(how: signal.Signals, code: int, sa
     whole = mprec(*LONG[:-1], "whole", cwd=folder)
     assert whole.returncode == 0
     assert (folder / "out" / "summary.json").read_bytes() == (folder / "whole" / "summary.json").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, 1)])
+def test_finished_cells_are_kept_and_resumed(how: signal.Signals, code: int, folder: Path) -> None:
+    (folder / "small.yaml").write_text(SMALL.replace("queries: 1500", "duration: 10s"))
+    process = interrupted(folder, how, IN_CELLS, "*.cell")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "--resume" in errors and "Traceback" not in errors
+    kept = {file.name for file in (folder / "out" / "replications").glob("s*")}
+    assert any(name.endswith(".cell") for name in kept) and not any(name.endswith(".partial") for name in kept)
+    resumed = mprec(*IN_CELLS, "--resume", cwd=folder)
+    assert resumed.returncode == 0, resumed.stderr
+    whole = mprec(*IN_CELLS[:-1], "whole", "--jobs", "1", cwd=folder)
+    assert whole.returncode == 0, whole.stderr
+    for name in ("summary.json", "metrics.csv"):
+        assert (folder / "out" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+    with np.load(folder / "out" / "queries.npz") as queries:
+        assert set(queries["cell"]) == {0, 1, 2, 3} and set(queries["node"]) == {0}
 
 
 def test_a_full_disk_is_said_and_loses_nothing(folder: Path) -> None:

@@ -119,8 +119,9 @@ def test_devices_are_numbered_as_in_the_system(tmp_path: Path) -> None:
         "  - {name: b, count: 2, devices: {host: cpu-broadwell}}\n"
         "faults: {lifetimes: [{each: node, mtbf: 1s, mttr: 1s}]}\n",
     )
-    assert scenario.fault_plan is not None
-    (entry,) = scenario.fault_plan.entries
+    faults = scenario.fault_plan()
+    assert faults is not None
+    (entry,) = faults.entries
     starts = scenario.system.node_device
     assert isinstance(entry, DrawnFault)
     components = entry.components

@@ -150,7 +150,7 @@ TARGETS = [
     ),
     (
         "faults: {lifetimes: [{each: cell, group: !gpus, mtbf: 1h, mttr: 1s}]}",
-        "faults.lifetimes[0].group: the cell is all groups together; leave group out (got 'gpus')",
+        "faults.lifetimes[0].group: a cell has nodes of all groups; leave group out (got 'gpus')",
     ),
 ]
 FLEET = [
@@ -294,12 +294,12 @@ def test_the_example_is_good_also_by_the_schema(tmp_path: Path) -> None:
     assert list(validator.iter_errors(parse_yaml(GOOD + EXAMPLE, "e.yaml").plain())) == []
     assert list(validator.iter_errors(parse_yaml(GOOD + "faults: {crashes: [{for: 1s}]}", "e.yaml").plain()))
     (scenario,) = prepare_text(tmp_path, GOOD + EXAMPLE)
-    assert scenario.fault_plan is not None and len(scenario.fault_plan.entries) == 11
+    assert (plan := scenario.fault_plan()) is not None and len(plan.entries) == 11
 
 
 def test_without_the_key_there_is_no_plan(tmp_path: Path) -> None:
     (scenario,) = prepare_text(tmp_path, GOOD)
-    assert scenario.fault_plan is None
+    assert scenario.fault_plan() is None
 
 
 def test_the_resolved_file_says_the_same_faults(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_candidate_cuts_are_twentieths_rounded_up(n):
 def test_the_mser_cut_is_rounded_up_to_the_grid():
     y = np.random.default_rng(5).normal(10, 1, 1_000)
     y[:120] += 20
-    chosen = choose_cut([series(y)], [5_000])
+    chosen = choose_cut([series(y)], [candidate_cuts(5_000)])
     mser = mser5(y.astype(np.float32).astype(float)).batches * 5
     assert chosen.fraction == 0.15
     assert candidate_cuts(5_000)[chosen.index - 1] < mser <= candidate_cuts(5_000)[chosen.index]
@@ -115,7 +115,7 @@ def test_the_mser_cut_is_rounded_up_to_the_grid():
 def test_replications_of_different_length_lose_the_same_share_and_at_least_the_mser_cut():
     y = np.random.default_rng(5).normal(10, 1, 1_000)
     y[:120] += 20
-    chosen = choose_cut([series(y), series(y[:700])], [5_000, 3_500])
+    chosen = choose_cut([series(y), series(y[:700])], [candidate_cuts(5_000), candidate_cuts(3_500)])
     assert candidate_cuts(3_500)[chosen.index] >= 600
     assert chosen.fraction == 0.2
 
@@ -123,14 +123,14 @@ def test_replications_of_different_length_lose_the_same_share_and_at_least_the_m
 def test_averaging_over_replications_finds_a_transient_that_is_lost_in_one(single_server):
     # M/M/1 at load 0.9 starts empty; latencies of one run hide that, those of many show it.
     runs = [batch_series(single_server(0.9, 20_000, seed=2, replication=k)) for k in range(20)]
-    chosen = choose_cut(runs, [20_000] * 20)
+    chosen = choose_cut(runs, [candidate_cuts(20_000)] * 20)
     assert chosen.established
     assert 0 < chosen.fraction < 0.5
 
 
 def test_the_warm_up_of_an_overloaded_server_is_not_established(single_server):
     runs = [batch_series(single_server(1.5, 10_000, seed=4, replication=k)) for k in range(5)]
-    assert not choose_cut(runs, [10_000] * 5).established
+    assert not choose_cut(runs, [candidate_cuts(10_000)] * 5).established
 
 
 def test_a_given_warm_up_time_starts_at_the_first_arrival_not_before_it(record_of):

@@ -43,7 +43,7 @@ def distribution(sizes: Any, base_dir: Path = Path()) -> SizeDistribution:
 def test_draws_have_the_exact_moments(kind: str) -> None:
     n = 200_000
     law = distribution(KINDS[kind])
-    drawn = law.draw(open_stream(1, "size", 0).uniforms(n), 0)
+    drawn = law.draw(open_stream(1, "size", 0).uniforms(n), np.arange(n))
     assert drawn.min() >= law.bounds[0] and drawn.max() <= law.bounds[1]
     assert math.isclose(law.probabilities.sum(), 1.0, rel_tol=1e-12)
     error = math.sqrt(law.variance / n)
@@ -75,7 +75,7 @@ def test_hand_worked_moments() -> None:
 def test_a_trace_of_sizes_is_replayed_in_order(tmp_path: Path) -> None:
     (tmp_path / "sizes.csv").write_text("size\n5\n9\n2\n")
     law = distribution({"kind": "trace", "file": "sizes.csv", "repeat": True}, tmp_path)
-    assert law.draw(np.full(5, 0.5), 1).tolist() == [9, 2, 5, 9, 2]
+    assert law.draw(np.full(5, 0.5), np.arange(1, 6)).tolist() == [9, 2, 5, 9, 2]
     assert law.bounds == (2, 9) and law.mean == pytest.approx(16 / 3)
     (tmp_path / "sizes.csv").write_text("size\n5\n-1\n2.5\n")
     with pytest.raises(SpecError) as caught:

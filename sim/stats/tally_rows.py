@@ -1,0 +1,434 @@
+"""The loops of a tally: each adds a table of rows to the sums, one pass, compiled.
+
+A *segment* of queries holds those that the same cuts keep: segment g is kept by the first g cuts. A segment of time
+lies in as many windows: the first s have begun, and segment `cuts + 1` is after the arrival period. So what a cut keeps
+is the sum over the segments from its own on, and a row is added to one segment only, whatever the number of cuts.
+
+A row whose latest stamp is not before the horizon is put back: where the windows that it falls into begin, or where the
+arrival period ends, may not be known yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.engine.record import NEVER, AttemptEnd, Outcome
+from sim.serving.compiled import jit
+from sim.stats.histogram import bucket_of
+from sim.stats.warmup import QUERIES_PER_BATCH
+
+__all__ = [
+    "FAR_NS",
+    "IN_TIME",
+    "LATE",
+    "Bounds",
+    "Faults",
+    "Sums",
+    "add_attempts",
+    "add_offered",
+    "add_parts",
+    "add_queries",
+    "add_served",
+]
+
+FAR_NS = 2**63 - 1
+"""Later than anything."""
+
+IN_TIME, LATE = 0, 1
+SERVED_IN_TIME, DROPPED, IN_FLIGHT = int(Outcome.SERVED_IN_TIME), int(Outcome.DROPPED), int(Outcome.IN_FLIGHT)
+SERVED_LATE = int(Outcome.SERVED_LATE)
+ANSWERED, UNFINISHED = int(AttemptEnd.ANSWERED), int(AttemptEnd.UNFINISHED)
+
+
+class Bounds(NamedTuple):
+    """Where the segments begin, and what a row's numbers refer to.
+
+    Attributes
+    ----------
+    cut : int64, shape (cuts,)
+        First query that each cut keeps.
+    begin_ns : int64, shape (cuts + 1,)
+        Begin of each window, and the first instant after the arrival period.
+    edge_ns : int64, shape (cuts + 1,)
+        The same, but the end of the arrival period last: where stretches of time are cut.
+    instant_ns : int64, shape (instants,)
+        When the backlog is taken; empty where it is followed in bins of ``2**bin_shift`` ns.
+    limit_ns : int64, shape (classes,)
+    lane_kind : int16, shape (lanes,)
+    paths : int
+    """
+
+    cut: NDArray[np.int64]
+    begin_ns: NDArray[np.int64]
+    edge_ns: NDArray[np.int64]
+    instant_ns: NDArray[np.int64]
+    bin_shift: int
+    limit_ns: NDArray[np.int64]
+    lane_kind: NDArray[np.int16]
+    paths: int
+
+
+class Sums(NamedTuple):
+    """What rows are added to; the integers are carried over before they overflow.
+
+    Attributes
+    ----------
+    offered : int64, shape (classes, cuts + 1)
+    outcomes : int64, shape (classes, cuts + 1, outcomes)
+    undecided : int64, shape (classes, cuts + 1)
+    latency_ns : int64, shape (classes, cuts + 1)
+    finished : int64, shape (classes, paths, cuts + 2, 2, 2)
+        Queries and samples of served rows by the segment of time of their finish, in time and late.
+    finished_split, correct : int64, shape (classes, cuts + 2, 2, 2), and float64, shape (classes, cuts + 2, 2)
+        The same of query rows, whose correct predictions do not follow from one path.
+    started : int64, shape (classes, paths, cuts + 2)
+    waited_ns : int64, shape (classes, kinds, cuts + 2)
+    busy_ns : int64, shape (kinds, cuts + 2)
+    wasted_ns : float64, shape (cuts + 2,)
+    dropped : int64, shape (classes, reasons)
+    attempts : int64, shape (causes, cuts + 1)
+    answered : int64, shape (1,)
+    other_system_ns : int64, shape (1,)
+        Time in the system of queries that were dropped or are in flight.
+    numbers : int64, shape (1,)
+        Sum of the numbers of the queries that came.
+    latency_count : int64, shape (classes, cuts + 1, buckets)
+    arrived, turned_away, left : int64, shape (classes, bins)
+        Arrivals, those of them that were dropped, and finishes by instant or bin.
+    batch_ns, batch_count : float64 and int64, shape (batches,)
+        Latencies of the batches for choosing a cut; empty where there is nothing to choose.
+    """
+
+    offered: NDArray[np.int64]
+    outcomes: NDArray[np.int64]
+    undecided: NDArray[np.int64]
+    latency_ns: NDArray[np.int64]
+    finished: NDArray[np.int64]
+    finished_split: NDArray[np.int64]
+    started: NDArray[np.int64]
+    waited_ns: NDArray[np.int64]
+    busy_ns: NDArray[np.int64]
+    dropped: NDArray[np.int64]
+    attempts: NDArray[np.int64]
+    answered: NDArray[np.int64]
+    other_system_ns: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    correct: NDArray[np.float64]
+    wasted_ns: NDArray[np.float64]
+    latency_count: NDArray[np.int64]
+    arrived: NDArray[np.int64]
+    turned_away: NDArray[np.int64]
+    left: NDArray[np.int64]
+    batch_ns: NDArray[np.float64]
+    batch_count: NDArray[np.int64]
+
+
+class Faults(NamedTuple):
+    """Counts of rows that break a law, each of shape (1,), and the latest finish of a query."""
+
+    unknown: NDArray[np.int64]
+    disordered: NDArray[np.int64]
+    unsettled: NDArray[np.int64]
+    untimely: NDArray[np.int64]
+    untimely_attempts: NDArray[np.int64]
+    early: NDArray[np.int64]
+    latest_ns: NDArray[np.int64]
+
+
+@jit
+def _segment(value: int, begin: NDArray[np.int64], near: int) -> int:
+    """Return how many of `begin` are at most `value`; quick if that is about `near`."""
+    while near < len(begin) and value >= begin[near]:
+        near += 1
+    while near > 0 and value < begin[near - 1]:
+        near -= 1
+    return near
+
+
+@jit
+def _instant(value: int, instant_ns: NDArray[np.int64], near: int) -> int:
+    """Return how many of `instant_ns` are before `value`; quick if that is about `near`."""
+    while near < len(instant_ns) and value > instant_ns[near]:
+        near += 1
+    while near > 0 and value <= instant_ns[near - 1]:
+        near -= 1
+    return near
+
+
+@jit
+def _spread(sums: NDArray[np.int64], from_ns: int, to_ns: int, edge_ns: NDArray[np.int64], near: int) -> None:
+    """Add the time from `from_ns` to `to_ns` to the segments that it lies in."""
+    segment = _segment(from_ns, edge_ns, near)
+    while segment < len(edge_ns) and edge_ns[segment] < to_ns:
+        sums[segment] += edge_ns[segment] - from_ns
+        from_ns = edge_ns[segment]
+        segment += 1
+    sums[segment] += to_ns - from_ns
+
+
+@jit
+def _spread_weighted(
+    sums: NDArray[np.float64], weight: float, from_ns: int, to_ns: int, edge_ns: NDArray[np.int64], near: int
+) -> None:
+    """Add the time from `from_ns` to `to_ns`, times `weight`, to the segments that it lies in."""
+    segment = _segment(from_ns, edge_ns, near)
+    while segment < len(edge_ns) and edge_ns[segment] < to_ns:
+        sums[segment] += weight * (edge_ns[segment] - from_ns)
+        from_ns = edge_ns[segment]
+        segment += 1
+    sums[segment] += weight * (to_ns - from_ns)
+
+
+@jit
+def add_offered(
+    arrival_ns: NDArray[np.int64],
+    query_class: NDArray[np.int64],
+    first: int,
+    last_ns: int,
+    bounds: Bounds,
+    sums: Sums,
+    faults: Faults,
+) -> None:
+    """Count queries that were offered; `last_ns` is the latest arrival before them."""
+    offered, arrived, cut, instant_ns = sums.offered, sums.arrived, bounds.cut, bounds.instant_ns
+    classes, shift, bins = len(bounds.limit_ns), bounds.bin_shift, arrived.shape[1]
+    group = instant = 0
+    for i in range(len(arrival_ns)):
+        now = arrival_ns[i]
+        if not (0 <= query_class[i] < classes and now >= 0):
+            faults.unknown[0] += 1
+            continue
+        if now < last_ns:
+            faults.disordered[0] += 1
+        last_ns = now
+        of = np.uintp(query_class[i])
+        group = _segment(first + i, cut, group)
+        offered[of, np.uintp(group)] += 1
+        instant = min(now >> shift, bins - 1) if shift >= 0 else _instant(now, instant_ns, instant)
+        arrived[of, np.uintp(instant)] += 1
+
+
+@jit
+def add_served(
+    rows: Any,
+    held: NDArray[np.int64],
+    horizon_ns: int,
+    offered: int,
+    batch_shift: int,
+    bounds: Bounds,
+    sums: Sums,
+    faults: Faults,
+) -> int:
+    """Add rows of queries that were served whole; return how many are put back, whose indices are in `held`."""
+    # Local names and unsigned indices: numba then neither counts references nor looks for negative indices, which
+    # together is a fifth of the time.
+    outcomes, latency_sum_ns, latency_count = sums.outcomes, sums.latency_ns, sums.latency_count
+    finished, started, left = sums.finished, sums.started, sums.left
+    busy_ns, waited_ns = sums.busy_ns, sums.waited_ns
+    batch_ns, batch_count = sums.batch_ns, sums.batch_count
+    cut, begin_ns, edge_ns, instant_ns = bounds.cut, bounds.begin_ns, bounds.edge_ns, bounds.instant_ns
+    limit_ns, lane_kind, paths, bin_shift = bounds.limit_ns, bounds.lane_kind, bounds.paths, bounds.bin_shift
+    classes, lanes, cuts, bins = len(limit_ns), len(lane_kind), len(cut), left.shape[1]
+    has_batches = len(batch_count) > 0
+    numbers = put_back = group = segment = instant = 0
+    here_ns = until_ns = 0
+    latest_ns = faults.latest_ns[0]
+    for i in range(len(rows)):
+        row = rows[i]
+        finish_ns = row.finish_ns
+        if finish_ns >= horizon_ns:
+            held[put_back] = i
+            put_back += 1
+            continue
+        query = row.query
+        if not (
+            0 <= query < offered
+            and 0 <= row.query_class < classes
+            and 0 <= row.path < paths
+            and 0 <= row.lane < lanes
+            and row.size >= 0
+        ):
+            faults.unknown[0] += 1
+            continue
+        arrival_ns, start_ns, size = row.arrival_ns, row.start_ns, row.size
+        if not 0 <= arrival_ns <= start_ns <= finish_ns:
+            faults.untimely[0] += 1
+            continue
+        of, path = np.uintp(row.query_class), np.uintp(row.path)
+        kind = np.uintp(lane_kind[np.uintp(row.lane)])
+        latest_ns = max(latest_ns, finish_ns)
+        numbers += query
+
+        # By arrival.
+        latency_ns = finish_ns - arrival_ns
+        late = np.uintp(latency_ns > limit_ns[of])
+        group = _segment(query, cut, group)
+        outcomes[of, np.uintp(group), late] += 1
+        latency_sum_ns[of, np.uintp(group)] += latency_ns
+        latency_count[of, np.uintp(group), np.uintp(bucket_of(latency_ns))] += 1
+        if has_batches:
+            batch = np.uintp((query >> batch_shift) // QUERIES_PER_BATCH)
+            batch_ns[batch] += latency_ns
+            batch_count[batch] += 1
+        instant = min(finish_ns >> bin_shift, bins - 1) if bin_shift >= 0 else _instant(finish_ns, instant_ns, instant)
+        left[of, np.uintp(instant)] += 1
+
+        # By time: most rows lie in one segment, and that in the one of the row before.
+        if not (here_ns <= arrival_ns and finish_ns < until_ns):
+            segment = _segment(finish_ns, begin_ns, segment)
+            here_ns = begin_ns[segment - 1] if segment > 0 else 0
+            until_ns = begin_ns[segment] if segment <= cuts else FAR_NS
+        at = np.uintp(segment)
+        finished[of, path, at, late, 0] += 1
+        finished[of, path, at, late, 1] += size
+        if here_ns <= arrival_ns:
+            started[of, path, at] += size
+            busy_ns[kind, at] += finish_ns - start_ns
+            waited_ns[of, kind, at] += start_ns - arrival_ns
+        else:
+            started[of, path, _segment(start_ns, begin_ns, segment)] += size
+            _spread(busy_ns[kind], start_ns, finish_ns, edge_ns, segment)
+            _spread(waited_ns[of, kind], arrival_ns, start_ns, edge_ns, segment)
+    sums.numbers[0] += numbers
+    faults.latest_ns[0] = latest_ns
+    return put_back
+
+
+@jit
+def add_queries(
+    rows: Any,
+    held: NDArray[np.int64],
+    horizon_ns: int,
+    stop_ns: int,
+    offered: int,
+    batch_shift: int,
+    bounds: Bounds,
+    sums: Sums,
+    faults: Faults,
+) -> int:
+    """Add query rows; return how many are put back, as are those in flight until `stop_ns` is known (not -1)."""
+    group = 0
+    put_back = 0
+    for i in range(len(rows)):
+        row = rows[i]
+        outcome, of, query = row.outcome, row.query_class, row.query
+        arrival_ns, start_ns, finish_ns, drop_ns = row.arrival_ns, row.start_ns, row.finish_ns, row.drop_ns
+        if max(finish_ns, drop_ns) >= horizon_ns or (outcome == IN_FLIGHT and stop_ns < 0):
+            held[put_back] = i
+            put_back += 1
+            continue
+        if not (0 <= query < offered and 0 <= of < len(bounds.limit_ns) and row.size >= 0 and arrival_ns >= 0):
+            faults.unknown[0] += 1
+            continue
+        served = finish_ns != NEVER
+        dropped = drop_ns != NEVER
+        late = served and finish_ns - arrival_ns > bounds.limit_ns[of]
+        if (
+            (served and outcome != (SERVED_LATE if late else SERVED_IN_TIME))
+            or (dropped and outcome != DROPPED)
+            or (not served and not dropped and outcome != IN_FLIGHT)
+            or dropped != (row.drop_reason >= 0)
+            or served != (row.answered_by >= 0)
+        ):
+            faults.unsettled[0] += 1
+            continue
+        if (start_ns != NEVER and start_ns < arrival_ns) or (served and finish_ns < max(start_ns, arrival_ns)):
+            faults.untimely[0] += 1
+            continue
+        if dropped and drop_ns < arrival_ns:
+            faults.untimely[0] += 1
+            continue
+        faults.latest_ns[0] = max(faults.latest_ns[0], finish_ns, drop_ns)
+        sums.numbers[0] += query
+        group = _segment(query, bounds.cut, group)
+        sums.outcomes[of, group, outcome] += 1
+        if dropped:
+            sums.dropped[of, row.drop_reason] += 1
+            sums.other_system_ns[0] += drop_ns - arrival_ns
+            sums.turned_away[of, _bin(arrival_ns, bounds, sums)] += 1
+            continue
+        if not served:
+            sums.other_system_ns[0] += stop_ns - arrival_ns
+            if stop_ns - arrival_ns < bounds.limit_ns[of]:
+                sums.undecided[of, group] += 1
+            continue
+        latency_ns = finish_ns - arrival_ns
+        sums.latency_ns[of, group] += latency_ns
+        sums.latency_count[of, group, bucket_of(latency_ns)] += 1
+        if len(sums.batch_count):
+            batch = (query >> batch_shift) // QUERIES_PER_BATCH
+            sums.batch_ns[batch] += latency_ns
+            sums.batch_count[batch] += 1
+        sums.left[of, _bin(finish_ns, bounds, sums)] += 1
+        segment = _segment(finish_ns, bounds.begin_ns, 0)
+        column = LATE if late else IN_TIME
+        sums.finished_split[of, segment, column, 0] += 1
+        sums.finished_split[of, segment, column, 1] += row.size
+        sums.correct[of, segment, column] += row.correct
+    return put_back
+
+
+@jit
+def _bin(time_ns: int, bounds: Bounds, sums: Sums) -> int:
+    """Return the column of `left` and its like for a time."""
+    if bounds.bin_shift >= 0:
+        return int(min(time_ns >> bounds.bin_shift, sums.left.shape[1] - 1))
+    return int(np.searchsorted(bounds.instant_ns, time_ns))
+
+
+@jit
+def add_parts(rows: Any, held: NDArray[np.int64], horizon_ns: int, bounds: Bounds, sums: Sums, faults: Faults) -> int:
+    """Add part rows; return how many are put back."""
+    put_back = 0
+    near = 0
+    for i in range(len(rows)):
+        row = rows[i]
+        finish_ns = row.finish_ns
+        if finish_ns >= horizon_ns:
+            held[put_back] = i
+            put_back += 1
+            continue
+        of, path, lane = row.query_class, row.path, row.lane
+        if not (
+            0 <= of < len(bounds.limit_ns)
+            and 0 <= path < bounds.paths
+            and 0 <= lane < len(bounds.lane_kind)
+            and 0 <= row.size <= row.batch_samples
+            and row.batch_samples > 0
+        ):
+            faults.unknown[0] += 1
+            continue
+        if not 0 <= row.enqueue_ns <= row.start_ns <= finish_ns:
+            faults.untimely[0] += 1
+            continue
+        kind = bounds.lane_kind[lane]
+        near = _segment(row.start_ns, bounds.begin_ns, near)
+        sums.started[of, path, near] += row.size
+        _spread(sums.waited_ns[of, kind], row.enqueue_ns, row.start_ns, bounds.edge_ns, near)
+        if row.leads:
+            _spread(sums.busy_ns[kind], row.start_ns, finish_ns, bounds.edge_ns, near)
+        if row.wasted:
+            share = row.size / row.batch_samples
+            _spread_weighted(sums.wasted_ns, share, row.start_ns, finish_ns, bounds.edge_ns, near)
+    return put_back
+
+
+@jit
+def add_attempts(rows: Any, offered: int, bounds: Bounds, sums: Sums, faults: Faults) -> None:
+    """Add rows of attempts."""
+    group = 0
+    for i in range(len(rows)):
+        row = rows[i]
+        if not (0 <= row.query < offered and 0 <= row.cause < sums.attempts.shape[0]):
+            faults.unknown[0] += 1
+            continue
+        unfinished = row.end == UNFINISHED
+        if unfinished != (row.end_ns == NEVER) or (not unfinished and row.end_ns < row.sent_ns):
+            faults.untimely_attempts[0] += 1
+        group = _segment(row.query, bounds.cut, group)
+        sums.attempts[row.cause, group] += 1
+        if row.end == ANSWERED:
+            sums.answered[0] += 1
