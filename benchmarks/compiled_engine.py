@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
+from sim.engine.engines import Engine
 from sim.stats.summary import ReplicationResult
 from sim.study.prepare import PreparedScenario
+from sim.study.replication import run_totals
 
-__all__ = ["NotAvailableError", "compiled"]
-
-
-class NotAvailableError(Exception):
-    """A contender cannot run here; says why."""
+__all__ = ["compiled"]
 
 
 def compiled(prepared: PreparedScenario, replication: int) -> ReplicationResult:
-    """Run one replication on the compiled engine, within this process, whose CPU time and memory are measured.
-
-    Raises
-    ------
-    NotAvailableError
-        While there is none.
-    """
-    raise NotAvailableError("not available: this version has no compiled engine")
+    """Run one replication on the compiled engine, within this process, whose CPU time and memory are measured."""
+    return run_totals(prepared, replication, 0, Engine.COMPILED).result(prepared.view, replication)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from sim.study.study import Progress
 
 __all__ = ["run"]
+
+
+class EngineName(StrEnum):
+    """Engines as the command line names them."""
+
+    AUTO = "auto"
+    REFERENCE = "reference"
+    COMPILED = "compiled"
+
 
 FAILED = 1
 BAD_INPUT = 2
@@ -36,6 +46,10 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Complete the run that was interrupted in the run directory.")
     ] = False,
+    engine: Annotated[
+        EngineName,
+        typer.Option("--engine", help="Engine; auto is whichever is done first. Results do not depend on it."),
+    ] = EngineName.AUTO,
     plugins: PluginsOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -50,11 +64,11 @@ def run(
     from sim.study.runs import DirectoryInUse, RunRequest, perform
 
     add_plugins(plugins)
-    request = RunRequest(experiment, tuple(overrides or ()), out, seed, replications, jobs, resume)
+    request = RunRequest(experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value)
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:
         with _progress(quiet) as progress:
-            finished = perform(request, progress)
+            finished = perform(request, progress, _say)
     except (DirectoryInUse, CheckpointMismatch) as error:
         _say(error)
         raise typer.Exit(BAD_INPUT) from error

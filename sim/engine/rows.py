@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ATTEMPT_ROW", "PART_ROW", "QUERY_ROW", "SERVED_ROW", "SPAN_ROW", "RunEnd", "Rows"]
+__all__ = ["ATTEMPT_ROW", "PART_ROW", "QUERY_ROW", "SERVED_ROW", "SPAN_ROW", "Rows", "RunEnd"]
 
 SERVED_ROW = np.dtype(
     [

@@ -41,7 +41,7 @@ def jit_inner(function: F) -> F:
 @functools.cache
 def _compile(function: Callable[..., object], inner: bool = False) -> Callable[..., object]:
     _use_cache_folder()
-    compiled = numba.njit(cache=True, fastmath=False, no_cpython_wrapper=inner, no_cfunc_wrapper=inner)(function)
+    compiled = numba.njit(cache=True, fastmath=False, no_cpython_wrapper=inner, no_cfunc_wrapper=inner, forceinline=bool(os.environ.get("FI")) and inner)(function)
     _take_constants_as_numbers(compiled)
     return cast(Callable[..., object], compiled)
 

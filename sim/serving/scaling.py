@@ -13,7 +13,15 @@ from sim.spec.problems import Problem
 from sim.spec.scaling import AttainmentScalingSpec, BacklogScalingSpec, UtilisationScalingSpec
 from sim.spec.source import Node
 
-__all__ = ["Measure", "Scaling", "build_scaling", "check_scaling", "mean_load", "nodes_for_attainment", "nodes_for_load"]
+__all__ = [
+    "Measure",
+    "Scaling",
+    "build_scaling",
+    "check_scaling",
+    "mean_load",
+    "nodes_for_attainment",
+    "nodes_for_load",
+]
 
 
 class Measure(IntEnum):

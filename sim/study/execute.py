@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
+from sim.engine.engines import Engine
 from sim.study.prepare import PreparedScenario
 from sim.study.replication import Part, run_part
 
@@ -38,6 +39,7 @@ def execute(
     *,
     jobs: int,
     records: dict[Task, Path] | None = None,
+    engines: Sequence[Engine] | None = None,
 ) -> Iterator[tuple[Task, Part]]:
     """Run `tasks` and yield each with its result as it finishes, in any order.
 
@@ -52,6 +54,8 @@ def execute(
         Processes; 1 runs in this one.
     records : dict of Task to Path, optional
         Where to save the per-query records of a task.
+    engines : sequence of Engine, optional
+        Of each scenario; the reference engine by default.
 
     Raises
     ------
@@ -59,10 +63,11 @@ def execute(
         When a worker process dies. What was yielded before is sound, and all that was finished is yielded.
     """
     records = records or {}
+    engines = engines or [Engine.REFERENCE] * len(scenarios)
     if jobs <= 1 or len(tasks) <= 1:
         for task in tasks:
             scenario, replication, cell = task
-            yield task, run_part(scenarios[scenario], replication, cell, records.get(task))
+            yield task, run_part(scenarios[scenario], replication, cell, records.get(task), engines[scenario])
         return
     pool = ProcessPoolExecutor(
         max_workers=min(jobs, len(tasks)),
@@ -74,7 +79,8 @@ def execute(
         with _interrupts_ignored():
             # Workers inherit the disposition: Ctrl-C is for this process to handle.
             futures: dict[Future[Part], Task] = {
-                pool.submit(run_part, scenarios[task[0]], *task[1:], records.get(task)): task for task in tasks
+                pool.submit(run_part, scenarios[task[0]], *task[1:], records.get(task), engines[task[0]]): task
+                for task in tasks
             }
         yield from _finished(futures)
     finally:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.engine.audit import InvariantError, audit
+from sim.engine.engines import Engine, run_engine, stream_engine
 from sim.engine.record import RunRecord
-from sim.engine.reference import simulate
 from sim.engine.streaming import end_of, rows_of
 from sim.serving.faults import FaultSchedule
 from sim.stats.summary import ReplicationResult, reduce_record
@@ -23,10 +24,25 @@ from sim.workload.check import check_sources
 from sim.workload.draw import CHUNK, QueryStream
 from sim.workload.sources import sources_of
 
-__all__ = ["Part", "query_stream", "run_part", "run_record", "run_replication", "save_records", "tally_for"]
+__all__ = [
+    "Part",
+    "query_stream",
+    "run_part",
+    "run_record",
+    "run_replication",
+    "run_totals",
+    "save_records",
+    "tally_for",
+]
 
 Part = ReplicationResult | Totals
 """What a task leaves: a replication, or the sums of one of its cells where there are several."""
+
+MOST_RECORDED = 1_000_000
+"""Queries of a cell in a replication up to which everything that happens is kept until it has been measured."""
+
+CHECKED_ARRIVALS = 200_000
+"""Of longer runs, so many arrivals at the beginning are held to their law, and as many more as complete a chunk."""
 
 FOR_EVER_NS = 2**62
 """Later than any run; what is drawn needs a duration, so this only bounds what happens at given times."""
@@ -62,7 +78,9 @@ def tally_for(scenario: PreparedScenario) -> Tally:
     )
 
 
-def run_record(scenario: PreparedScenario, replication: int, cell: int = 0) -> RunRecord:
+def run_record(
+    scenario: PreparedScenario, replication: int, cell: int = 0, engine: Engine = Engine.REFERENCE
+) -> RunRecord:
     """Run one replication of a cell and return what happened to every query.
 
     Raises
@@ -70,21 +88,75 @@ def run_record(scenario: PreparedScenario, replication: int, cell: int = 0) -> R
     InvariantError
         When the run breaks a law of queueing or its arrivals are not the asked ones.
     """
-    stream = query_stream(scenario, replication, cell)
-    faults = _faults(scenario, replication, cell)
-    record = simulate(scenario.system, stream, drain_ns=scenario.drain_ns, faults=faults)
+    record = run_engine(
+        engine,
+        scenario.system,
+        query_stream(scenario, replication, cell),
+        drain_ns=scenario.drain_ns,
+        faults=_faults(scenario, replication, cell),
+    )
+    draws = CellDraws(scenario.seed, replication, cell, scenario.cells)
     broken = [
         *audit(record, scenario.system),
         *check_sources(
             sources_of(scenario.workload, scenario.classes),
             record.arrival_ns,
             record.query_class,
-            draws=CellDraws(scenario.seed, replication, cell, scenario.cells),
+            draws=draws,
             base_dir=scenario.base_dir,
         ),
     ]
     _refuse(broken, scenario, replication, cell)
     return record
+
+
+def run_totals(
+    scenario: PreparedScenario, replication: int, cell: int = 0, engine: Engine = Engine.REFERENCE
+) -> Totals:
+    """Run one replication of a cell and return its sums, in memory that does not grow with its queries.
+
+    That holds for the compiled engine; the reference engine keeps what happened to every query.
+
+    Raises
+    ------
+    InvariantError
+        When the run breaks a law of queueing or the arrivals at its beginning are not the asked ones.
+    """
+    replay = stream_engine(
+        engine,
+        scenario.system,
+        query_stream(scenario, replication, cell),
+        drain_ns=scenario.drain_ns,
+        faults=_faults(scenario, replication, cell),
+    )
+    tally = tally_for(scenario)
+    arrival_ns: list[NDArray[np.int64]] = []
+    query_class: list[NDArray[np.int64]] = []
+    kept, offered = 0, 0
+    for rows in replay.rows():
+        tally.add(rows)
+        if len(rows.arrival_ns):
+            offered += len(rows.arrival_ns)
+            if kept < CHECKED_ARRIVALS:
+                kept = offered
+                arrival_ns.append(rows.arrival_ns)
+                query_class.append(rows.query_class)
+    end = replay.end
+    assert end is not None
+    totals = tally.finish(end)
+    broken = [
+        *totals.violations,
+        *check_sources(
+            sources_of(scenario.workload, scenario.classes),
+            np.concatenate([np.zeros(0, dtype=np.int64), *arrival_ns]),
+            np.concatenate([np.zeros(0, dtype=np.int64), *query_class]),
+            draws=CellDraws(scenario.seed, replication, cell, scenario.cells),
+            base_dir=scenario.base_dir,
+            beginning=kept < offered,
+        ),
+    ]
+    _refuse(broken, scenario, replication, cell)
+    return totals
 
 
 def _refuse(broken: Sequence[str], scenario: PreparedScenario, replication: int, cell: int) -> None:
@@ -104,7 +176,12 @@ def _faults(scenario: PreparedScenario, replication: int, cell: int) -> FaultSch
     return plan.schedule(scenario.seed, replication, until_ns)
 
 
-def run_replication(scenario: PreparedScenario, replication: int, records: Path | None = None) -> ReplicationResult:
+def run_replication(
+    scenario: PreparedScenario,
+    replication: int,
+    records: Path | None = None,
+    engine: Engine = Engine.REFERENCE,
+) -> ReplicationResult:
     """Run one replication of a single cell and reduce it to its measurements.
 
     Parameters
@@ -114,24 +191,34 @@ def run_replication(scenario: PreparedScenario, replication: int, records: Path 
         Its number; with the seed it determines every draw.
     records : Path, optional
         File to save the per-query records in.
+    engine : Engine
+        Which one runs it; the results are the same.
     """
-    part = run_part(scenario, replication, 0, records)
+    part = run_part(scenario, replication, 0, records, engine)
     assert isinstance(part, ReplicationResult)
     return part
 
 
-def run_part(scenario: PreparedScenario, replication: int, cell: int, records: Path | None = None) -> Part:
-    """Run one replication of a cell and reduce it to its measurements, or to sums if it is one of several cells."""
-    record = run_record(scenario, replication, cell)
+def run_part(
+    scenario: PreparedScenario,
+    replication: int,
+    cell: int,
+    records: Path | None = None,
+    engine: Engine = Engine.REFERENCE,
+) -> Part:
+    """Run one replication of a cell and reduce it to its measurements, or to sums if it is one of several cells.
+
+    Where records are kept, and in short runs, percentiles are exact; otherwise they come from a histogram. Which of
+    the two depends on the scenario and on what is kept, never on the engine.
+    """
+    if records is None and (scenario.cells > 1 or scenario.expected_queries_per_cell > MOST_RECORDED):
+        totals = run_totals(scenario, replication, cell, engine)
+        return totals if scenario.cells > 1 else totals.result(scenario.view, replication)
+    record = run_record(scenario, replication, cell, engine)
     if records is not None:
         save_records(record, records, classes=scenario.classes is not None)
     if scenario.cells > 1:
-        tally = tally_for(scenario)
-        for rows in rows_of(record, scenario.system, CHUNK):
-            tally.add(rows)
-        totals = tally.finish(end_of(record))
-        _refuse(totals.violations, scenario, replication, cell)
-        return totals
+        return _totals_of(record, scenario, replication, cell)
     return reduce_record(
         record,
         scenario.view,
@@ -140,6 +227,16 @@ def run_part(scenario: PreparedScenario, replication: int, cell: int, records: P
         time_varying=scenario.time_varying,
         timeline_ns=scenario.timeline_ns,
     )
+
+
+def _totals_of(record: RunRecord, scenario: PreparedScenario, replication: int, cell: int) -> Totals:
+    """Return the sums of a record, as if they had been made while it ran."""
+    tally = tally_for(scenario)
+    for rows in rows_of(record, scenario.system, CHUNK):
+        tally.add(rows)
+    totals = tally.finish(end_of(record))
+    _refuse(totals.violations, scenario, replication, cell)
+    return totals
 
 
 def save_records(record: RunRecord, file: Path, *, classes: bool = False) -> None:

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +24,7 @@ from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
+from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
 from sim.study.study import Progress, Study, StudyResult
@@ -58,6 +59,8 @@ class RunRequest:
         Processes; all usable cores by default.
     resume : bool
         Go on with what the run directory holds.
+    engine : str
+        ``reference``, ``compiled``, or ``auto`` for whichever is expected to be done first.
     """
 
     experiment: str
@@ -67,6 +70,7 @@ class RunRequest:
     replications: int | None = None
     jobs: int | None = None
     resume: bool = False
+    engine: EngineChoice = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,24 @@ class FinishedRun:
     report: Report
 
 
-def perform(request: RunRequest, progress: Progress | None = None) -> FinishedRun:
+def _tell_nobody(_line: str) -> None:
+    pass
+
+
+def perform(
+    request: RunRequest, progress: Progress | None = None, tell: Callable[[str], None] = _tell_nobody
+) -> FinishedRun:
     """Run an experiment into a run directory.
 
     Nothing is written before everything is known to be valid. If the run is interrupted, the directory keeps the
     replications that are finished, and the same request with `resume` completes it.
+
+    Parameters
+    ----------
+    request : RunRequest
+    progress : callable, optional
+    tell : callable
+        ``tell(line)`` is told what takes long before anything is simulated, and which engine cannot be used.
 
     Raises
     ------
@@ -108,11 +125,14 @@ def perform(request: RunRequest, progress: Progress | None = None) -> FinishedRu
     directory = RunDirectory(_directory(request))
     checkpoint = Checkpoint(directory.path / "replications", study.fingerprint)
     keep = _keeps_records(study)
-    result = study.run(checkpoint, jobs=request.jobs or usable_cores(), keep_records=keep, progress=progress)
+    jobs = request.jobs or usable_cores()
+    engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
+    result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress)
     report = _write(directory, study, result)
     directory.write_manifest(
         {
             **_manifest(study, result),
+            "engines": sorted(set(engines)),
             "command": ["mprec", *sys.argv[1:]],
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),

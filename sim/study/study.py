@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim._version import __version__
+from sim.engine.engines import Engine
 from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
 from sim.study.checkpoint import Checkpoint
 from sim.study.execute import Task, execute
@@ -99,6 +100,7 @@ class Study:
         *,
         jobs: int = 1,
         keep_records: bool = False,
+        engines: Sequence[Engine] | None = None,
         progress: Progress | None = None,
     ) -> StudyResult:
         """Run what is not finished yet, and summarise.
@@ -111,6 +113,8 @@ class Study:
             Processes. The results do not depend on it.
         keep_records : bool
             Save per-query records next to the checkpoint.
+        engines : sequence of Engine, optional
+            Of each scenario; the reference engine by default. The results do not depend on it.
         progress : callable, optional
         """
         tasks = self.tasks
@@ -127,7 +131,7 @@ class Study:
         finished = len(tasks) - len(pending)
         if progress is not None:
             progress(finished, len(tasks), what)
-        for task, part in execute(self.prepared, pending, jobs=jobs, records=records):
+        for task, part in execute(self.prepared, pending, jobs=jobs, records=records, engines=engines):
             gathered.add(task, part)
             finished += 1
             if progress is not None:

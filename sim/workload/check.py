@@ -35,6 +35,7 @@ def check_sources(
     *,
     draws: CellDraws = ONE_CELL,
     base_dir: Path = Path(),
+    beginning: bool = False,
 ) -> list[str]:
     """Return in what way the arrivals of a run are not those of its sources; nothing if they are.
 
@@ -50,11 +51,13 @@ def check_sources(
         Whose arrivals they are.
     base_dir : Path
         Where relative trace files are looked for first.
+    beginning : bool
+        Whether these are the first ones of more, so that the arrival period goes on after the last of them.
     """
     violations = []
     for source in sources:
         mine = np.isin(query_class, source.classes)
-        found = _check_source(source, arrival_ns[mine], draws, base_dir)
+        found = _check_source(source, arrival_ns[mine], draws, base_dir, beginning)
         violations += [f"{source.name}: {line}" if source.name else line for line in found]
         if len(source.classes) > 1:
             violations += _check_shares(source, query_class[mine])
@@ -99,7 +102,9 @@ def check_arrivals(spec: WorkloadSpec, arrival_ns: NDArray[np.int64], *, base_di
     return _check_source(Source("", spec), arrival_ns, ONE_CELL, base_dir)
 
 
-def _check_source(source: Source, arrival_ns: NDArray[np.int64], draws: CellDraws, base_dir: Path) -> list[str]:
+def _check_source(
+    source: Source, arrival_ns: NDArray[np.int64], draws: CellDraws, base_dir: Path, beginning: bool = False
+) -> list[str]:
     process = arrival_process(source.workload, base_dir, draws.cells)
     if isinstance(process, TraceArrivals):
         same = _is_replayed(source, process, arrival_ns, draws)
@@ -107,7 +112,8 @@ def _check_source(source: Source, arrival_ns: NDArray[np.int64], draws: CellDraw
     if not len(arrival_ns):
         return []
     operational = process.clock.operational(arrival_ns.astype(np.float64))
-    return [*_check_rate(process, operational, source.workload), *_check_gaps(process, operational)]
+    duration_ns = None if beginning else source.workload.duration
+    return [*_check_rate(process, operational, duration_ns), *_check_gaps(process, operational)]
 
 
 def _is_replayed(source: Source, trace: TraceArrivals, arrival_ns: NDArray[np.int64], draws: CellDraws) -> bool:
@@ -123,14 +129,14 @@ def _is_replayed(source: Source, trace: TraceArrivals, arrival_ns: NDArray[np.in
     return first == len(arrival_ns)
 
 
-def _check_rate(process: RenewalArrivals, operational: NDArray[np.float64], spec: WorkloadSpec) -> list[str]:
+def _check_rate(process: RenewalArrivals, operational: NDArray[np.float64], duration_ns: int | None) -> list[str]:
     count = len(operational)
-    if spec.duration is not None:
-        total = float(process.clock.operational(np.array([float(spec.duration)]))[0])
+    if duration_ns is not None:
+        total = float(process.clock.operational(np.array([float(duration_ns)]))[0])
     else:
         total = float(operational[-1])
     # At most `count` arrivals by `total`: gap number count + 1 passes it. At least `count`: gap number count does not.
-    too_few = process.gaps.sum_cdf(count + 1 if spec.duration is not None else count, total)
+    too_few = process.gaps.sum_cdf(count + 1 if duration_ns is not None else count, total)
     too_many = process.gaps.sum_cdf(count, total)
     if too_few is not None and too_many is not None:
         wrong = 1.0 - too_few < FALSE_ALARM or too_many < FALSE_ALARM

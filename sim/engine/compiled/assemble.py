@@ -174,7 +174,9 @@ def _numbered(parts: NDArray[np.void]) -> NDArray[np.void]:
         group = waited[first:end].tolist()
         inside = set(group)
         following = {int(before[part]): part for part in group if int(before[part]) in inside}
-        order = sorted((part for part in group if int(before[part]) not in inside), key=lambda part: place[before[part]])
+        order = sorted(
+            (part for part in group if int(before[part]) not in inside), key=lambda part: place[before[part]]
+        )
         for part in order:
             if part in following:
                 order.append(following[part])

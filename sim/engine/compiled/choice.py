@@ -13,7 +13,7 @@ import numpy as np
 from numba import carray, types
 from numpy.typing import NDArray
 
-from sim.engine.compiled.memory import call_choice, floats, ints, pairs, pointer, truths, service_rows
+from sim.engine.compiled.memory import call_choice, floats, ints, pairs, pointer, service_rows, truths
 from sim.engine.compiled.tables import World
 from sim.serving.compiled import jit, jit_inner
 from sim.serving.policies.base import DROP, Choose
@@ -26,7 +26,6 @@ from sim.serving.routers.least_expected_completion import first_completing_node
 from sim.serving.routers.power_of_d import least_backlogged_of_drawn
 from sim.serving.routers.random import random_node
 from sim.serving.routers.round_robin import node_in_turn
-from sim.serving.system import System
 
 __all__ = [
     "CHOICES",

@@ -16,7 +16,7 @@ from sim.engine.record import AttemptEnd
 from sim.serving.clients import TOKEN, Cancel, DropReason
 from sim.serving.compiled import jit_inner
 
-__all__ = ["answer_attempt", "answer_arrives", "end_attempt", "expire", "fail", "fail_live", "withdraw"]
+__all__ = ["answer_arrives", "answer_attempt", "end_attempt", "expire", "fail", "fail_live", "withdraw"]
 
 RETRY = int(Kind.RETRY)
 ANSWERED, BEATEN, FAILED = int(AttemptEnd.ANSWERED), int(AttemptEnd.BEATEN), int(AttemptEnd.FAILED)

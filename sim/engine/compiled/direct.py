@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from sim.engine.compiled.choice import POWER_OF_D, RANDOM, ROUND_ROBIN, choose, route
-from sim.engine.compiled.memory import floats, ints, service_rows
 from sim.engine.compiled.means import mean_ns
+from sim.engine.compiled.memory import floats, ints, service_rows
 from sim.engine.compiled.tables import (
     NONE,
     World,

@@ -194,5 +194,3 @@ def add_span(w: World, device: int, kind: int, from_ns: int, to_ns: int) -> None
     row.kind = kind
     row.from_ns = from_ns
     row.to_ns = to_ns
-
-

@@ -17,14 +17,13 @@ from sim.engine.compiled.calendar import ARRIVAL, FAULT, STOP, TIMER, Kind, even
 from sim.engine.compiled.calendar import schedule as schedule_event
 from sim.engine.compiled.clients import answer_arrives, expire
 from sim.engine.compiled.dispatch import reach
-from sim.engine.compiled.knowledge import catch_up
 from sim.engine.compiled.lanes import complete_lane, go_on, take
 from sim.engine.compiled.ledger import UNSTARTED, add_span, bring_to_now, integrate
 from sim.engine.compiled.lines import wake_if_ready
 from sim.engine.compiled.memory import ints
 from sim.engine.compiled.sending import arrive, hedge, retry
 from sim.engine.compiled.slots import hand_on
-from sim.engine.compiled.tables import NONE, World, attempts, devices, lines, nodes, parts, queries, world_at
+from sim.engine.compiled.tables import NONE, World, attempts, lines, nodes, parts, queries, world_at
 from sim.engine.record import Span
 from sim.engine.scaling import Phase
 from sim.serving.compiled import jit, jit_inner
@@ -105,9 +104,7 @@ def run(address: int) -> int:
             order = STOP
         else:
             return CHUNK_IS_OVER
-        if w.event_count > 0 and (
-            heap[0].time_ns < time_ns or (heap[0].time_ns == time_ns and heap[0].order < order)
-        ):
+        if w.event_count > 0 and (heap[0].time_ns < time_ns or (heap[0].time_ns == time_ns and heap[0].order < order)):
             what = 0
             time_ns = heap[0].time_ns
             order = heap[0].order

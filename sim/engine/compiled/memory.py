@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from sim.serving.compiled import jit_inner
 from sim.serving.lookup import COLUMNS
 
-__all__ = ["Memory", "WorldType", "call_choice", "floats", "ints", "pairs", "pointer", "truths", "service_rows"]
+__all__ = ["Memory", "WorldType", "call_choice", "floats", "ints", "pairs", "pointer", "service_rows", "truths"]
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.compiled import direct, loop
 from sim.engine.compiled.assemble import assemble, unfinished_rows
-from sim.engine.compiled.choice import ROUTES
 from sim.engine.compiled.means import tabulate_means
 from sim.engine.compiled.memory import Memory
 from sim.engine.compiled.world import Draws, grow, is_plain, lay_out, make_room_for
@@ -20,7 +20,7 @@ from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SERVED_ROW, SPAN_R
 from sim.serving.faults import FaultSchedule
 from sim.serving.system import System
 
-__all__ = ["ServiceTooLong", "Streamed", "simulate"]
+__all__ = ["ServiceTooLong", "Streamed", "compile_for", "simulate"]
 
 NO_NUMBERS = np.zeros(0, dtype=np.int64)
 NO_ROWS = {
@@ -61,9 +61,7 @@ class Streamed:
         Known when all rows were taken.
     """
 
-    def __init__(
-        self, system: System, stream: Stream, *, drain_ns: int, faults: FaultSchedule | None = None
-    ) -> None:
+    def __init__(self, system: System, stream: Stream, *, drain_ns: int, faults: FaultSchedule | None = None) -> None:
         self.system = system
         self.stream = stream
         self.drain_ns = drain_ns
@@ -88,12 +86,18 @@ class Streamed:
         world: Memory | None = None
         alive: tuple[object, ...] = ()
         offered = 0
-        for chunk in self.stream.chunks():
+        # Queries are offered a chunk before they arrive: others may arrive at the very instant of a chunk's last one.
+        for chunk, following in _with_next(self.stream.chunks()):
             if world is None:
                 world, alive = self._lay_out(_draws(chunk, self.system))
+                yield _taken(world, 0, chunk.arrival_ns, chunk.query_class)
+                offered = len(chunk.arrival_ns)
             _load(world, chunk, self.system)
-            yield from run(world, offered, chunk.arrival_ns, chunk.query_class)
-            offered += len(chunk.arrival_ns)
+            arrival_ns, query_class = NO_NUMBERS, NO_NUMBERS
+            if following is not None:
+                arrival_ns, query_class = following.arrival_ns, following.query_class
+            yield from run(world, offered, arrival_ns, query_class)
+            offered += len(arrival_ns)
         if world is None:
             world, alive = self._lay_out(Draws(1, 0))
         stop_ns = self.stream.end_ns + self.drain_ns
@@ -123,8 +127,8 @@ class Streamed:
         self, world: Memory, first: int, arrival_ns: NDArray[np.int64], query_class: NDArray[np.int64]
     ) -> Iterator[Rows]:
         """Let the queries of the chunk arrive, and yield those that have ended with it."""
-        make_room_for(world, len(arrival_ns))
-        known_ns = int(arrival_ns[-1])
+        make_room_for(world, world.get("chunk"))
+        known_ns = int(world["arrival_ns"][-1])
         # What is pending is looked through as often as as many queries have come, so the cost a query stays the same.
         if world.get("pending_row_count") <= world.get("query") - self.released:
             direct.release_pending(world.address, known_ns)
@@ -172,6 +176,17 @@ class Streamed:
                 first += len(arrival_ns)
                 arrival_ns = query_class = NO_NUMBERS
             grow(world)
+
+
+def _with_next(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Chunk | None]]:
+    """Yield every chunk with the one after it."""
+    held: Chunk | None = None
+    for chunk in chunks:
+        if held is not None:
+            yield held, chunk
+        held = chunk
+    if held is not None:
+        yield held, None
 
 
 def _draws(chunk: Chunk, system: System) -> Draws:
@@ -247,7 +262,13 @@ def simulate(system: System, stream: Stream, *, drain_ns: int, faults: FaultSche
     return assemble(run.rows(), lambda: run.end, system)
 
 
-def supports(system: System) -> Iterable[str]:
-    """Yield why a system cannot run on compiled loops, if it cannot."""
-    if system.router.kind not in ROUTES:
-        yield f"the router {system.router.kind} is not compiled"
+def compile_for(system: System) -> None:
+    """Compile the loops that a system needs, without running anything."""
+    address, numbers = numba.int64, numba.int64[::1]
+    if is_plain(system):
+        direct.run_directly.compile((address, address))
+        direct.release_pending.compile((address, address))
+    else:
+        loop.begin.compile((address, numbers, numbers))
+        loop.run.compile((address,))
+        loop.settle.compile((address,))

@@ -57,9 +57,9 @@ def _new_query(w: World) -> int:
     q.deadline_ns = w.now + ints(w.class_sla_ns_at, w.classes)[q.query_class]
     q.router = ints(w.router_of_at, w.chunk)[i] if w.routers > 1 else 0
     for k in range(w.draws):
-        floats(w.query_u_at, w.query_room * w.draws)[query * w.draws + k] = floats(
-            w.service_u_at, w.chunk * w.draws
-        )[i * w.draws + k]
+        floats(w.query_u_at, w.query_room * w.draws)[query * w.draws + k] = floats(w.service_u_at, w.chunk * w.draws)[
+            i * w.draws + k
+        ]
     multipliers = w.draws * w.units
     for k in range(multipliers):
         floats(w.query_multiplier_at, w.query_room * multipliers)[query * multipliers + k] = floats(
@@ -73,9 +73,9 @@ def _new_query(w: World) -> int:
     if w.has_network > 0:
         ways = w.attempts * 2
         for k in range(ways):
-            ints(w.query_network_ns_at, w.query_room * ways)[query * ways + k] = ints(
-                w.network_ns_at, w.chunk * ways
-            )[i * ways + k]
+            ints(w.query_network_ns_at, w.query_room * ways)[query * ways + k] = ints(w.network_ns_at, w.chunk * ways)[
+                i * ways + k
+            ]
     return query
 
 
