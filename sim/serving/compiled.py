@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-__all__ = ["cache_folder", "jit", "jit_inner", "source_hash"]
+__all__ = ["cache_folder", "jit", "jit_inline", "jit_inner", "source_hash"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -33,15 +33,24 @@ def jit(function: F) -> F:
     return cast(F, _compile(function))
 
 
+def jit_inline(function: F) -> F:
+    """Compile as `jit` does, into every compiled function that calls it: for what is short and called for every query."""
+    return cast(F, _compile(function, inline=True))
+
+
 def jit_inner(function: F) -> F:
     """Compile as `jit` does, for calls from compiled functions alone: what Python would need to call it is left out."""
     return cast(F, _compile(function, inner=True))
 
 
 @functools.cache
-def _compile(function: Callable[..., object], inner: bool = False) -> Callable[..., object]:
+def _compile(
+    function: Callable[..., object], *, inner: bool = False, inline: bool = False
+) -> Callable[..., object]:
     _use_cache_folder()
-    compiled = numba.njit(cache=True, fastmath=False, no_cpython_wrapper=inner, no_cfunc_wrapper=inner, forceinline=bool(os.environ.get("FI")) and inner)(function)
+    compiled = numba.njit(
+        cache=True, fastmath=False, no_cpython_wrapper=inner, no_cfunc_wrapper=inner, forceinline=inline
+    )(function)
     _take_constants_as_numbers(compiled)
     return cast(Callable[..., object], compiled)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit, jit_inline
 from sim.serving.lookup import expected_ns
 
 __all__ = ["estimate_paths", "expected_wait_ns"]
 
 
-@jit
+@jit_inline
 def expected_wait_ns(
     device: int,
     now_ns: int,
@@ -34,6 +34,8 @@ def expected_wait_ns(
     soonest = max(lane_until_ns[first] - now_ns, 0)
     for lane in range(first + 1, end):
         soonest = min(soonest, max(lane_until_ns[lane] - now_ns, 0))
+    if end - first == 1:
+        return int(soonest + waiting_work_ns[device])
     return int(soonest + waiting_work_ns[device] // (end - first))
 
 

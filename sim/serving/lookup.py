@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.profile.service import ParametricService, Service, ServiceTable
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inline
 
 __all__ = ["PackedServices", "expected_ns", "pack_services", "service_ns"]
 
@@ -83,14 +83,14 @@ def pack_services(services: Sequence[Service]) -> PackedServices:
     return PackedServices(index, np.concatenate(grid) if grid else np.zeros(0), tuple(units))
 
 
-@jit
+@jit_inline
 def _whole(value: float, resolution: int) -> int:
     """Round to a multiple of `resolution` ns (0 and 1: to whole ns), halves to even."""
     step = max(resolution, 1)
     return int(np.rint(value / step)) * step
 
 
-@jit
+@jit_inline
 def _position(grid: NDArray[np.float64], at: int, count: int, value: float) -> int:
     """Return i such that `value` lies in [grid[at + i], grid[at + i + 1]), clamped to 0..count - 2."""
     low = 0
@@ -104,7 +104,7 @@ def _position(grid: NDArray[np.float64], at: int, count: int, value: float) -> i
     return low
 
 
-@jit
+@jit_inline
 def _size_weight(
     index: NDArray[np.int64], grid: NDArray[np.float64], service: int, size: int
 ) -> tuple[int, float, float]:
@@ -123,7 +123,7 @@ def _size_weight(
     return row, (size - below) / (grid[at + row + 1] - below), 0.0
 
 
-@jit
+@jit_inline
 def _level(
     grid: NDArray[np.float64], values: int, levels: int, column: int, weight: float, slope: float, excess: float
 ) -> float:
@@ -134,7 +134,7 @@ def _level(
     return float(value + slope * excess)
 
 
-@jit
+@jit_inline
 def expected_ns(index: NDArray[np.int64], grid: NDArray[np.float64], service: int, size: int) -> int:
     """Return the mean service time of `size` samples in ns."""
     means = index[service, MEANS_AT]
@@ -144,7 +144,7 @@ def expected_ns(index: NDArray[np.int64], grid: NDArray[np.float64], service: in
     return _whole(_level(grid, means + row, 1, 0, weight, grid[means - 1], excess), 1)
 
 
-@jit
+@jit_inline
 def service_ns(
     index: NDArray[np.int64], grid: NDArray[np.float64], service: int, size: int, u: float, multiplier: float
 ) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inline
 
 __all__ = ["Order", "Shed", "order_key", "sheds"]
 
@@ -30,7 +30,7 @@ FIFO, SMALLEST_FIRST, PRIORITY = int(Order.FIFO), int(Order.SMALLEST_FIRST), int
 NEVER_SHED, LATE = int(Shed.NEVER), int(Shed.LATE)
 
 
-@jit
+@jit_inline
 def order_key(order: int, size: int, deadline_ns: int, priority: int) -> int:
     """Return what a part is sorted by in its queue, least first."""
     if order == FIFO:
@@ -40,7 +40,7 @@ def order_key(order: int, size: int, deadline_ns: int, priority: int) -> int:
     return size if order == SMALLEST_FIRST else deadline_ns
 
 
-@jit
+@jit_inline
 def sheds(shed: int, now_ns: int, deadline_ns: int, expected_ns: int) -> bool:
     """Whether a part with this deadline and expected service time is dropped instead of started now."""
     if shed == NEVER_SHED:

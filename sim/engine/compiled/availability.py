@@ -9,7 +9,7 @@ from sim.engine.compiled.calendar import wake
 from sim.engine.compiled.clients import fail, withdraw
 from sim.engine.compiled.ledger import add_span, bring_to_now, leave, lose
 from sim.engine.compiled.lines import next_of, remove, retire
-from sim.engine.compiled.memory import floats, ints, truths
+from sim.engine.compiled.memory import flags, reals, words
 from sim.engine.compiled.pace import cut, slow
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, devices, lanes, lines, nodes, parts, queries
@@ -36,7 +36,7 @@ def is_open(w: World, device: int) -> bool:
 def carry_out_fault(w: World) -> None:
     """Carry out the rows of the schedule that are for this instant."""
     bring_to_now(w)
-    times = ints(w.fault_ns_at, w.fault_rows)
+    times = words(w.fault_ns_at)
     first = w.fault_next
     end = first
     touched = 0
@@ -44,9 +44,9 @@ def carry_out_fault(w: World) -> None:
         touched = _mark(
             w,
             touched,
-            ints(w.fault_device_at, w.fault_rows)[end],
-            ints(w.fault_change_at, w.fault_rows)[end],
-            floats(w.fault_slowdown_at, w.fault_rows)[end],
+            words(w.fault_device_at)[end],
+            words(w.fault_change_at)[end],
+            reals(w.fault_slowdown_at)[end],
         )
         end += 1
     w.fault_next = end
@@ -71,7 +71,7 @@ def _mark(w: World, touched: int, device: int, what: int, slowdown: float) -> in
         d.touched = 1
         d.was_up = d.downs == 0
         d.was_open = d.closes == 0
-        ints(w.touched_at, w.devices)[touched] = device
+        words(w.touched_at)[touched] = device
         touched += 1
     if what == DOWN:
         d.downs += 1
@@ -89,7 +89,7 @@ def _mark(w: World, touched: int, device: int, what: int, slowdown: float) -> in
 @jit_inner
 def _settle_touched(w: World, touched: int) -> None:
     """Carry out what follows from the changes of this instant, device by device."""
-    order = ints(w.touched_at, w.devices)
+    order = words(w.touched_at)
     table = devices(w)
     for i in range(touched):
         d = table[order[i]]
@@ -112,8 +112,8 @@ def _settle_touched(w: World, touched: int) -> None:
 @jit_inner
 def _note(w: World, device: int, kind: int, was: bool, now: bool) -> None:
     """Write down how long a device was down or closed, once that is over."""
-    since_ns = ints(w.since_ns_at, 2 * w.devices)
-    since_order = ints(w.since_order_at, 2 * w.devices)
+    since_ns = words(w.since_ns_at)
+    since_order = words(w.since_order_at)
     if was and not now:
         since_ns[2 * device + kind] = w.now
         since_order[2 * device + kind] = w.span_order
@@ -127,12 +127,12 @@ def _note(w: World, device: int, kind: int, was: bool, now: bool) -> None:
 def refresh_node(w: World, node: int) -> bool:
     """Say which paths of a node are in use; whether it takes new attempts for other models than before."""
     n = nodes(w)[node]
-    group_path = ints(w.group_path_at, w.groups * w.models + 1)
+    group_path = words(w.group_path_at)
     first = group_path[n.group * w.models]
-    usable = truths(w.usable_paths_at, w.node_paths)
-    held = truths(w.held_paths_at, w.node_paths)
-    routable = truths(w.routable_at, w.models * w.nodes)
-    slots = ints(w.path_slot_at, w.paths)
+    usable = flags(w.usable_paths_at)
+    held = flags(w.held_paths_at)
+    routable = flags(w.routable_at)
+    slots = words(w.path_slot_at)
     restricted = False
     changed = False
     for model in range(w.models):
@@ -155,9 +155,9 @@ def refresh_node(w: World, node: int) -> bool:
 @jit_inner
 def refresh_taking(w: World) -> None:
     """Write the nodes that take new attempts anew, model by model."""
-    routable = truths(w.routable_at, w.models * w.nodes)
+    routable = flags(w.routable_at)
     for model in range(w.models):
-        taking = ints(w.nodes_taking_at + 8 * model * (w.nodes + 1), w.nodes + 1)
+        taking = words(w.nodes_taking_at + 8 * model * (w.nodes + 1))
         count = 0
         for node in range(w.nodes):
             if routable[model * w.nodes + node]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from sim.engine.compiled.memory import ints
+from sim.engine.compiled.memory import words
 from sim.engine.compiled.tables import World, events
 from sim.engine.instant import Rank
 from sim.serving.compiled import jit_inner
@@ -126,7 +126,7 @@ def pop_event(w: World) -> None:
 @jit_inner
 def wake(w: World, lane: int) -> None:
     """Let a lane go on when what happens now is over."""
-    ring = ints(w.wake_at, w.wake_room)
+    ring = words(w.wake_at)
     ring[(w.wake_first + w.wake_count) % w.wake_room] = lane
     w.wake_count += 1
 
@@ -134,7 +134,7 @@ def wake(w: World, lane: int) -> None:
 @jit_inner
 def next_woken(w: World) -> int:
     """Return the lane that goes on next, of those that were woken."""
-    ring = ints(w.wake_at, w.wake_room)
+    ring = words(w.wake_at)
     lane = ring[w.wake_first]
     w.wake_first = (w.wake_first + 1) % w.wake_room
     w.wake_count -= 1

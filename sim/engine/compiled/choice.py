@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sim.engine.compiled.memory import call_choice, floats, ints, pairs, pointer, service_rows, truths
 from sim.engine.compiled.tables import World
-from sim.serving.compiled import jit, jit_inner
+from sim.serving.compiled import jit_inline
 from sim.serving.policies.base import DROP, Choose
 from sim.serving.policies.fastest import choose_fastest
 from sim.serving.policies.mp_rec import choose_most_accurate_in_time
@@ -47,7 +47,7 @@ ROUTES = ("random", "round-robin", "least-backlog", "power-of-d", "least-expecte
 
 FIRST, FASTEST, BY_SIZE, MOST_ACCURATE = range(4)
 RANDOM, ROUND_ROBIN, LEAST_BACKLOG, POWER_OF_D = range(4)
-_first, _fastest, _by_size, _most_accurate = (jit(function) for function in CHOICES)
+_first, _fastest, _by_size, _most_accurate = (jit_inline(function) for function in CHOICES)
 
 ENTRY = types.int64(*(types.int64,) * 8)
 
@@ -93,7 +93,7 @@ def entry_point(function: Choose) -> Any:
         raise NotCompilable(reason) from error
 
 
-@jit_inner
+@jit_inline
 def choose(
     w: World,
     query_class: int,
@@ -132,7 +132,7 @@ def choose(
     return pick
 
 
-@jit_inner
+@jit_inline
 def route(
     w: World,
     router: int,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sim.engine.compiled.calendar import TIMER, Kind, schedule
 from sim.engine.compiled.ledger import answer, bring_to_now, drop, leave, lose
 from sim.engine.compiled.lines import remove
-from sim.engine.compiled.memory import ints, truths
+from sim.engine.compiled.memory import flags, words
 from sim.engine.compiled.pace import cut
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, lanes, parts, queries
@@ -49,7 +49,7 @@ def fail_live(w: World, attempt: int, reason: int) -> None:
     if q.live > 0:
         return
     if _may_retry(w, query, reason):
-        backoff_ns = ints(w.backoff_ns_at, w.retries)[q.retries]
+        backoff_ns = words(w.backoff_ns_at)[q.retries]
         q.retries += 1
         schedule(w, backoff_ns, TIMER, RETRY, query, q.generation)
     else:
@@ -68,9 +68,9 @@ def end_attempt(w: World, attempt: int, end: int) -> None:
 def _may_retry(w: World, query: int, reason: int) -> bool:
     """Whether the query is sent again after this failure; takes the retry from the budget."""
     q = queries(w)[query]
-    if q.retries == w.retries or not truths(w.retried_at, REASONS)[reason]:
+    if q.retries == w.retries or not flags(w.retried_at)[reason]:
         return False
-    again_ns = w.now + ints(w.backoff_ns_at, w.retries)[q.retries]
+    again_ns = w.now + words(w.backoff_ns_at)[q.retries]
     if w.past_deadline == 0 and again_ns > q.deadline_ns:
         return False
     if w.budget_tokens >= 0:
@@ -174,8 +174,8 @@ def answer_attempt(w: World, attempt: int) -> None:
 @jit_inner
 def _remember(w: World, latency_ns: int) -> None:
     """Count a latency among the last ones."""
-    ring = ints(w.latency_ring_at, w.hedge_window)
-    ordered = ints(w.latency_sorted_at, w.hedge_window + 1)
+    ring = words(w.latency_ring_at)
+    ordered = words(w.latency_sorted_at)
     count = w.latencies
     place = count
     while place > 0 and ordered[place - 1] > latency_ns:

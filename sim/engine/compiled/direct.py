@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from sim.engine.compiled.choice import POWER_OF_D, RANDOM, ROUND_ROBIN, choose, route
-from sim.engine.compiled.means import mean_ns
-from sim.engine.compiled.memory import floats, ints, service_rows
+from sim.engine.compiled.memory import floats, ints, reals, words
+from sim.engine.compiled.service_times import mean_ns, true_ns
 from sim.engine.compiled.tables import (
     NONE,
     World,
@@ -24,9 +24,8 @@ from sim.engine.compiled.tables import (
 )
 from sim.engine.record import NEVER, NO_ATTEMPT, NO_PATH, Outcome
 from sim.serving.clients import DropReason
-from sim.serving.compiled import jit, jit_inner
+from sim.serving.compiled import jit, jit_inline, jit_inner
 from sim.serving.estimate import expected_wait_ns
-from sim.serving.lookup import service_ns
 from sim.serving.policies.base import DROP
 from sim.serving.routers.power_of_d import draw_distinct
 
@@ -41,15 +40,15 @@ NEVER_NS, PATHLESS, UNANSWERED = NEVER, NO_PATH, NO_ATTEMPT
 def _bring_to_now(w: World, device: int, node: int, now_ns: int) -> None:
     """Bring a device up to the present: start what waits and is due, and count what has ended."""
     f = flows(w)[device]
-    waiting_parts = ints(w.waiting_parts_at, w.devices)
-    idle_lanes = ints(w.idle_lanes_at, w.devices)
-    busy_until_ns = ints(w.busy_until_ns_at, w.lanes)
+    waiting_parts = words(w.waiting_parts_at)
+    idle_lanes = words(w.idle_lanes_at)
+    busy_until_ns = words(w.busy_until_ns_at)
     first_lane, end_lane = f.first_lane, f.end_lane
     before = waiting_parts[device] + (end_lane - first_lane) - idle_lanes[device]
     if f.next_start_ns <= now_ns:
         table = later(w)
-        waiting_work_ns = ints(w.waiting_work_ns_at, w.devices)
-        lane_until_ns = ints(w.lane_until_ns_at, w.lanes)
+        waiting_work_ns = words(w.waiting_work_ns_at)
+        lane_until_ns = words(w.lane_until_ns_at)
         entry = f.first
         while entry != NONE and table[entry].start_ns <= now_ns:
             e = table[entry]
@@ -69,36 +68,41 @@ def _bring_to_now(w: World, device: int, node: int, now_ns: int) -> None:
             f.next_start_ns = table[entry].start_ns
     idle = 0
     next_end_ns = FOR_EVER_NS
-    for lane in range(first_lane, end_lane):
-        if busy_until_ns[lane] <= now_ns:
-            idle += 1
-        elif busy_until_ns[lane] < next_end_ns:
-            next_end_ns = busy_until_ns[lane]
+    if end_lane - first_lane == 1:
+        end_ns = busy_until_ns[first_lane]
+        idle = int(end_ns <= now_ns)
+        next_end_ns = FOR_EVER_NS if idle else end_ns
+    else:
+        for lane in range(first_lane, end_lane):
+            if busy_until_ns[lane] <= now_ns:
+                idle += 1
+            elif busy_until_ns[lane] < next_end_ns:
+                next_end_ns = busy_until_ns[lane]
     idle_lanes[device] = idle
     f.next_change_ns = min(f.next_start_ns, next_end_ns)
     after = waiting_parts[device] + (end_lane - first_lane) - idle
-    ints(w.unfinished_parts_at, w.nodes)[node] -= before - after
+    words(w.unfinished_parts_at)[node] -= before - after
 
 
-@jit_inner
+@jit_inline
 def _bring_node_to_now(w: World, node: int, now_ns: int) -> None:
-    node_device = ints(w.node_device_at, w.nodes + 1)
+    node_device = words(w.node_device_at)
     table = flows(w)
     for device in range(node_device[node], node_device[node + 1]):
         if table[device].next_change_ns <= now_ns:
             _bring_to_now(w, device, node, now_ns)
 
 
-@jit_inner
+@jit_inline
 def _route(w: World, i: int, size: int, model: int, now_ns: int) -> int:
     """Return the node of query i of the chunk; -1 if no node takes it."""
     taking = w.nodes_taking_at + 8 * model * (w.nodes + 1)
-    count = ints(taking, 1)[0]
+    count = words(taking)[0]
     if count == 0:
         return NONE
     among = ints(taking + 8, count)
     draws = floats(w.router_u_at + 8 * i * w.choices, w.choices)
-    turns = ints(w.turns_at, 1)
+    turns = words(w.turns_at)
     turn = turns[0]
     turns[0] += 1
     if w.router == POWER_OF_D:
@@ -115,14 +119,14 @@ def _route(w: World, i: int, size: int, model: int, now_ns: int) -> int:
     return node
 
 
-@jit_inner
+@jit_inline
 def _pick(w: World, first: int, count: int, node: int, size: int, query_class: int) -> int:
     """Return the policy's pick among the paths from `first` on, on a node that is up to date."""
     service_out = ints(w.service_out_at, count)
     wait_out = ints(w.wait_out_at, count)
     if w.uses_estimates > 0:
-        slots = ints(w.path_slot_at, w.paths)
-        first_device = ints(w.node_device_at, w.nodes + 1)[node]
+        slots = words(w.path_slot_at)
+        first_device = words(w.node_device_at)[node]
         slot = -1
         wait_ns = 0
         for k in range(count):
@@ -140,19 +144,19 @@ def _pick(w: World, first: int, count: int, node: int, size: int, query_class: i
                 )
             wait_out[k] = wait_ns
     accuracy = floats(w.path_accuracy_at + 8 * first, count)
-    sla_ns = ints(w.class_sla_ns_at, w.classes)[query_class]
+    sla_ns = words(w.class_sla_ns_at)[query_class]
     return choose(w, query_class, size, sla_ns, accuracy, service_out, wait_out)
 
 
-@jit_inner
+@jit_inline
 def _join(w: World, device: int, node: int, service: int, expected: int, now_ns: int) -> tuple[int, int]:
     """Let a part join a device that is up to date; return its lane and its start."""
     f = flows(w)[device]
-    busy_until_ns = ints(w.busy_until_ns_at, w.lanes)
-    free_ns = ints(w.free_ns_at, w.lanes)
-    order = ints(w.lane_order_at, w.lanes)
-    idle_lanes = ints(w.idle_lanes_at, w.devices)
-    ints(w.unfinished_parts_at, w.nodes)[node] += 1
+    busy_until_ns = words(w.busy_until_ns_at)
+    free_ns = words(w.free_ns_at)
+    order = words(w.lane_order_at)
+    idle_lanes = words(w.idle_lanes_at)
+    words(w.unfinished_parts_at)[node] += 1
     lane = f.first_lane
     if idle_lanes[device] > 0:
         # Nothing waits; the first idle lane starts it at once.
@@ -161,7 +165,7 @@ def _join(w: World, device: int, node: int, service: int, expected: int, now_ns:
         start_ns = now_ns
         idle_lanes[device] -= 1
         busy_until_ns[lane] = now_ns + service
-        ints(w.lane_until_ns_at, w.lanes)[lane] = now_ns + expected
+        words(w.lane_until_ns_at)[lane] = now_ns + expected
         f.next_change_ns = min(f.next_change_ns, now_ns + service)
     else:
         for other in range(f.first_lane + 1, f.end_lane):
@@ -188,8 +192,8 @@ def _join(w: World, device: int, node: int, service: int, expected: int, now_ns:
         else:
             table[f.last].next = entry
         f.last = entry
-        ints(w.waiting_parts_at, w.devices)[device] += 1
-        ints(w.waiting_work_ns_at, w.devices)[device] += expected
+        words(w.waiting_parts_at)[device] += 1
+        words(w.waiting_work_ns_at)[device] += expected
     free_ns[lane] = start_ns + service
     w.serial += 1
     order[lane] = w.serial
@@ -200,19 +204,17 @@ def _join(w: World, device: int, node: int, service: int, expected: int, now_ns:
 def run_directly(address: int, known_ns: int) -> None:
     """Let the queries of the chunk arrive; what has ended by `known_ns` is handed on, the rest is pending."""
     w: World = world_at(address)
-    arrival = ints(w.arrival_ns_at, w.chunk)
-    sizes = ints(w.size_at, w.chunk)
-    classes = ints(w.query_class_at, w.chunk)
-    u = floats(w.service_u_at, w.chunk * w.draws)
-    multiplier = floats(w.multiplier_at, w.chunk * w.draws * w.units)
-    class_model = ints(w.class_model_at, w.classes)
-    node_group = ints(w.node_group_at, w.nodes)
-    node_device = ints(w.node_device_at, w.nodes + 1)
-    group_path = ints(w.group_path_at, w.groups * w.models + 1)
-    slots = ints(w.path_slot_at, w.paths)
-    units = ints(w.path_unit_at, w.paths)
-    index = service_rows(w.service_index_at, w.paths)
-    grid = floats(w.service_grid_at, w.grid)
+    arrival = words(w.arrival_ns_at)
+    sizes = words(w.size_at)
+    classes = words(w.query_class_at)
+    u = reals(w.service_u_at)
+    multiplier = reals(w.multiplier_at)
+    class_model = words(w.class_model_at)
+    node_group = words(w.node_group_at)
+    node_device = words(w.node_device_at)
+    group_path = words(w.group_path_at)
+    slots = words(w.path_slot_at)
+    units = words(w.path_unit_at)
     done = served_rows(w)
     pending = pending_rows(w)
     in_system, waited = 0, 0
@@ -233,7 +235,7 @@ def run_directly(address: int, known_ns: int) -> None:
         m = 1.0
         if units[path] >= 0:
             m = multiplier[i * w.draws * w.units + units[path]]
-        service = service_ns(index, grid, path, size, u[i * w.draws], m)
+        service = true_ns(w, path, size, u[i * w.draws], m)
         expected = service if w.knows_service > 0 else mean_ns(w, path, size)
         lane, start_ns = _join(w, node_device[node] + slots[path], node, service, expected, now_ns)
         finish_ns = start_ns + service
@@ -264,13 +266,13 @@ def _drop(w: World, i: int) -> None:
     row = query_rows(w)[w.query_row_count]
     w.query_row_count += 1
     row.query = w.query + i
-    row.arrival_ns = ints(w.arrival_ns_at, w.chunk)[i]
+    row.arrival_ns = words(w.arrival_ns_at)[i]
     row.start_ns = NEVER_NS
     row.finish_ns = NEVER_NS
     row.drop_ns = row.arrival_ns
     row.correct = 0.0
-    row.size = ints(w.size_at, w.chunk)[i]
-    row.query_class = ints(w.query_class_at, w.chunk)[i]
+    row.size = words(w.size_at)[i]
+    row.query_class = words(w.query_class_at)[i]
     row.node = PATHLESS
     row.path = PATHLESS
     row.answered_by = UNANSWERED

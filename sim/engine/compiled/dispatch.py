@@ -11,14 +11,13 @@ from sim.engine.compiled.clients import fail
 from sim.engine.compiled.knowledge import catch_up
 from sim.engine.compiled.ledger import bring_to_now, join, leave, load, lose
 from sim.engine.compiled.lines import append, has_room, remove, wake_if_ready, wake_waiting
-from sim.engine.compiled.means import mean_ns
-from sim.engine.compiled.memory import floats, ints, service_rows, truths
+from sim.engine.compiled.memory import flags, floats, ints, reals, words
+from sim.engine.compiled.service_times import mean_ns, true_ns
 from sim.engine.compiled.slots import free_parts, new_part, release
 from sim.engine.compiled.tables import NONE, World, attempts, devices, lanes, nodes, parts, queries
 from sim.serving.clients import DropReason
 from sim.serving.compiled import jit, jit_inner
 from sim.serving.estimate import expected_wait_ns
-from sim.serving.lookup import service_ns
 from sim.serving.policies.base import DROP
 from sim.serving.queueing import Order, Shed, order_key, sheds
 from sim.serving.splitting import most_parts, nth_part
@@ -45,7 +44,7 @@ def _pick(w: World, first: int, end: int, node: int, size: int, time_left_ns: in
     service_out = ints(w.service_out_at, count)
     wait_out = ints(w.wait_out_at, count)
     if w.uses_estimates > 0:
-        slots = ints(w.path_slot_at, w.paths)
+        slots = words(w.path_slot_at)
         first_device = nodes(w)[node].first_device
         for i in range(count):
             service_out[i] = mean_ns(w, first + i, size)
@@ -65,9 +64,9 @@ def _pick(w: World, first: int, end: int, node: int, size: int, time_left_ns: in
         return choose(w, query_class, size, time_left_ns, accuracy, service_out, wait_out)
     # The policy is shown only the paths that are in use.
     place = nodes(w)[node].first_place + first - _first_path(w, node)
-    usable = truths(w.usable_paths_at, w.node_paths)
+    usable = flags(w.usable_paths_at)
     accuracy_out = floats(w.accuracy_out_at, count)
-    rows_out = ints(w.rows_out_at, count)
+    rows_out = words(w.rows_out_at)
     shown = 0
     for i in range(count):
         if usable[place + i]:
@@ -85,26 +84,19 @@ def _pick(w: World, first: int, end: int, node: int, size: int, time_left_ns: in
 @jit_inner
 def _first_path(w: World, node: int) -> int:
     """Return the first path of a node's group, of whichever model."""
-    return int(ints(w.group_path_at, w.groups * w.models + 1)[nodes(w)[node].group * w.models])
+    return int(words(w.group_path_at)[nodes(w)[node].group * w.models])
 
 
 @jit_inner
 def look_up(w: World, part: int, samples: int) -> None:
     """Give a part its true and expected service times for so many samples on its path."""
     p = parts(w)[part]
-    unit = ints(w.path_unit_at, w.paths)[p.path]
+    unit = words(w.path_unit_at)[p.path]
     multiplier = 1.0
     if unit >= 0:
         place = (p.query * w.draws + p.draw) * w.units + unit
-        multiplier = floats(w.query_multiplier_at, w.query_room * w.draws * w.units)[place]
-    p.service_ns = service_ns(
-        service_rows(w.service_index_at, w.paths),
-        floats(w.service_grid_at, w.grid),
-        p.path,
-        samples,
-        p.u,
-        multiplier,
-    )
+        multiplier = reals(w.query_multiplier_at)[place]
+    p.service_ns = true_ns(w, p.path, samples, p.u, multiplier)
     p.expected_ns = p.service_ns if w.knows_service > 0 else mean_ns(w, p.path, samples)
 
 
@@ -115,7 +107,7 @@ def look_up(w: World, part: int, samples: int) -> None:
 def nodes_but(w: World, query: int, avoids: bool) -> int:
     """Write the nodes that take new attempts to the candidates, without those where the query has live ones."""
     q = queries(w)[query]
-    taking = ints(w.nodes_taking_at + 8 * q.model * (w.nodes + 1), w.nodes + 1)
+    taking = words(w.nodes_taking_at + 8 * q.model * (w.nodes + 1))
     candidates = ints(w.candidates_at, w.nodes)
     table = attempts(w)
     count = 0
@@ -154,7 +146,7 @@ def place(w: World, attempt: int, avoids: bool) -> int:
         among = ints(w.candidates_at, count)
     else:
         taking = w.nodes_taking_at + 8 * q.model * (w.nodes + 1)
-        count = ints(taking, 1)[0]
+        count = words(taking)[0]
         among = ints(taking + 8, count)
     if count == 0:
         return UNAVAILABLE
@@ -174,7 +166,7 @@ def place(w: World, attempt: int, avoids: bool) -> int:
         return _bind(w, attempt)
     load(w, query, node, 1)
     q.active += 1
-    out_ns = ints(w.query_network_ns_at, w.query_room * w.attempts * 2)[(query * w.attempts + a.number) * 2]
+    out_ns = words(w.query_network_ns_at)[(query * w.attempts + a.number) * 2]
     schedule(w, out_ns, ARRIVAL, REACH, attempt, a.generation)
     return PLACED
 
@@ -199,9 +191,9 @@ def _bind(w: World, attempt: int) -> int:
     node = a.node
     n = nodes(w)[node]
     cell = n.group * w.models + q.model
-    group_path = ints(w.group_path_at, w.groups * w.models + 1)
+    group_path = words(w.group_path_at)
     first, end = group_path[cell], group_path[cell + 1]
-    slots = ints(w.path_slot_at, w.paths)
+    slots = words(w.path_slot_at)
     time_left_ns = q.deadline_ns - w.now
     pick = 0
     count = 1
@@ -228,7 +220,7 @@ def _bind(w: World, attempt: int) -> int:
             d = devices(w)[p.device]
             p.line = d.first_line
             if d.batch_queries > 0:
-                p.line += ints(w.path_line_at, w.paths)[p.path]
+                p.line += words(w.path_line_at)[p.path]
             if has_room(w, p.device):
                 if w.order != FIFO:
                     _sort(w, part)
@@ -261,7 +253,7 @@ def _new_part(w: World, attempt: int, size: int, k: int) -> int:
     part = new_part(w, attempt, size)
     p = parts(w)[part]
     p.draw = attempts(w)[attempt].number * w.attempt_parts + k
-    p.u = floats(w.query_u_at, w.query_room * w.draws)[p.query * w.draws + p.draw]
+    p.u = reals(w.query_u_at)[p.query * w.draws + p.draw]
     return part
 
 
@@ -307,7 +299,7 @@ def _sort(w: World, part: int) -> None:
     """Give a part what its queue sorts it by."""
     p = parts(w)[part]
     q = queries(w)[p.query]
-    p.key = order_key(w.order, p.size, q.deadline_ns, ints(w.class_priority_at, w.classes)[q.query_class])
+    p.key = order_key(w.order, p.size, q.deadline_ns, words(w.class_priority_at)[q.query_class])
 
 
 # -- a lane would take a part -----------------------------------------------------------------------------------
@@ -349,8 +341,8 @@ def _bind_late(w: World, part: int, lane: int) -> bool:
     q = queries(w)[p.query]
     n = nodes(w)[of_lane.node]
     cell = n.group * w.models + q.model
-    group_path = ints(w.group_path_at, w.groups * w.models + 1)
-    slots = ints(w.path_slot_at, w.paths)
+    group_path = words(w.group_path_at)
+    slots = words(w.path_slot_at)
     slot = of_lane.device - n.first_device
     first = group_path[cell]
     while slots[first] != slot:

@@ -5,7 +5,7 @@ Every change goes through `change`: it is carried out at once in the true state,
 
 from __future__ import annotations
 
-from sim.engine.compiled.memory import ints
+from sim.engine.compiled.memory import ints, words
 from sim.engine.compiled.tables import World, changes
 from sim.serving.compiled import jit_inner
 
@@ -33,7 +33,7 @@ def note(w: World, which: int, index: int, value: int) -> None:
 def change(w: World, which: int, index: int, by: int) -> None:
     """Add to a number of idle or unfinished things, or to the work that waits."""
     if which == IDLE:
-        array = ints(w.idle_lanes_at, w.devices)
+        array = words(w.idle_lanes_at)
     elif which == WAITING:
         array = ints(w.waiting_parts_at, w.devices)
     elif which == WORK:
@@ -48,7 +48,7 @@ def change(w: World, which: int, index: int, by: int) -> None:
 @jit_inner
 def busy_until(w: World, lane: int, time_ns: int) -> None:
     """Say when a lane is expected to be free."""
-    ints(w.lane_until_ns_at, w.lanes)[lane] = time_ns
+    words(w.lane_until_ns_at)[lane] = time_ns
     if w.knowledge_delay_ns > 0:
         note(w, UNTIL, lane, time_ns)
 
@@ -61,14 +61,14 @@ def catch_up(w: World) -> None:
     while w.change_count > 0 and ring[w.change_first].time_ns <= until_ns:
         entry = ring[w.change_first]
         if entry.which == IDLE:
-            ints(w.seen_idle_lanes_at, w.devices)[entry.index] = entry.value
+            words(w.seen_idle_lanes_at)[entry.index] = entry.value
         elif entry.which == WAITING:
-            ints(w.seen_waiting_parts_at, w.devices)[entry.index] = entry.value
+            words(w.seen_waiting_parts_at)[entry.index] = entry.value
         elif entry.which == WORK:
-            ints(w.seen_waiting_work_ns_at, w.devices)[entry.index] = entry.value
+            words(w.seen_waiting_work_ns_at)[entry.index] = entry.value
         elif entry.which == UNTIL:
-            ints(w.seen_lane_until_ns_at, w.lanes)[entry.index] = entry.value
+            words(w.seen_lane_until_ns_at)[entry.index] = entry.value
         else:
-            ints(w.seen_unfinished_parts_at, w.nodes)[entry.index] = entry.value
+            words(w.seen_unfinished_parts_at)[entry.index] = entry.value
         w.change_first = (w.change_first + 1) % w.change_room
         w.change_count -= 1

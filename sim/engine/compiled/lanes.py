@@ -13,7 +13,7 @@ from sim.engine.compiled.knowledge import IDLE as IDLE_LANES
 from sim.engine.compiled.knowledge import busy_until, change
 from sim.engine.compiled.ledger import bring_to_now, end_part, start_part
 from sim.engine.compiled.lines import fits, idle, next_of, ready_line, remove, wake_if_ready
-from sim.engine.compiled.memory import floats, ints
+from sim.engine.compiled.memory import reals, words
 from sim.engine.compiled.pace import ASLEEP, CUT, IDLE, SERVING, complete_paced, start_paced
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, devices, lanes, nodes, parts, scalers
@@ -100,7 +100,7 @@ def _take_batch(w: World, lane: int, queue: int, line: int) -> bool:
     overhead_ns = 0
     if count > 1:
         look_up(w, first, samples)
-        overhead_ns = (count - 1) * ints(w.path_overhead_ns_at, w.paths)[table[first].path]
+        overhead_ns = (count - 1) * words(w.path_overhead_ns_at)[table[first].path]
     part = first
     while part != NONE:
         table[part].batch_samples = samples
@@ -166,7 +166,7 @@ def _complete_parts(w: World, lane: int) -> None:
     part = of_lane.first_part
     of_lane.first_part = NONE
     table = parts(w)
-    accuracy = floats(w.path_accuracy_at, w.paths)
+    accuracy = reals(w.path_accuracy_at)
     while part != NONE:
         p = table[part]
         following = p.companion

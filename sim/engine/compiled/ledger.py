@@ -6,7 +6,7 @@ The compiled counterpart of `sim.engine.ledger`; what happens to a query, an att
 from __future__ import annotations
 
 from sim.engine.compiled.knowledge import UNFINISHED, WAITING, WORK, change
-from sim.engine.compiled.memory import ints
+from sim.engine.compiled.memory import words
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, lanes, nodes, parts, queries, scalers, span_rows
 from sim.engine.scaling import Phase
@@ -39,10 +39,10 @@ DRAINING, OFF = int(Phase.DRAINING), int(Phase.OFF)
 @jit_inner
 def integrate(w: World, total: int, number: int, time_ns: int) -> None:
     """Add number x time to a total."""
-    words = ints(w.totals_at, 6)
-    words[2 * total] += (time_ns & ((1 << LOW) - 1)) * number
-    words[2 * total + 1] += (time_ns >> LOW) * number + (words[2 * total] >> LOW)
-    words[2 * total] &= (1 << LOW) - 1
+    sums = words(w.totals_at)
+    sums[2 * total] += (time_ns & ((1 << LOW) - 1)) * number
+    sums[2 * total + 1] += (time_ns >> LOW) * number + (sums[2 * total] >> LOW)
+    sums[2 * total] &= (1 << LOW) - 1
 
 
 @jit_inner
@@ -96,7 +96,7 @@ def load(w: World, query: int, node: int, by: int) -> None:
     if w.has_scalers > 0 and nodes(w)[node].scaler != NONE:
         _loaded(w, node, by)
     if w.routers > 1:
-        ints(w.seen_unfinished_parts_at, w.routers * w.nodes)[queries(w)[query].router * w.nodes + node] += by
+        words(w.seen_unfinished_parts_at)[queries(w)[query].router * w.nodes + node] += by
 
 
 @jit_inner
@@ -106,7 +106,7 @@ def _loaded(w: World, node: int, by: int) -> None:
     s.unfinished_integral += (w.now - s.unfinished_at_ns) * s.unfinished
     s.unfinished_at_ns = w.now
     s.unfinished += by
-    if nodes(w)[node].phase == DRAINING and ints(w.unfinished_parts_at, w.nodes)[node] == 0:
+    if nodes(w)[node].phase == DRAINING and words(w.unfinished_parts_at)[node] == 0:
         switch_off(w, node)
 
 

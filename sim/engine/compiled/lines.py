@@ -6,7 +6,7 @@ A device that batches has a line for each path, others have one; under late bind
 from __future__ import annotations
 
 from sim.engine.compiled.calendar import wake
-from sim.engine.compiled.memory import ints
+from sim.engine.compiled.memory import ints, words
 from sim.engine.compiled.tables import NONE, World, devices, lanes, lines, parts
 from sim.serving.compiled import jit_inner
 from sim.serving.queueing import Order
@@ -204,7 +204,7 @@ def idle(w: World, lane: int) -> None:
     """Let a lane stand among the idle ones of its queue."""
     table = lanes(w)
     d = devices(w)[table[lane].device if w.late == 0 else 0]
-    heap = ints(w.idle_heap_at, w.idle_heap_room)
+    heap = words(w.idle_heap_at)
     hole = d.idle
     d.idle += 1
     table[lane].idle = True
@@ -258,7 +258,7 @@ def retire(w: World, lane: int) -> None:
         return
     device = of_lane.device if w.late == 0 else 0
     d = devices(w)[device]
-    heap = ints(w.idle_heap_at, w.idle_heap_room)
+    heap = words(w.idle_heap_at)
     for place in range(d.idle):
         if heap[d.idle_at + place] == lane:
             _take_idle(w, device, place)

@@ -20,7 +20,7 @@ from sim.engine.compiled.dispatch import reach
 from sim.engine.compiled.lanes import complete_lane, go_on, take
 from sim.engine.compiled.ledger import UNSTARTED, add_span, bring_to_now, integrate
 from sim.engine.compiled.lines import wake_if_ready
-from sim.engine.compiled.memory import ints
+from sim.engine.compiled.memory import ints, words
 from sim.engine.compiled.sending import arrive, hedge, retry
 from sim.engine.compiled.slots import hand_on
 from sim.engine.compiled.tables import NONE, World, attempts, lines, nodes, parts, queries, world_at
@@ -80,7 +80,7 @@ def _has_room(w: World, mass: bool) -> bool:
 def run(address: int) -> int:
     """Let things happen until the chunk is over, the clock stops, or a table is too small for what may come next."""
     w: World = world_at(address)
-    fault_times = ints(w.fault_ns_at, w.fault_rows)
+    fault_times = words(w.fault_ns_at)
     while True:
         if w.error > 0:
             return FAILED
@@ -96,7 +96,7 @@ def run(address: int) -> int:
         order = np.int64(0)
         if w.chunk_next < w.chunk:
             what = 1
-            time_ns = ints(w.arrival_ns_at, w.chunk)[w.chunk_next]
+            time_ns = words(w.arrival_ns_at)[w.chunk_next]
             order = w.arrival_order
         elif w.final > 0:
             what = 3
@@ -188,7 +188,7 @@ def settle(address: int) -> None:
 @jit_inner
 def _end_spans(w: World) -> None:
     """Write down what is still down, closed or off, in the order in which it began."""
-    since_ns = ints(w.since_ns_at, 2 * w.devices)
+    since_ns = words(w.since_ns_at)
     since_order = ints(w.since_order_at, 2 * w.devices)
     for entry in np.argsort(since_order):
         if since_order[entry] != NONE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sim.engine.compiled.calendar import COMPLETION, Kind, schedule, wake
 from sim.engine.compiled.knowledge import busy_until
 from sim.engine.compiled.ledger import bring_to_now, end_part
-from sim.engine.compiled.memory import ints
+from sim.engine.compiled.memory import words
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, devices, lanes, parts
 from sim.serving.compiled import jit, jit_inner
@@ -60,7 +60,7 @@ def _follow(w: World, device: int) -> bool:
     d = devices(w)[device]
     if d.busy == 0:
         return False
-    speed = _slowed_speed(ints(w.lane_speed_at, w.lanes)[d.first_lane + d.busy - 1], d.slowdown)
+    speed = _slowed_speed(words(w.lane_speed_at)[d.first_lane + d.busy - 1], d.slowdown)
     if speed == d.speed:
         return False
     d.speed = speed

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sim.engine.compiled.availability import is_open, refresh_node, refresh_taking
 from sim.engine.compiled.calendar import TIMER, Kind, schedule
 from sim.engine.compiled.ledger import bring_to_now
-from sim.engine.compiled.memory import floats, ints, truths
+from sim.engine.compiled.memory import flags, floats, ints, truths, words
 from sim.engine.compiled.tables import World, nodes
 from sim.serving.compiled import jit, jit_inner
 from sim.serving.remapping import capacity_per_s, first_that_carries
@@ -33,7 +33,7 @@ def begin(w: World) -> None:
 @jit_inner
 def _paths(w: World, node: int) -> tuple[int, int]:
     """Return the first and the end of the paths of a node's group."""
-    group_path = ints(w.group_path_at, w.groups + 1)
+    group_path = words(w.group_path_at)
     group = nodes(w)[node].group
     return group_path[group], group_path[group + 1]
 
@@ -42,7 +42,7 @@ def _paths(w: World, node: int) -> tuple[int, int]:
 def _hold(w: World, node: int) -> None:
     """Let a node hold what it is asked to."""
     first, end = _paths(w, node)
-    held = truths(w.held_paths_at, w.node_paths)
+    held = flags(w.held_paths_at)
     asked = truths(w.in_force_at, w.mappings * w.paths)
     place = nodes(w)[node].first_place
     for path in range(first, end):
@@ -70,9 +70,9 @@ def decide(w: World) -> None:
     bring_to_now(w)
     w.mapping = mapping
     w.remap_round += 1
-    held = truths(w.held_paths_at, w.node_paths)
-    asked = truths(w.in_force_at, w.mappings * w.paths)
-    changing = ints(w.remap_nodes_at, w.nodes)
+    held = flags(w.held_paths_at)
+    asked = flags(w.in_force_at)
+    changing = words(w.remap_nodes_at)
     count = 0
     for node in range(w.nodes):
         first, end = _paths(w, node)
@@ -117,11 +117,11 @@ def _change(w: World) -> None:
     end = min(w.remap_next + w.remap_at_once, w.remap_count)
     if w.remap_next == end:
         return
-    changing = ints(w.remap_nodes_at, w.nodes)
-    held = truths(w.held_paths_at, w.node_paths)
-    asked = truths(w.in_force_at, w.mappings * w.paths)
-    load_ns = ints(w.load_ns_at, w.paths)
-    slots = ints(w.path_slot_at, w.paths)
+    changing = words(w.remap_nodes_at)
+    held = flags(w.held_paths_at)
+    asked = flags(w.in_force_at)
+    load_ns = words(w.load_ns_at)
+    slots = words(w.path_slot_at)
     longest_ns = 0
     changed = False
     for i in range(w.remap_next, end):
@@ -151,7 +151,7 @@ def loaded(w: World, round_: int) -> None:
     if round_ != w.remap_round:
         return
     end = min(w.remap_next + w.remap_at_once, w.remap_count)
-    changing = ints(w.remap_nodes_at, w.nodes)
+    changing = words(w.remap_nodes_at)
     for i in range(w.remap_next, end):
         _hold(w, changing[i])
     refresh_taking(w)

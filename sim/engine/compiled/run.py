@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sim.engine.compiled import direct, loop
 from sim.engine.compiled.assemble import assemble, unfinished_rows
-from sim.engine.compiled.means import tabulate_means
 from sim.engine.compiled.memory import Memory
+from sim.engine.compiled.service_times import tabulate
 from sim.engine.compiled.world import Draws, grow, is_plain, lay_out, make_room_for
 from sim.engine.record import RunRecord
 from sim.engine.reference import Chunk, Stream
@@ -206,7 +206,7 @@ def _load(world: Memory, chunk: Chunk, system: System) -> None:
     world.put("multiplier", np.stack(multipliers, axis=-1) if units else np.zeros(0))
     world.set("chunk", len(chunk.arrival_ns))
     world.set("chunk_next", 0)
-    tabulate_means(world, int(np.max(chunk.size, initial=0)))
+    tabulate(world, int(np.max(chunk.size, initial=0)))
 
 
 def _taken(world: Memory, first: int, arrival_ns: NDArray[np.int64], query_class: NDArray[np.int64]) -> Rows:

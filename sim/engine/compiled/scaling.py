@@ -8,7 +8,7 @@ from __future__ import annotations
 from sim.engine.compiled.availability import change_node
 from sim.engine.compiled.calendar import TIMER, Kind, schedule
 from sim.engine.compiled.ledger import add_span, bring_to_now, switch_off
-from sim.engine.compiled.memory import ints
+from sim.engine.compiled.memory import words
 from sim.engine.compiled.tables import World, nodes, scalers
 from sim.engine.record import Span
 from sim.engine.scaling import Phase
@@ -129,7 +129,7 @@ def _scale_in(w: World, scaler: int, count: int) -> None:
         if count > 0 and table[node].phase == UP:
             table[node].phase = DRAINING
             change_node(w, node, CLOSE)
-            if ints(w.unfinished_parts_at, w.nodes)[node] == 0:
+            if words(w.unfinished_parts_at)[node] == 0:
                 switch_off(w, node)
             count -= 1
     s.last_change_ns = w.now

@@ -9,7 +9,7 @@ from sim.engine.compiled.calendar import TIMER, Kind, schedule
 from sim.engine.compiled.clients import fail_live
 from sim.engine.compiled.dispatch import PLACED, has_other_node, place
 from sim.engine.compiled.ledger import bring_to_now, drop
-from sim.engine.compiled.memory import floats, ints
+from sim.engine.compiled.memory import reals, words
 from sim.engine.compiled.slots import new_attempt, new_query
 from sim.engine.compiled.tables import World, attempts, queries
 from sim.engine.record import Cause
@@ -51,31 +51,23 @@ def _new_query(w: World) -> int:
     q.query = w.query
     w.query += 1
     q.arrival_ns = w.now
-    q.size = ints(w.size_at, w.chunk)[i]
-    q.query_class = ints(w.query_class_at, w.chunk)[i]
-    q.model = ints(w.class_model_at, w.classes)[q.query_class]
-    q.deadline_ns = w.now + ints(w.class_sla_ns_at, w.classes)[q.query_class]
-    q.router = ints(w.router_of_at, w.chunk)[i] if w.routers > 1 else 0
+    q.size = words(w.size_at)[i]
+    q.query_class = words(w.query_class_at)[i]
+    q.model = words(w.class_model_at)[q.query_class]
+    q.deadline_ns = w.now + words(w.class_sla_ns_at)[q.query_class]
+    q.router = words(w.router_of_at)[i] if w.routers > 1 else 0
     for k in range(w.draws):
-        floats(w.query_u_at, w.query_room * w.draws)[query * w.draws + k] = floats(w.service_u_at, w.chunk * w.draws)[
-            i * w.draws + k
-        ]
+        reals(w.query_u_at)[query * w.draws + k] = reals(w.service_u_at)[i * w.draws + k]
     multipliers = w.draws * w.units
     for k in range(multipliers):
-        floats(w.query_multiplier_at, w.query_room * multipliers)[query * multipliers + k] = floats(
-            w.multiplier_at, w.chunk * multipliers
-        )[i * multipliers + k]
+        reals(w.query_multiplier_at)[query * multipliers + k] = reals(w.multiplier_at)[i * multipliers + k]
     choices = w.attempts * w.choices
     for k in range(choices):
-        floats(w.query_router_u_at, w.query_room * choices)[query * choices + k] = floats(
-            w.router_u_at, w.chunk * choices
-        )[i * choices + k]
+        reals(w.query_router_u_at)[query * choices + k] = reals(w.router_u_at)[i * choices + k]
     if w.has_network > 0:
         ways = w.attempts * 2
         for k in range(ways):
-            ints(w.query_network_ns_at, w.query_room * ways)[query * ways + k] = ints(w.network_ns_at, w.chunk * ways)[
-                i * ways + k
-            ]
+            words(w.query_network_ns_at)[query * ways + k] = words(w.network_ns_at)[i * ways + k]
     return query
 
 
@@ -84,7 +76,7 @@ def _send_once(w: World, query: int) -> None:
     """Send a query whose client does nothing but wait."""
     attempt = new_attempt(w, query)
     if w.has_network > 0:
-        attempts(w)[attempt].back_ns = ints(w.query_network_ns_at, w.query_room * 2)[query * 2 + 1]
+        attempts(w)[attempt].back_ns = words(w.query_network_ns_at)[query * 2 + 1]
     reason = place(w, attempt, False)
     if reason != PLACED:
         drop(w, query, reason)
@@ -98,7 +90,7 @@ def _send(w: World, query: int, cause: int) -> None:
     a = attempts(w)[attempt]
     if w.has_network > 0:
         way = (query * w.attempts + a.number) * 2 + 1
-        a.back_ns = ints(w.query_network_ns_at, w.query_room * w.attempts * 2)[way]
+        a.back_ns = words(w.query_network_ns_at)[way]
     q.live += 1
     a.cause = cause
     a.sent_ns = w.now
@@ -128,7 +120,7 @@ def _hedge_delay_ns(w: World) -> int:
         return w.hedge_after_ns  # type: ignore[no-any-return]
     if w.latencies < w.hedge_window:
         return -1
-    return int(ints(w.latency_sorted_at, w.hedge_window + 1)[w.hedge_rank - 1])
+    return int(words(w.latency_sorted_at)[w.hedge_rank - 1])
 
 
 @jit_inner

@@ -10,14 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
 from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sim.engine.compiled.memory import WorldType, pointer
+from sim.engine.compiled.memory import WorldType, machine_code, table_of
 from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SERVED_ROW, SPAN_ROW
-from sim.serving.compiled import jit_inner
 
 __all__ = [
     "ATTEMPT",
@@ -142,7 +139,7 @@ EVENT = _table(ints="time_ns order second", refs="kind first")
 SETTINGS = (
     "models late lanes devices nodes paths classes order shed knows_service uses_estimates sees_queue part_size "
     "split_by_part routers router by_work choices rotates has_network knowledge_delay_ns policy policy_parameters "
-    "controls_lanes has_faults choice_at memo_sizes groups node_paths grid draws attempt_parts units has_scalers scalers "
+    "controls_lanes has_faults choice_at tabulated_sizes groups node_paths grid draws attempt_parts units has_scalers scalers "
     "has_clients timeout_ns timeout_cancel retries budget_tokens burst_tokens past_deadline hedges hedge_after_ns "
     "hedge_rank hedge_window hedge_cancel attempts "
     "sheds row_margin event_margin change_margin busy_lanes_margin remaps remap_every_ns remap_on_fault remap_at_once mappings"
@@ -161,7 +158,7 @@ ARRAYS = (
     "seen_idle_lanes seen_waiting_parts seen_waiting_work_ns seen_lane_until_ns seen_unfinished_parts "
     "node_group node_device device_lane group_path node_path path_slot_service path_accuracy path_overhead_ns "
     "path_slot path_line path_unit class_sla_ns class_priority class_model policy_numbers service_index service_grid "
-    "memo lane_speed serving serving_count routable nodes_taking turns "
+    "mean_ns fixed_ns lane_speed serving serving_count routable nodes_taking turns "
     "backoff_ns retried latency_ring latency_sorted held_paths in_force load_ns lane_rate_per_s remap_nodes "
     "fault_ns fault_device fault_change fault_slowdown since_ns since_order "
     "busy_until_ns free_ns lane_order totals picks candidates service_out wait_out accuracy_out rows_out best touched "
@@ -192,7 +189,7 @@ CHANGE = _table(ints="time_ns which index value")
 _WORLD_TYPE = WorldType(WORLD)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@machine_code
 def world_at(_typing: Any, address: Any) -> Any:
     """Return the record of dtype `WORLD` at an address."""
 
@@ -202,112 +199,76 @@ def world_at(_typing: Any, address: Any) -> Any:
     return _WORLD_TYPE(address), generate
 
 
-@jit_inner
-def queries(w: World) -> Any:
-    """Return the table of queries."""
-    return carray(pointer(w.query_at), (w.query_room,), QUERY)
+queries = table_of("query_at", QUERY)
+"""``queries(w)``: the table of queries."""
 
 
-@jit_inner
-def attempts(w: World) -> Any:
-    """Return the table of attempts."""
-    return carray(pointer(w.attempt_at), (w.attempt_room,), ATTEMPT)
+attempts = table_of("attempt_at", ATTEMPT)
+"""``attempts(w)``: the table of attempts."""
 
 
-@jit_inner
-def parts(w: World) -> Any:
-    """Return the table of parts."""
-    return carray(pointer(w.part_at), (w.part_room,), PART)
+parts = table_of("part_at", PART)
+"""``parts(w)``: the table of parts."""
 
 
-@jit_inner
-def lanes(w: World) -> Any:
-    """Return the table of lanes."""
-    return carray(pointer(w.lane_at), (w.lane_room,), LANE)
+lanes = table_of("lane_at", LANE)
+"""``lanes(w)``: the table of lanes."""
 
 
-@jit_inner
-def devices(w: World) -> Any:
-    """Return the table of devices."""
-    return carray(pointer(w.device_at), (w.device_room,), DEVICE)
+devices = table_of("device_at", DEVICE)
+"""``devices(w)``: the table of devices."""
 
 
-@jit_inner
-def lines(w: World) -> Any:
-    """Return the table of lines."""
-    return carray(pointer(w.line_at), (w.line_room,), LINE)
+lines = table_of("line_at", LINE)
+"""``lines(w)``: the table of lines."""
 
 
-@jit_inner
-def nodes(w: World) -> Any:
-    """Return the table of nodes."""
-    return carray(pointer(w.node_at), (w.node_room,), NODE)
+nodes = table_of("node_at", NODE)
+"""``nodes(w)``: the table of nodes."""
 
 
-@jit_inner
-def scalers(w: World) -> Any:
-    """Return the table of scalers."""
-    return carray(pointer(w.scaler_at), (w.scaler_room,), SCALER)
+scalers = table_of("scaler_at", SCALER)
+"""``scalers(w)``: the table of scalers."""
 
 
-@jit_inner
-def events(w: World) -> Any:
-    """Return the events to come, a heap by time and order."""
-    return carray(pointer(w.event_at), (w.event_room,), EVENT)
+events = table_of("event_at", EVENT)
+"""``events(w)``: the events to come, a heap by time and order."""
 
 
-@jit_inner
-def changes(w: World) -> Any:
-    """Return the ring of changes that routers have not seen yet."""
-    return carray(pointer(w.change_at), (w.change_room,), CHANGE)
+changes = table_of("change_at", CHANGE)
+"""``changes(w)``: the ring of changes that routers have not seen yet."""
 
 
-@jit_inner
-def query_rows(w: World) -> Any:
-    """Return the rows of queries that are to be handed on."""
-    return carray(pointer(w.query_row_at), (w.query_row_room,), QUERY_ROW)
+query_rows = table_of("query_row_at", QUERY_ROW)
+"""``query_rows(w)``: the rows of queries that are to be handed on."""
 
 
-@jit_inner
-def part_rows(w: World) -> Any:
-    """Return the rows of parts that are to be handed on."""
-    return carray(pointer(w.part_row_at), (w.part_row_room,), PART_ROW)
+part_rows = table_of("part_row_at", PART_ROW)
+"""``part_rows(w)``: the rows of parts that are to be handed on."""
 
 
-@jit_inner
-def attempt_rows(w: World) -> Any:
-    """Return the rows of attempts that are to be handed on."""
-    return carray(pointer(w.attempt_row_at), (w.attempt_row_room,), ATTEMPT_ROW)
+attempt_rows = table_of("attempt_row_at", ATTEMPT_ROW)
+"""``attempt_rows(w)``: the rows of attempts that are to be handed on."""
 
 
-@jit_inner
-def span_rows(w: World) -> Any:
-    """Return the rows of spans that are to be handed on."""
-    return carray(pointer(w.span_row_at), (w.span_row_room,), SPAN_ROW)
+span_rows = table_of("span_row_at", SPAN_ROW)
+"""``span_rows(w)``: the rows of spans that are to be handed on."""
 
 
-@jit_inner
-def flows(w: World) -> Any:
-    """Return the table of devices of a plain system."""
-    return carray(pointer(w.flow_at), (w.flow_room,), FLOW)
+flows = table_of("flow_at", FLOW)
+"""``flows(w)``: the table of devices of a plain system."""
 
 
-@jit_inner
-def later(w: World) -> Any:
-    """Return the table of parts of a plain system that wait."""
-    return carray(pointer(w.later_at), (w.later_room,), LATER)
+later = table_of("later_at", LATER)
+"""``later(w)``: the table of parts of a plain system that wait."""
 
 
-@jit_inner
-def served_rows(w: World) -> Any:
-    """Return the rows of served queries that are to be handed on."""
-    return carray(pointer(w.served_row_at), (w.served_row_room,), SERVED_ROW)
+served_rows = table_of("served_row_at", SERVED_ROW)
+"""``served_rows(w)``: the rows of served queries that are to be handed on."""
 
 
-@jit_inner
-def pending_rows(w: World) -> Any:
-    """Return the rows of queries that are yet to end."""
-    return carray(pointer(w.pending_row_at), (w.pending_row_room,), SERVED_ROW)
+pending_rows = table_of("pending_row_at", SERVED_ROW)
+"""``pending_rows(w)``: the rows of queries that are yet to end."""
 
 
 def empty(dtype: np.dtype[Any], count: int) -> NDArray[np.void]:

@@ -277,8 +277,9 @@ def _lay_out_services(world: Memory, system: System) -> None:
     world.put("service_index", np.ascontiguousarray(services.index, dtype=np.int64))
     world.put("service_grid", np.ascontiguousarray(services.grid, dtype=np.float64))
     world.put("path_unit", np.ascontiguousarray(services.unit_of_service, dtype=np.int64))
-    world.put("memo", np.zeros(0, dtype=np.int64))
-    _set(world, grid=len(services.grid), units=len(services.units), memo_sizes=0)
+    world.put("mean_ns", np.zeros(0, dtype=np.int64))
+    world.put("fixed_ns", np.zeros(0, dtype=np.int64))
+    _set(world, grid=len(services.grid), units=len(services.units), tabulated_sizes=0)
 
 
 def _lay_out_clients(world: Memory, system: System, draws: Draws) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inline
 
 __all__ = ["backlog_of", "lighter"]
 
 
-@jit
+@jit_inline
 def backlog_of(
     node: int,
     by_work: bool,
@@ -32,7 +32,7 @@ def backlog_of(
     return work
 
 
-@jit
+@jit_inline
 def lighter(backlog_a: int, lanes_a: int, backlog_b: int, lanes_b: int) -> bool:
     """Whether a's backlog per lane is strictly less than b's, without rounding."""
     return backlog_a * lanes_b < backlog_b * lanes_a

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inline
 from sim.serving.routers.backlog import backlog_of, lighter
 from sim.serving.routers.base import Route, Router
 from sim.serving.state import State
@@ -15,7 +15,7 @@ from sim.spec.experiment import PowerOfDRouterSpec
 __all__ = ["POWER_OF_D", "draw_distinct", "least_backlogged_of_drawn"]
 
 
-@jit
+@jit_inline
 def draw_distinct(draws: NDArray[np.float64], count: int, picks: NDArray[np.int64]) -> int:
     """Write as many distinct numbers below `count` to `picks` as there are draws; return how many there are.
 
@@ -28,21 +28,24 @@ def draw_distinct(draws: NDArray[np.float64], count: int, picks: NDArray[np.int6
         pick = min(int(draws[j] * left), left - 1)
         # The pick counts what is left. Each number drawn before that is at or below it moves it one up, the least
         # one first.
-        last = -1
-        while True:
-            least = count
-            for k in range(j):
-                if last < picks[k] < least:
-                    least = picks[k]
-            if least > pick:
-                break
-            pick += 1
-            last = least
+        if j == 1:
+            pick += picks[0] <= pick
+        elif j > 1:
+            last = -1
+            while True:
+                least = count
+                for k in range(j):
+                    if last < picks[k] < least:
+                        least = picks[k]
+                if least > pick:
+                    break
+                pick += 1
+                last = least
         picks[j] = pick
     return d
 
 
-@jit
+@jit_inline
 def least_backlogged_of_drawn(
     now_ns: int,
     by_work: bool,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inline
 from sim.serving.routers.base import Route, Router
 from sim.serving.state import State
 from sim.serving.system import System
@@ -14,7 +14,7 @@ from sim.spec.experiment import RandomRouterSpec
 __all__ = ["RANDOM", "random_node"]
 
 
-@jit
+@jit_inline
 def random_node(draw: float, nodes: NDArray[np.int64]) -> int:
     """Return the node that the uniform `draw` falls on."""
     return int(nodes[min(int(draw * len(nodes)), len(nodes) - 1)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit_inline
 from sim.serving.routers.base import Route, Router
 from sim.serving.state import State
 from sim.serving.system import System
@@ -14,7 +14,7 @@ from sim.spec.experiment import RoundRobinRouterSpec
 __all__ = ["ROUND_ROBIN", "node_in_turn"]
 
 
-@jit
+@jit_inline
 def node_in_turn(query: int, nodes: NDArray[np.int64]) -> int:
     """Return the node whose turn query number `query` is."""
     return int(nodes[query % len(nodes)])
