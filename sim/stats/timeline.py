@@ -15,7 +15,7 @@ from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS, nodes_up_o
 from sim.stats.devices import SystemView
 from sim.stats.interval import Interval, t_interval
 from sim.stats.measure import QUERIES_BEYOND_PERCENTILE
-from sim.stats.spans import interval_of, time_within
+from sim.stats.spans import interval_of, time_within, weighted_time_within
 
 __all__ = ["Timeline", "TimelineSummary", "measure_over_time", "merge_timelines"]
 
@@ -65,8 +65,9 @@ def measure_over_time(record: RunRecord, view: SystemView, interval_ns: int) -> 
 
     Offered load, latency, SLA attainment and drop rate are over the queries that *arrive* in an interval, however late
     they finish; throughput, correct predictions and accuracy over those that *finish* in it; the path mix over the
-    samples that start in it; utilisation and the queries in the system are averages over its time. A percentile needs
-    ten queries beyond it in the interval; queries in flight when the clock stops count as infinitely late.
+    samples that start in it; the queries in the system are an average over its time, and utilisation is one over the
+    time that lanes are not off. A percentile needs ten queries beyond it in the interval; queries in flight when the
+    clock stops count as infinitely late.
 
     Where clients time out, retry or hedge: the attempts that are *sent* in an interval. Where devices fail:
     availability, an average over its time. Where either is the case: wasted work over its busy lane time, and the
@@ -182,11 +183,17 @@ def _by_time(record: RunRecord, view: SystemView, edges: NDArray[np.int64]) -> V
     left_ns = np.where(record.finish_ns != NEVER, record.finish_ns, record.stop_ns)
     left_ns = np.where(record.drop_ns != NEVER, record.drop_ns, left_ns)
     values: Values = {"queries_in_system": (time_within(record.arrival_ns, left_ns, edges) / length).tolist()}
+    off = record.span_kind == Span.OFF
+    off_lanes = np.bincount(np.asarray(view.lane_device), minlength=len(view.device_kind))[record.span_device[off]]
+    kind_of_off = np.asarray(view.device_kind)[record.span_device[off]]
     for k, name in enumerate(view.device_kind_name):
-        lanes = int(np.sum(kind_of_lane == k))
         served = (kind == k) & record.leads_batch
         busy = time_within(record.part_start_ns[served], record.part_finish_ns[served], edges)
-        values[f"utilisation:{name}"] = (busy / (length * max(lanes, 1))).tolist()
+        available = (length * np.sum(kind_of_lane == k)).astype(np.float64)
+        if np.any(kind_of_off == k):
+            of_kind = np.where(kind_of_off == k, off_lanes, 0).astype(np.float64)
+            available -= weighted_time_within(record.span_from_ns[off], record.span_to_ns[off], of_kind, edges)
+        values[f"utilisation:{name}"] = [float(b / a) if a > 0 else None for b, a in zip(busy, available, strict=True)]
     return values
 
 
