@@ -139,9 +139,8 @@ def _height(drawn: Sequence[float], wanted: float) -> float:
 
 
 def _finish_latency(axes: Axes, found: Sequence[Points], slas: Sequence[float]) -> None:
-    tails = _values("latency_ms_p99", found)
-    drawn = tails + _values("latency_ms_p50", found)
-    if tails and max(tails) > LOG_RANGE * min(tails):
+    drawn = [*_values("latency_ms_p99", found), *_values("latency_ms_p50", found)]
+    if drawn and max(drawn) > LOG_RANGE * min(drawn):
         logarithmic(axes)
         axes.set_ylim(0.7 * min(drawn), ROOM_FOR_BANDS * max(drawn))
     else:
