@@ -111,7 +111,11 @@ def possible_failures(experiment: Experiment) -> list[DropReason]:
     if experiment.timeout is not None:
         found.append(DropReason.TIMEOUT)
     if experiment.faults is not None:
-        found += [DropReason.FAULT, DropReason.UNAVAILABLE]
+        found.append(DropReason.FAULT)
+    # Nodes that come and go leave one up, but may close while a query is under way to them.
+    closes = experiment.autoscaling is not None and experiment.network is not None
+    if experiment.faults is not None or experiment.remapping is not None or closes:
+        found.append(DropReason.UNAVAILABLE)
     return found
 
 
@@ -172,6 +176,17 @@ def check_clients(experiment: Experiment, node: Node) -> list[Problem]:
                         allowed=", ".join([*names, "policy"]),
                     )
                 )
+        problems += _retries_only_past_the_deadline(experiment, node)
+    timeout = experiment.timeout
+    if timeout is not None and retries is None and hedging is not None and (hedging.after or 0) >= timeout.after:
+        problems.append(
+            problem_at(
+                node,
+                ("hedging", "after"),
+                "the query has timed out by then and is over, so none is ever hedged",
+                allowed="less than timeout.after, or retries",
+            )
+        )
     early = not isinstance(experiment.binding, LateBindingSpec)
     nodes = sum(group.count for group in experiment.fleet) // experiment.cells
     if hedging is not None and early and nodes < 2:
@@ -184,3 +199,32 @@ def check_clients(experiment: Experiment, node: Node) -> list[Problem]:
             )
         )
     return problems
+
+
+def _retries_only_past_the_deadline(experiment: Experiment, node: Node) -> list[Problem]:
+    """Return the problem that the first retry is always too late to be sent, if it is."""
+    retries, timeout, queue = experiment.retries, experiment.timeout, experiment.queue
+    assert retries is not None
+    if retries.past_deadline:
+        return []
+    sla_ns = max([one.sla or experiment.sla for one in experiment.classes or ()], default=experiment.sla)
+    reasons = [DROP_REASONS.index(name) for name in retries.on] if retries.on else possible_failures(experiment)
+    fails_ns = []
+    for reason in reasons:
+        if reason == DropReason.TIMEOUT and timeout is not None:
+            fails_ns.append(timeout.after)
+        elif reason == DropReason.DEADLINE and queue is not None and queue.shed == "late":
+            fails_ns.append(sla_ns + 1)
+        else:
+            fails_ns.append(0)
+    if not fails_ns or min(fails_ns) + retries.backoff <= sla_ns:
+        return []
+    by_timeout = timeout is not None and min(fails_ns) == timeout.after > sla_ns
+    return [
+        problem_at(
+            node,
+            ("timeout", "after") if by_timeout else ("retries", "backoff"),
+            "the first retry would be sent past the deadline, so none is ever sent",
+            allowed="a first failure and a backoff within the SLA, or past_deadline: true",
+        )
+    ]

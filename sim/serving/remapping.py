@@ -83,8 +83,16 @@ def plan_ladder(
         findings.report(path, "re-mapping needs early binding: what waits centrally has no path yet")
     if not isinstance(mapping, MostAccurateFirstSpec):
         findings.report(path, "an explicit mapping is what it is", allowed="mapping: {kind: most-accurate-first}")
-    if experiment.remapping is not None and experiment.remapping.on_fault and experiment.faults is None:
+    spec = experiment.remapping
+    assert spec is not None
+    if spec.on_fault and experiment.faults is None:
         findings.report((*path, "on_fault"), "there are no faults")
+    duration = experiment.workload.duration
+    if spec.every is not None and duration is not None and spec.every > duration:
+        findings.report((*path, "every"), "the first decision is after the last arrival")
+    nodes = sum(group.count for group in experiment.fleet)
+    if spec.at_once is not None and spec.at_once > nodes:
+        findings.report((*path, "at_once"), "more nodes at once than there are", allowed=f"at most {nodes}")
     findings.stop_if_broken()
     assert isinstance(mapping, MostAccurateFirstSpec)
     model = models[0].model

@@ -94,6 +94,11 @@ def _problem(node: Node, model: type[BaseModel], details: ErrorDetails) -> Probl
     if kind == "extra_forbidden":
         parent, _ = node.nearest(path[:-1])
         known = _fields_at(model, details["loc"][:-1], parent)
+        if path[-1] in known:
+            # A key of another form of the same thing, such as a time beside a lifetime.
+            return Problem(
+                "does not go with the keys beside it", found.key_position or found.position, format_path(path)
+            )
         return Problem(
             "unknown key",
             found.key_position or found.position,

@@ -304,6 +304,7 @@ def added_over_time(one: SumsOverTime, other: SumsOverTime) -> SumsOverTime:
         _added(one.faults.down_ns, other.faults.down_ns),
         one.faults.devices + other.faults.devices,
         _added(one.faults.nodes_up, other.faults.nodes_up),
+        one.faults.off_ns + other.faults.off_ns,
     )
     return SumsOverTime(**values | {"edges_ns": one.edges_ns, "ranking": ranking, "faults": faults})
 

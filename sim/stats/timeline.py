@@ -16,7 +16,7 @@ from sim.stats.devices import SystemView
 from sim.stats.interval import Interval, t_interval
 from sim.stats.measure import RankedLatencies
 from sim.stats.measurement import Ranking, percentiles_ns
-from sim.stats.spans import SpanLog, interval_of, time_within
+from sim.stats.spans import SpanLog, interval_of, time_within, weighted_time_within
 
 __all__ = [
     "FaultsOverTime",
@@ -133,11 +133,14 @@ class FaultsOverTime:
     devices : int
     nodes_up : shape (intervals,), or None
         Mean number of nodes that take new queries, where they come and go.
+    off_ns : shape (kinds, intervals)
+        Lane time of each kind of device that was off.
     """
 
     down_ns: NDArray[np.float64] | None
     devices: int
     nodes_up: NDArray[np.float64] | None
+    off_ns: NDArray[np.float64]
 
 
 def measure_over_time(record: RunRecord, view: SystemView, interval_ns: int) -> Timeline:
@@ -145,8 +148,9 @@ def measure_over_time(record: RunRecord, view: SystemView, interval_ns: int) -> 
 
     Offered load, latency, SLA attainment and drop rate are over the queries that *arrive* in an interval, however late
     they finish; throughput, correct predictions and accuracy over those that *finish* in it; the path mix over the
-    samples that start in it; utilisation and the queries in the system are averages over its time. A percentile needs
-    ten queries beyond it in the interval; queries in flight when the clock stops count as infinitely late.
+    samples that start in it; the queries in the system are an average over its time, and utilisation is one over the
+    time that lanes are not off. A percentile needs ten queries beyond it in the interval; queries in flight when the
+    clock stops count as infinitely late.
 
     Where clients time out, retry or hedge: the attempts that are *sent* in an interval. Where devices fail:
     availability, an average over its time. Where either is the case: wasted work over its busy lane time, and the
@@ -202,7 +206,21 @@ def faults_over_time(log: SpanLog, view: SystemView, edges: NDArray[np.int64]) -
         down_ns = time_within(log.span_from_ns[down], log.span_to_ns[down], edges)
     if len(view.device_node):
         nodes_up = np.array(nodes_up_over_time(log, view.device_node, edges), dtype=np.float64)
-    return FaultsOverTime(down_ns, len(view.device_kind), nodes_up)
+    return FaultsOverTime(down_ns, len(view.device_kind), nodes_up, _off_over_time(log, view, edges))
+
+
+def _off_over_time(log: SpanLog, view: SystemView, edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the lane time that was off, by kind of device and interval."""
+    off = log.span_kind == Span.OFF
+    lanes = np.bincount(np.asarray(view.lane_device), minlength=len(view.device_kind))[log.span_device[off]]
+    kind = np.asarray(view.device_kind)[log.span_device[off]]
+    from_ns, to_ns = log.span_from_ns[off], log.span_to_ns[off]
+    return np.array(
+        [
+            weighted_time_within(from_ns, to_ns, np.where(kind == k, lanes, 0).astype(np.float64), edges)
+            for k in range(len(view.device_kind_name))
+        ]
+    )
 
 
 def timeline_of(view: SystemView, sums: SumsOverTime) -> Timeline:
@@ -226,9 +244,10 @@ def timeline_of(view: SystemView, sums: SumsOverTime) -> Timeline:
     for path, name in enumerate(view.path_names):
         values[f"path_mix:{name}"] = _ratios(sums.started[path], total)
     values["queries_in_system"] = (sums.in_system_ns / length).tolist()
-    for k, name in enumerate(view.device_kind_name):
-        values[f"utilisation:{name}"] = (sums.busy_ns[k] / (length * max(int(sums.lanes[k]), 1))).tolist()
     faults = sums.faults
+    for k, name in enumerate(view.device_kind_name):
+        available_ns = length * int(sums.lanes[k]) - faults.off_ns[k]
+        values[f"utilisation:{name}"] = _ratios(sums.busy_ns[k], available_ns)
     if faults.down_ns is not None:
         values["availability"] = (1.0 - faults.down_ns / (length * faults.devices)).tolist()
     if faults.nodes_up is not None:

@@ -61,11 +61,12 @@ def find_experiment(reference: str) -> Path:
         If there is no such file.
     """
     path = Path(reference)
+    shipped = data_dir("experiments") / f"{reference}.yaml"
+    # A folder called like an experiment is what somebody's run of it left, not the experiment.
+    if path.name == reference and shipped.is_file() and not path.is_file():
+        return shipped
     if path.exists():
         return path
-    shipped = data_dir("experiments") / f"{reference}.yaml"
-    if path.name == reference and shipped.is_file():
-        return shipped
     names = shipped_experiments()
     raise SpecError(
         [

@@ -112,19 +112,16 @@ def test_the_last_failure_is_the_reason(tmp_path: Path) -> None:
 
 
 def test_a_retry_may_be_sent_at_the_deadline_and_not_after_it(tmp_path: Path) -> None:
-    more = "queue: {limit: 0}\nretries: {limit: 1, backoff: BACKOFF}"
-    at = run(tmp_path, [0, 1], {"d": device(TEN_US)}, sla="9us", more=more.replace("BACKOFF", "9us"))
-    assert log(at) == [(0, 0, 10, LATE), (1, 10, 20, LATE)]
-    past = run(tmp_path, [0, 1], {"d": device(TEN_US)}, sla="9us", more=more.replace("BACKOFF", "9.001us"))
+    # Query 1 has until 10. Its first retry, at 5, finds no room; the second would be sent 5 us later, or 5.001 us.
+    def second_retry(multiplier: float, more: str = "") -> RunRecord:
+        retries = f"retries: {{limit: 2, backoff: 4us, multiplier: {multiplier}{more}}}"
+        return run(tmp_path, [0, 1], {"d": device(TEN_US)}, sla="9us", more=f"queue: {{limit: 0}}\n{retries}")
+
+    assert log(second_retry(1.25)) == [(0, 0, 10, LATE), (1, 10, 20, LATE)]
+    past = second_retry(1.25025)
     assert log(past)[1] == (1, NEVER, NEVER, DROPPED)
-    assert past.drop_ns[1] == 1 * US
-    anyway = run(
-        tmp_path,
-        [0, 1],
-        {"d": device(TEN_US)},
-        sla="9us",
-        more=more.replace("BACKOFF", "9.001us, past_deadline: true"),
-    )
+    assert past.drop_ns[1] == 5 * US
+    anyway = second_retry(1.25025, more=", past_deadline: true")
     assert log(anyway)[1] == (1, 10.001, 20.001, LATE)
 
 

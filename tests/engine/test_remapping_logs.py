@@ -10,6 +10,7 @@ from sim.engine.record import RunRecord
 from sim.spec.problems import SpecError
 from tests.engine.test_client_logs import reasons
 from tests.engine.test_event_logs import TWO_REPRESENTATIONS, US, device, parts, run
+from tests.harness import prepare_text
 
 # dhe takes 20 us and table 2; the memory holds one of them.
 MODEL = TWO_REPRESENTATIONS.replace("table: {", "table: {bytes: 3kB, ").replace("dhe: {", "dhe: {bytes: 4kB, ")
@@ -81,11 +82,41 @@ def test_a_fault_is_an_occasion(tmp_path: Path) -> None:
     assert [accuracy for _, accuracy in served(record)] == [0.9, 0.9, 0.9, 0.9, 0.8, 0.9]
 
 
+def test_what_found_no_path_while_one_was_loaded_is_sent_again(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 20, 40, 60, 80, 101],
+        {"d": ONE},
+        model=NAMED,
+        sla="1ms",
+        more=EVERY + "retries: {limit: 1, backoff: 3us}\n",
+    )
+    # The table is loaded from 100 to 103: query 5 finds nothing at 101, and the table at 104.
+    assert reasons(record) == [None] * 6
+    assert record.attempt_sent_ns[record.attempt_query == 5].tolist() == [101 * US, 104 * US]
+    assert parts(record)[4:] == [(4, 0, 80, 100), (5, 0, 104, 106)]
+
+
+def test_a_first_decision_after_the_last_arrival_is_told(tmp_path: Path) -> None:
+    text = (
+        "name: t\nmodel: dlrm-kaggle\nsla: 10ms\n"
+        "workload: {arrivals: {kind: poisson, rate: 100/s}, sizes: {kind: fixed, size: 9}, duration: 2s}\n"
+        "fleet: [{name: n, devices: {cpu: cpu-broadwell}}]\npolicy: {kind: fastest}\n"
+        "remapping: {every: 3s, load_bandwidth: 1GB/s}\n"
+    )
+    with pytest.raises(SpecError, match=r":7:20: remapping\.every: the first decision is after the last arrival"):
+        prepare_text(tmp_path, text)
+
+
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
         ("remapping: {load_bandwidth: 1GB/s}", "remapping: re-mapping needs an occasion"),
         ("remapping: {on_fault: true, load_bandwidth: 1GB/s}", "remapping.on_fault: there are no faults"),
+        (
+            "remapping: {every: 1s, load_bandwidth: 1GB/s, at_once: 2}",
+            "at_once: more nodes at once than there are (got 2",
+        ),
         (EVERY + "binding: {kind: late}", "remapping: re-mapping needs early binding"),
         (
             EVERY + "mapping: {kind: explicit, devices: {d: [table]}}",

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sim.engine.record import RunRecord, Span
+from sim.engine.record import AttemptEnd, Cause, RunRecord, Span
+from sim.serving.clients import DropReason
 from sim.spec.problems import SpecError
-from tests.engine.test_client_logs import reasons
+from tests.engine.test_client_logs import attempts, reasons
 from tests.engine.test_event_logs import IN_TIME, TEN_US, US, device, parts, run
 from tests.engine.test_fault_logs import spans
 
@@ -152,6 +153,27 @@ def test_a_query_that_finds_no_node_is_told(tmp_path: Path) -> None:
         "faults: {crashes: [{at: 3us, group: n, nodes: [0]}]}",
     )
     assert reasons(record) == ["fault", "unavailable"]
+
+
+def test_a_query_under_way_to_a_node_that_closes_is_sent_again(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 9],
+        {"d": device("{distribution: deterministic, mean: 2us}")},
+        nodes=2,
+        sla="1ms",
+        more=ROUND_ROBIN
+        + "autoscaling: [{group: n, measure: backlog, target: 4, every: 10us, initial: 2}]\n"
+        + "network: {delay: 3us}\nretries: {limit: 1}\n",
+    )
+    # At 10 the second node closes; at 12 query 1 gets there, fails and is sent to the first, where it is at 15.
+    unavailable = AttemptEnd.FAILED + DropReason.UNAVAILABLE
+    assert attempts(record) == [
+        (0, Cause.FIRST, 0, 8, AttemptEnd.ANSWERED),
+        (1, Cause.FIRST, 9, 12, unavailable),
+        (1, Cause.RETRY, 12, 20, AttemptEnd.ANSWERED),
+    ]
+    assert parts(record) == [(0, 0, 3, 5), (1, 0, 15, 17)]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,25 @@ fleet:
             "9:31: hedging.window: window belongs to a percentile, and there is none (got 20)",
         ),
         ("hedging: {percentile: 100}\n", "9:23: hedging.percentile: has to be less than 100.0 (got 100)"),
+        (
+            "timeout: {after: 20ms}\nretries: {limit: 2}\n",
+            "9:18: timeout.after: the first retry would be sent past the deadline, so none is ever sent (got '20ms'; "
+            "allowed: a first failure and a backoff within the SLA, or past_deadline: true)",
+        ),
+        (
+            "timeout: {after: 6ms}\nretries: {limit: 2, backoff: 4001us}\n",
+            "10:30: retries.backoff: the first retry would be sent past the deadline, so none is ever sent (got",
+        ),
+        ("queue: {shed: late}\nretries: {limit: 2}\n", "10:10: retries.backoff: the first retry would be sent past"),
+        (
+            "hedging: {after: 3ms}\ntimeout: {after: 3ms}\nbinding: {kind: late}\n",
+            "9:18: hedging.after: the query has timed out by then and is over, so none is ever hedged (got '3ms'; "
+            "allowed: less than timeout.after, or retries)",
+        ),
+        (
+            "retries: {limit: 2, on: [unavailable]}\ntimeout: {after: 1ms}\n",
+            "9:26: retries.on[0]: no attempt can fail by unavailable in this experiment",
+        ),
         ("timeout: {after: 0s}\n", "9:18: timeout.after"),
         ("timeout: {after: 1ms, cancel: all}\n", "9:31: timeout.cancel: not one of the known names (got 'all'"),
     ],
@@ -71,6 +90,13 @@ def test_contradictions_are_told_with_their_place(more: str, expected: str, tmp_
         "retries: {limit: 2}\ntimeout: {after: 1ms}\n",
         "retries: {limit: 2, on: [queue-full]}\nqueue: {limit: 3}\n",
         "hedging: {after: 1ms}\nbinding: {kind: late}\n",
+        # At the very deadline a retry may be sent, and with a longer limit of some class there is time.
+        "timeout: {after: 6ms}\nretries: {limit: 2, backoff: 4ms}\n",
+        "timeout: {after: 20ms}\nretries: {limit: 2}\n"
+        "classes: [{name: a, share: 50%}, {name: b, share: 50%, sla: 1s}]\n",
+        "timeout: {after: 20ms}\nretries: {limit: 2, past_deadline: true}\n",
+        "queue: {shed: hopeless}\nretries: {limit: 2}\n",
+        "hedging: {after: 3ms}\ntimeout: {after: 3ms}\nretries: {limit: 1}\nbinding: {kind: late}\n",
     ],
 )
 def test_what_fits_together_is_accepted(more: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from sim.spec.problems import SpecError
 from sim.study.planning import plan_scenarios
-from sim.study.scenario import load_scenarios
+from sim.study.scenario import find_experiment, load_scenarios
 
 GOOD = """\
 name: test
@@ -222,3 +222,11 @@ def test_a_sweep_is_the_product_of_its_axes_the_first_slowest(tmp_path: Path) ->
     scenarios = load_scenarios(str(tmp_path / "e.yaml"))
     assert [tuple(s.parameters.values()) for s in scenarios] == [("a", "1/s"), ("a", "2/s"), ("b", "1/s"), ("b", "2/s")]
     assert [s.experiment.workload.arrivals.rate for s in scenarios] == [1.0, 2.0, 1.0, 2.0]
+
+
+def test_a_folder_called_like_an_experiment_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quickstart").mkdir()
+    assert find_experiment("quickstart").name == "quickstart.yaml"
+    Path("batching").write_text(GOOD)
+    assert find_experiment("batching") == Path("batching")

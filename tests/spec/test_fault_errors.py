@@ -98,6 +98,10 @@ SHAPES = [
     ),
     ("faults: {slow: [!{each: node, mtbf: 1h, factor: 2}]}", "faults.slow[0].mttr: mttr is missing"),
     ("faults: {slow: [!{each: node, mttr: 1h, factor: 2}]}", "faults.slow[0].mtbf: mtbf is missing"),
+    (
+        "faults: {slow: [{!at: 1s, each: node, mtbf: 1h, mttr: 1s, factor: 2}]}",
+        "faults.slow[0].at: does not go with the keys beside it",
+    ),
     ("faults: {slow: [!{at: 1s, for: 1s}]}", "faults.slow[0].factor: factor is missing"),
     ("faults: {slow: [{at: 1s, factor: !1}]}", "faults.slow[0].factor: has to be more than 1.0 (got 1)"),
     (

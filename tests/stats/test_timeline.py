@@ -200,6 +200,39 @@ def test_attempts_and_faults_by_hand(record_of, one_device):
     assert {name for name in metrics if name not in merged} == {"dropped:queue-full_per_s"}
 
 
+def test_utilisation_leaves_out_the_time_that_lanes_are_off(record_of, one_device):
+    # Device 0 has one lane and device 1 two. Lane 0 serves 0-4 ms, lane 1 2-8 ms; device 1 is off in 8-15, device 0 in
+    # 10-15. That it is down as well in 12-14 changes nothing.
+    record = replace(
+        record_of([0, 2 * MS], [0, 2 * MS], [4 * MS, 8 * MS], end_ns=20 * MS, lane=[0, 1]),
+        span_device=np.array([1, 0, 0]),
+        span_kind=np.array([Span.OFF, Span.OFF, Span.DOWN]),
+        span_from_ns=np.array([8, 10, 12]) * MS,
+        span_to_ns=np.array([15, 15, 14]) * MS,
+    )
+    view = one_device(
+        lane_device=np.array([0, 1, 1]),
+        device_kind=np.zeros(2, int),
+        **dict.fromkeys(("device_idle_w", "device_busy_w", "device_price_usd_per_h"), np.ones(2)),
+    )
+    # Busy 7 and 3 ms of lane time. Of 15 ms two lanes are off for 2 in the second interval, and all for the third.
+    assert measure_over_time(record, view, 5 * MS).metrics["utilisation:hw1/gpu"] == [7 / 15, 3 / 11, None, 0.0]
+
+
+def test_nodes_that_come_and_go_are_busy_as_in_the_whole_run(tmp_path: Path) -> None:
+    (scenario,) = prepare_text(
+        tmp_path,
+        TEXT.replace("{name: hw,", "{name: hw, count: 3,")
+        + "autoscaling: [{group: hw, measure: utilisation, target: 50%, every: 50ms, initial: 1}]",
+    )
+    record = run_record(scenario, 0)
+    (whole,) = measure(record, scenario.view, [0])
+    assert np.any(record.span_kind == Span.OFF)
+    one = measure_over_time(record, scenario.view, record.end_ns).metrics
+    for kind, value in whole.utilisation.items():
+        assert one[f"utilisation:{kind}"] == [pytest.approx(value, rel=1e-9)]
+
+
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sim.engine.record import RunRecord, Span
-from tests.theory.queues import assert_close, experiment, replications
+from tests.theory.queues import assert_close, assert_values_close, experiment, replications
 
 LIFETIMES = "faults: {lifetimes: [{each: node, group: n, mtbf: 3s, mttr: 1s}]}\n"
 NODES = 20
@@ -41,7 +41,7 @@ def test_availability_and_the_capacity_that_it_leaves(tmp_path: Path) -> None:
     served_per_s = [float(np.sum((r.finish_ns >= 0) & (r.finish_ns <= r.end_ns))) / 100 for r in records]
     # What a crash cuts off is memoryless, so an up node completes 10 a second; it is empty for a moment after a repair.
     per_up_node = [served / (NODES * up_share(r)) for served, r in zip(served_per_s, records, strict=True)]
-    assert abs(np.mean(per_up_node) - 10) < 4 * np.std(per_up_node, ddof=1) / np.sqrt(len(records)) + 0.1
+    assert_values_close(per_up_node, 10, allowance=0.1)
 
 
 def test_of_what_finds_a_single_server_a_crash_loses_the_share_of_the_race(tmp_path: Path) -> None:

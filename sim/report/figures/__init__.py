@@ -12,6 +12,7 @@ from sim.report.figures.series import Run, read_run
 from sim.report.figures.style import Drawing, save, styled
 from sim.report.figures.tail import percentile_plots
 from sim.report.figures.timeline import over_time
+from sim.report.figures.timeline_devices import devices_over_time
 from sim.report.rundir import read_summary, read_timeline
 
 __all__ = ["plot_run"]
@@ -45,7 +46,7 @@ def plot_run(run_dir: Path) -> list[Path]:
             files += save(figure, folder / name)
         timeline = read_timeline(run_dir)
         if timeline is not None:
-            for name, figure in over_time(run, timeline):
+            for name, figure in (*over_time(run, timeline), *devices_over_time(run, timeline)):
                 files += save(figure, folder / name)
     return files
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sim.report.figures.series import Entry, Run, file_name
-from sim.report.figures.style import Drawing, colour, legend_beside, marker, new_figure, note
+from sim.report.figures.style import Drawing, colour, hatch, legend_beside, marker, new_figure, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["correct_bars", "path_mix", "utilisation"]
 
 MOST_ROWS = 24
-HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 
 
 def _rows_figure(rows: Sequence[str]) -> tuple[Drawing, Axes]:
@@ -73,7 +72,7 @@ def path_mix(run: Run) -> Iterator[tuple[str, Drawing]]:
                 color=colour(index),
                 edgecolor="white",
                 linewidth=0.4,
-                hatch=HATCHES[(index // 8) % len(HATCHES)],
+                hatch=hatch(index),
                 label=path,
             )
             left = [a + b for a, b in zip(left, shares, strict=True)]

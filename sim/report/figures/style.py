@@ -18,6 +18,7 @@ __all__ = [
     "Drawing",
     "colour",
     "dashes",
+    "hatch",
     "legend_beside",
     "logarithmic",
     "marker",
@@ -34,6 +35,7 @@ Drawing = Any
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 
 
 def colour(index: int) -> str:
@@ -49,6 +51,11 @@ def marker(index: int) -> str:
 def dashes(index: int) -> str:
     """Return a line style."""
     return DASHES[index % len(DASHES)]
+
+
+def hatch(index: int) -> str:
+    """Return a hatch for an area: none as long as its colour is the first of its kind."""
+    return HATCHES[(index // len(OKABE_ITO)) % len(HATCHES)]
 
 
 @contextmanager
