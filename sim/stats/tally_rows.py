@@ -159,6 +159,12 @@ def _instant(value: int, instant_ns: NDArray[np.int64], near: int) -> int:
 
 
 @jit
+def _bin(time_ns: int, instant_ns: NDArray[np.int64], shift: int, bins: int, near: int) -> int:
+    """Return the instant or bin of the backlog that a time belongs to."""
+    return min(time_ns >> shift, bins - 1) if shift >= 0 else _instant(time_ns, instant_ns, near)
+
+
+@jit
 def _spread(sums: NDArray[np.int64], from_ns: int, to_ns: int, edge_ns: NDArray[np.int64], near: int) -> None:
     """Add the time from `from_ns` to `to_ns` to the segments that it lies in."""
     segment = _segment(from_ns, edge_ns, near)
@@ -207,7 +213,7 @@ def add_offered(
         of = np.uintp(query_class[i])
         group = _segment(first + i, cut, group)
         offered[of, np.uintp(group)] += 1
-        instant = min(now >> shift, bins - 1) if shift >= 0 else _instant(now, instant_ns, instant)
+        instant = _bin(now, instant_ns, shift, bins, instant)
         arrived[of, np.uintp(instant)] += 1
 
 
@@ -273,7 +279,7 @@ def add_served(
             batch = np.uintp((query >> batch_shift) // QUERIES_PER_BATCH)
             batch_ns[batch] += latency_ns
             batch_count[batch] += 1
-        instant = min(finish_ns >> bin_shift, bins - 1) if bin_shift >= 0 else _instant(finish_ns, instant_ns, instant)
+        instant = _bin(finish_ns, instant_ns, bin_shift, bins, instant)
         left[of, np.uintp(instant)] += 1
 
         # By time: most rows lie in one segment, and that in the one of the row before.
@@ -310,8 +316,15 @@ def add_queries(
     faults: Faults,
 ) -> int:
     """Add query rows; return how many are put back, as are those in flight until `stop_ns` is known (not -1)."""
-    group = 0
-    put_back = 0
+    outcomes, undecided, dropped_by = sums.outcomes, sums.undecided, sums.dropped
+    latency_sum_ns, latency_count = sums.latency_ns, sums.latency_count
+    finished, correct, left, turned_away = sums.finished_split, sums.correct, sums.left, sums.turned_away
+    batch_ns, batch_count = sums.batch_ns, sums.batch_count
+    cut, begin_ns, limit_ns = bounds.cut, bounds.begin_ns, bounds.limit_ns
+    instant_ns, bin_shift = bounds.instant_ns, bounds.bin_shift
+    classes, bins, has_batches = len(limit_ns), left.shape[1], len(batch_count) > 0
+    numbers = other_ns = put_back = group = segment = instant = 0
+    latest_ns = faults.latest_ns[0]
     for i in range(len(rows)):
         row = rows[i]
         outcome, of, query = row.outcome, row.query_class, row.query
@@ -320,12 +333,12 @@ def add_queries(
             held[put_back] = i
             put_back += 1
             continue
-        if not (0 <= query < offered and 0 <= of < len(bounds.limit_ns) and row.size >= 0 and arrival_ns >= 0):
+        if not (0 <= query < offered and 0 <= of < classes and row.size >= 0 and arrival_ns >= 0):
             faults.unknown[0] += 1
             continue
         served = finish_ns != NEVER
         dropped = drop_ns != NEVER
-        late = served and finish_ns - arrival_ns > bounds.limit_ns[of]
+        late = served and finish_ns - arrival_ns > limit_ns[of]
         if (
             (served and outcome != (SERVED_LATE if late else SERVED_IN_TIME))
             or (dropped and outcome != DROPPED)
@@ -335,48 +348,44 @@ def add_queries(
         ):
             faults.unsettled[0] += 1
             continue
-        if (start_ns != NEVER and start_ns < arrival_ns) or (served and finish_ns < max(start_ns, arrival_ns)):
+        if (
+            (start_ns != NEVER and start_ns < arrival_ns)
+            or (served and finish_ns < max(start_ns, arrival_ns))
+            or (dropped and drop_ns < arrival_ns)
+        ):
             faults.untimely[0] += 1
             continue
-        if dropped and drop_ns < arrival_ns:
-            faults.untimely[0] += 1
-            continue
-        faults.latest_ns[0] = max(faults.latest_ns[0], finish_ns, drop_ns)
-        sums.numbers[0] += query
-        group = _segment(query, bounds.cut, group)
-        sums.outcomes[of, group, outcome] += 1
-        if dropped:
-            sums.dropped[of, row.drop_reason] += 1
-            sums.other_system_ns[0] += drop_ns - arrival_ns
-            sums.turned_away[of, _bin(arrival_ns, bounds, sums)] += 1
-            continue
+        latest_ns = max(latest_ns, finish_ns, drop_ns)
+        numbers += query
+        group = _segment(query, cut, group)
+        outcomes[of, group, outcome] += 1
         if not served:
-            sums.other_system_ns[0] += stop_ns - arrival_ns
-            if stop_ns - arrival_ns < bounds.limit_ns[of]:
-                sums.undecided[of, group] += 1
+            if dropped:
+                dropped_by[of, row.drop_reason] += 1
+                other_ns += drop_ns - arrival_ns
+                turned_away[of, _bin(arrival_ns, instant_ns, bin_shift, bins, instant)] += 1
+            else:
+                other_ns += stop_ns - arrival_ns
+                undecided[of, group] += stop_ns - arrival_ns < limit_ns[of]
             continue
         latency_ns = finish_ns - arrival_ns
-        sums.latency_ns[of, group] += latency_ns
-        sums.latency_count[of, group, bucket_of(latency_ns)] += 1
-        if len(sums.batch_count):
+        latency_sum_ns[of, group] += latency_ns
+        latency_count[of, group, bucket_of(latency_ns)] += 1
+        if has_batches:
             batch = (query >> batch_shift) // QUERIES_PER_BATCH
-            sums.batch_ns[batch] += latency_ns
-            sums.batch_count[batch] += 1
-        sums.left[of, _bin(finish_ns, bounds, sums)] += 1
-        segment = _segment(finish_ns, bounds.begin_ns, 0)
+            batch_ns[batch] += latency_ns
+            batch_count[batch] += 1
+        instant = _bin(finish_ns, instant_ns, bin_shift, bins, instant)
+        left[of, instant] += 1
+        segment = _segment(finish_ns, begin_ns, segment)
         column = LATE if late else IN_TIME
-        sums.finished_split[of, segment, column, 0] += 1
-        sums.finished_split[of, segment, column, 1] += row.size
-        sums.correct[of, segment, column] += row.correct
+        finished[of, segment, column, 0] += 1
+        finished[of, segment, column, 1] += row.size
+        correct[of, segment, column] += row.correct
+    sums.numbers[0] += numbers
+    sums.other_system_ns[0] += other_ns
+    faults.latest_ns[0] = latest_ns
     return put_back
-
-
-@jit
-def _bin(time_ns: int, bounds: Bounds, sums: Sums) -> int:
-    """Return the column of `left` and its like for a time."""
-    if bounds.bin_shift >= 0:
-        return int(min(time_ns >> bounds.bin_shift, sums.left.shape[1] - 1))
-    return int(np.searchsorted(bounds.instant_ns, time_ns))
 
 
 @jit
