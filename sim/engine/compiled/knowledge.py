@@ -5,7 +5,7 @@ Every change goes through `change`: it is carried out at once in the true state,
 
 from __future__ import annotations
 
-from sim.engine.compiled.memory import ints, words
+from sim.engine.compiled.memory import words
 from sim.engine.compiled.tables import World, changes
 from sim.serving.compiled import jit_inner
 
@@ -35,11 +35,11 @@ def change(w: World, which: int, index: int, by: int) -> None:
     if which == IDLE:
         array = words(w.idle_lanes_at)
     elif which == WAITING:
-        array = ints(w.waiting_parts_at, w.devices)
+        array = words(w.waiting_parts_at)
     elif which == WORK:
-        array = ints(w.waiting_work_ns_at, w.devices)
+        array = words(w.waiting_work_ns_at)
     else:
-        array = ints(w.unfinished_parts_at, w.nodes)
+        array = words(w.unfinished_parts_at)
     array[index] += by
     if w.knowledge_delay_ns > 0:
         note(w, which, index, array[index])
