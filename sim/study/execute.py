@@ -6,20 +6,27 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sim.engine.engines import Engine
 from sim.study.prepare import PreparedScenario
-from sim.study.replication import Part, run_part
+from sim.study.replication import Part, run_task
 
 __all__ = ["Task", "WorkerLost", "execute", "usable_cores"]
 
 Task = tuple[int, int, int]
 """A scenario, the number of one of its replications, and one of its cells."""
+
+Result = TypeVar("Result")
+
+
+def _tell_nobody(_scenario: int, _reason: str) -> None:
+    pass
 
 
 class WorkerLost(RuntimeError):
@@ -40,6 +47,7 @@ def execute(
     jobs: int,
     records: dict[Task, Path] | None = None,
     engines: Sequence[Engine] | None = None,
+    not_compiled: Callable[[int, str], None] = _tell_nobody,
 ) -> Iterator[tuple[Task, Part]]:
     """Run `tasks` and yield each with its result as it finishes, in any order.
 
@@ -56,6 +64,9 @@ def execute(
         Where to save the per-query records of a task.
     engines : sequence of Engine, optional
         Of each scenario; the reference engine by default.
+    not_compiled : callable
+        ``not_compiled(scenario, reason)`` is told of every task that the compiled engine could not run; the reference
+        engine did.
 
     Raises
     ------
@@ -67,7 +78,10 @@ def execute(
     if jobs <= 1 or len(tasks) <= 1:
         for task in tasks:
             scenario, replication, cell = task
-            yield task, run_part(scenarios[scenario], replication, cell, records.get(task), engines[scenario])
+            part, reason = run_task(scenarios[scenario], replication, cell, records.get(task), engines[scenario])
+            if reason is not None:
+                not_compiled(scenario, reason)
+            yield task, part
         return
     pool = ProcessPoolExecutor(
         max_workers=min(jobs, len(tasks)),
@@ -78,11 +92,14 @@ def execute(
     try:
         with _interrupts_ignored():
             # Workers inherit the disposition: Ctrl-C is for this process to handle.
-            futures: dict[Future[Part], Task] = {
-                pool.submit(run_part, scenarios[task[0]], *task[1:], records.get(task), engines[task[0]]): task
+            futures: dict[Future[tuple[Part, str | None]], Task] = {
+                pool.submit(run_task, scenarios[task[0]], *task[1:], records.get(task), engines[task[0]]): task
                 for task in tasks
             }
-        yield from _finished(futures)
+        for task, (part, reason) in _finished(futures):
+            if reason is not None:
+                not_compiled(task[0], reason)
+            yield task, part
     finally:
         # Reached with work left after Ctrl-C or an error: end the workers instead of waiting for them.
         pool.shutdown(wait=False, cancel_futures=True)
@@ -90,7 +107,7 @@ def execute(
             process.terminate()
 
 
-def _finished(futures: dict[Future[Part], Task]) -> Iterator[tuple[Task, Part]]:
+def _finished(futures: dict[Future[Result], Task]) -> Iterator[tuple[Task, Result]]:
     """Yield results as they come; what was finished comes also when a worker has died or on Ctrl-C."""
     lost: BrokenProcessPool | None = None
     try:

@@ -30,6 +30,7 @@ __all__ = [
     "run_part",
     "run_record",
     "run_replication",
+    "run_task",
     "run_totals",
     "save_records",
     "tally_for",
@@ -211,6 +212,28 @@ def run_part(
     Where records are kept, and in short runs, percentiles are exact; otherwise they come from a histogram. Which of
     the two depends on the scenario and on what is kept, never on the engine.
     """
+    return run_task(scenario, replication, cell, records, engine)[0]
+
+
+def run_task(
+    scenario: PreparedScenario,
+    replication: int,
+    cell: int,
+    records: Path | None = None,
+    engine: Engine = Engine.REFERENCE,
+) -> tuple[Part, str | None]:
+    """Run as `run_part` does; return also why the compiled engine could not, where the reference engine had to."""
+    if engine is Engine.REFERENCE:
+        return _run_part(scenario, replication, cell, records, engine), None
+    from sim.engine.compiled.run import ServiceTooLong
+
+    try:
+        return _run_part(scenario, replication, cell, records, engine), None
+    except ServiceTooLong as error:
+        return _run_part(scenario, replication, cell, records, Engine.REFERENCE), str(error)
+
+
+def _run_part(scenario: PreparedScenario, replication: int, cell: int, records: Path | None, engine: Engine) -> Part:
     if records is None and (scenario.cells > 1 or scenario.expected_queries_per_cell > MOST_RECORDED):
         totals = run_totals(scenario, replication, cell, engine)
         return totals if scenario.cells > 1 else totals.result(scenario.view, replication)

@@ -127,12 +127,12 @@ def perform(
     keep = _keeps_records(study)
     jobs = request.jobs or usable_cores()
     engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
-    result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress)
+    result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress, tell=tell)
     report = _write(directory, study, result)
     directory.write_manifest(
         {
             **_manifest(study, result),
-            "engines": sorted(set(engines)),
+            "engines": result.engines,
             "command": ["mprec", *sys.argv[1:]],
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -34,11 +34,14 @@ class StudyResult:
         Files with the per-query records, by (scenario, replication, cell), where these were kept.
     queries : int
         Queries simulated, over all scenarios and replications.
+    engines : tuple of Engine
+        Those that ran, of what was not finished before.
     """
 
     summaries: tuple[ScenarioSummary, ...]
     records: dict[Task, Path]
     queries: int
+    engines: tuple[Engine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class Study:
         keep_records: bool = False,
         engines: Sequence[Engine] | None = None,
         progress: Progress | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> StudyResult:
         """Run what is not finished yet, and summarise.
 
@@ -116,6 +120,8 @@ class Study:
         engines : sequence of Engine, optional
             Of each scenario; the reference engine by default. The results do not depend on it.
         progress : callable, optional
+        tell : callable, optional
+            ``tell(line)`` is told, once a scenario, that the reference engine had to run some of it.
         """
         tasks = self.tasks
         gathered = Gathered(self.prepared, checkpoint)
@@ -131,13 +137,26 @@ class Study:
         finished = len(tasks) - len(pending)
         if progress is not None:
             progress(finished, len(tasks), what)
-        for task, part in execute(self.prepared, pending, jobs=jobs, records=records, engines=engines):
+        engines = engines or [Engine.REFERENCE] * len(self.prepared)
+        fallen_back: set[int] = set()
+
+        def fall_back(scenario: int, reason: str) -> None:
+            if tell is not None and scenario not in fallen_back:
+                tell(f"{self.prepared[scenario].label}: {reason}; the reference engine runs it, with the same results")
+            fallen_back.add(scenario)
+
+        for task, part in execute(
+            self.prepared, pending, jobs=jobs, records=records, engines=engines, not_compiled=fall_back
+        ):
             gathered.add(task, part)
             finished += 1
             if progress is not None:
                 progress(finished, len(tasks), what)
         results = gathered.results
-        return StudyResult(self._summarise(results), records, sum(r.counts["offered"] for r in results.values()))
+        used = {engines[task[0]] for task in pending} | ({Engine.REFERENCE} if fallen_back else set())
+        return StudyResult(
+            self._summarise(results), records, sum(r.counts["offered"] for r in results.values()), tuple(sorted(used))
+        )
 
     def _summarise(self, results: dict[tuple[int, int], ReplicationResult]) -> tuple[ScenarioSummary, ...]:
         return tuple(

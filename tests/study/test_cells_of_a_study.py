@@ -117,8 +117,8 @@ def test_what_was_finished_is_not_run_again(
     checkpoint = Checkpoint(tmp_path / "out" / "replications", made.fingerprint)
     ran: list[Task] = []
 
-    def stops(scenarios: Any, tasks: Any, *, jobs: int, records: dict[Task, Path]) -> Iterator[tuple[Task, Part]]:
-        for task, part in execute(scenarios, tasks, jobs=jobs, records=records):
+    def stops(scenarios: Any, tasks: Any, **options: Any) -> Iterator[tuple[Task, Part]]:
+        for task, part in execute(scenarios, tasks, **options):
             if len(ran) == kept:
                 raise KeyboardInterrupt
             ran.append(task)
@@ -178,11 +178,15 @@ def test_a_saved_cell_comes_back_whole(tmp_path: Path, parts: dict[Task, Part]) 
     assert again.results[0, 0].to_json_dict() == gathered.results[0, 0].to_json_dict()
 
 
-def test_a_law_that_is_broken_is_told_with_the_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_law_that_is_broken_is_told_with_the_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
     made = study(tmp_path)
-    monkeypatch.setattr("sim.study.replication.audit", lambda record, system: ["a lane served two"])
+    laws = "sim.study.replication.audit" if recorded else "sim.stats.tally.broken_laws"
+    monkeypatch.setattr(laws, lambda *_: ["a lane served two"])
     with pytest.raises(InvariantError, match="replication 1, cell 3, seed 1: a lane served two"):
-        run_part(made.prepared[0], 1, 3)
+        run_part(made.prepared[0], 1, 3, tmp_path / "records.npz" if recorded else None)
 
 
 def test_what_was_finished_is_handed_on_when_a_worker_dies(parts: dict[Task, Part]) -> None:
