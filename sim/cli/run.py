@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ def run(
     """Run an experiment and print whether each scenario meets the SLA.
 
     The table and the verdict go to stdout, progress to stderr. Ctrl-C keeps what is finished; --resume completes it.
+    So it is when the process is terminated, a worker dies or a file cannot be written.
     """
     from sim.engine.audit import InvariantError
     from sim.report.rundir import RunDirectoryError
@@ -67,7 +69,7 @@ def run(
     request = RunRequest(experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value)
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:
-        with _progress(quiet) as progress:
+        with _termination_as_interrupt(), _progress(quiet) as progress:
             finished = perform(request, progress, _say)
     except (DirectoryInUse, CheckpointMismatch) as error:
         _say(error)
@@ -82,6 +84,20 @@ def run(
         _say(f"interrupted; {again}")
         raise typer.Exit(INTERRUPTED) from error
     _print_report(finished.report)
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers and `kill` end a process, keep what is finished as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _say(message: object) -> None:

@@ -6,14 +6,15 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sim.stats.summary import ScenarioSummary
 
-__all__ = ["RunDirectory", "RunDirectoryError", "TimelinePoint", "read_summary", "read_timeline"]
+__all__ = ["RunDirectory", "RunDirectoryError", "TimelinePoint", "read_summary", "read_timeline", "written_whole"]
 
 
 class RunDirectoryError(OSError):
@@ -117,15 +118,8 @@ class RunDirectory:
 
     def _write(self, name: str, content: bytes) -> Path:
         file = self.path / name
-        partial = file.with_name(f".{name}.partial")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as stream:
-                _write_whole(stream, content)
-            partial.replace(file)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise RunDirectoryError(f"{file} could not be written: {error.strerror or error}") from error
+        with written_whole(file) as stream:
+            _write_whole(stream, content)
         return file
 
 
@@ -146,6 +140,29 @@ def _write_whole(stream: BinaryIO, content: bytes) -> None:
     stream.write(content)
     stream.flush()
     os.fsync(stream.fileno())
+
+
+@contextmanager
+def written_whole(file: Path) -> Iterator[BinaryIO]:
+    """Open a file of the run directory for writing; it is there when all of it is written, or not at all.
+
+    Raises
+    ------
+    RunDirectoryError
+        If it cannot be written.
+    """
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as stream:
+            yield stream
+        partial.replace(file)
+    except OSError as error:
+        raise RunDirectoryError(f"{file} could not be written: {error.strerror or error}") from error
+    finally:
+        # There only if something went wrong, be it Ctrl-C.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from sim.report.rundir import written_whole
 from sim.stats.summary import ReplicationResult
 from sim.stats.totals import Totals
 from sim.study.execute import Task
@@ -34,7 +35,6 @@ class Checkpoint:
 
     def start(self) -> None:
         """Make the folder and note whose results it will hold."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._write(self.folder / "fingerprint", self.fingerprint)
 
     def check(self) -> None:
@@ -94,9 +94,8 @@ class Checkpoint:
 
     @staticmethod
     def _write(file: Path, text: str) -> None:
-        partial = file.with_name(file.name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
+        with written_whole(file) as stream:
+            stream.write(text.encode())
 
 
 def _name(task: Task) -> str:

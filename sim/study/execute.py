@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -108,7 +109,7 @@ def execute(
 
 
 def _finished(futures: dict[Future[Result], Task]) -> Iterator[tuple[Task, Result]]:
-    """Yield results as they come; what was finished comes also when a worker has died or on Ctrl-C."""
+    """Yield results as they come; what was finished comes also when a task fails, a worker has died or on Ctrl-C."""
     lost: BrokenProcessPool | None = None
     try:
         for future in as_completed(list(futures)):
@@ -120,7 +121,9 @@ def _finished(futures: dict[Future[Result], Task]) -> Iterator[tuple[Task, Resul
                 lost = error
                 continue
             yield task, result
-    except KeyboardInterrupt:
+    except GeneratorExit:
+        raise
+    except BaseException:
         for future, task in futures.items():
             if future.done() and not future.cancelled() and future.exception() is None:
                 yield task, future.result()
@@ -143,5 +146,14 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _start_worker(path: list[str]) -> None:
-    """Import modules from where the main process does: --plugins may have extended the path."""
+    """Import modules from where the main process does: --plugins may have extended the path. End when it does."""
     sys.path[:] = path
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the main one is gone, however it ended: nobody would ever take what it computes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -13,6 +13,7 @@ from sim.engine.audit import InvariantError, audit
 from sim.engine.engines import Engine, run_engine, stream_engine
 from sim.engine.record import RunRecord
 from sim.engine.streaming import end_of, rows_of
+from sim.report.rundir import written_whole
 from sim.serving.faults import FaultSchedule
 from sim.stats.summary import ReplicationResult, reduce_record
 from sim.stats.tally import Tally
@@ -265,8 +266,7 @@ def _totals_of(record: RunRecord, scenario: PreparedScenario, replication: int, 
 def save_records(record: RunRecord, file: Path, *, classes: bool = False) -> None:
     """Write the per-query arrays of `record` to an npz file, whole or not at all; `classes` adds their classes."""
     columns: dict[str, Any] = {"query_class": record.query_class} if classes else {}
-    partial = file.with_name(file.name + ".partial")
-    with partial.open("wb") as stream:
+    with written_whole(file) as stream:
         np.savez(
             stream,
             arrival_ns=record.arrival_ns,
@@ -278,4 +278,3 @@ def save_records(record: RunRecord, file: Path, *, classes: bool = False) -> Non
             outcome=record.outcome,
             **columns,
         )
-    partial.replace(file)

@@ -174,7 +174,10 @@ def _directory(request: RunRequest) -> Path:
         return path
     unfinished = [former for former in taken if _is_unfinished(former)]
     if not unfinished:
-        raise DirectoryInUse(f"there is no interrupted run of {name} under runs/ to resume; name it with --out")
+        raise DirectoryInUse(
+            f"there is no interrupted run of {name} under runs/ to resume; "
+            "name it with --out, or begin one without --resume"
+        )
     return unfinished[-1]
 
 

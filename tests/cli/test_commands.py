@@ -172,11 +172,33 @@ def interrupted(folder: Path, how: signal.Signals, run: tuple[str, ...], kept: s
         time.sleep(0.05)
     if how is signal.SIGINT:
         os.killpg(process.pid, how)  # As a terminal does on Ctrl-C: to every process of the group.
+    elif how is signal.SIGTERM:
+        process.send_signal(how)
     else:
-        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
-        workers = [int(pid) for pid in children.stdout.split()]
-        os.kill(max(workers), how)
+        os.kill(max(children_of(process.pid)), how)
     return process
+
+
+def children_of(pid: int) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(child) for child in found.stdout.split()]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_workers_end_when_the_main_process_is_killed(folder: Path) -> None:
+    process = subprocess.Popen([MPREC, *LONG, "--jobs", "2"], cwd=folder, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((folder / "out" / "replications").glob("*.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = children_of(process.pid)
+    assert len(workers) >= 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "workers outlive the process that would take their results"
+        time.sleep(0.05)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -184,6 +206,7 @@ def interrupted(folder: Path, how: signal.Signals, run: tuple[str, ...], kept: s
     ("how", "code", "says"),
     [
         (signal.SIGINT, 130, "interrupted; what is finished is kept"),
+        (signal.SIGTERM, 130, "interrupted; what is finished is kept"),
         (signal.SIGKILL, 1, "a worker process died"),
     ],
 )

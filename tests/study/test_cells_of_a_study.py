@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +16,7 @@ import pytest
 
 import sim.study.study as study_module
 from sim.engine.audit import InvariantError
+from sim.report.rundir import RunDirectoryError, written_whole
 from sim.stats.summary import ReplicationResult
 from sim.study.checkpoint import Checkpoint, CheckpointMismatch
 from sim.study.execute import Task, WorkerLost, _finished, execute
@@ -225,3 +228,32 @@ def test_what_was_finished_is_handed_on_upon_an_interrupt(
         for task, _ in _finished(futures):
             got.append(task)
     assert got == [(0, 0, 0), (0, 0, 2)]
+
+
+def test_what_was_finished_is_handed_on_when_a_task_fails(
+    monkeypatch: pytest.MonkeyPatch, parts: dict[Task, Part]
+) -> None:
+    futures: dict[Future[Part], Task] = {Future(): (0, 0, cell) for cell in range(3)}
+    ordered = list(futures)
+    ordered[1].set_exception(OSError("disk full"))
+    ordered[2].set_result(parts[0, 0, 0])
+    monkeypatch.setattr("sim.study.execute.as_completed", lambda _: iter([ordered[1], ordered[2]]))
+    got: list[Task] = []
+    with pytest.raises(OSError, match="disk full"):
+        for task, _ in _finished(futures):
+            got.append(task)
+    assert got == [(0, 0, 2)]
+
+
+def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "out" / "replications", "f")
+    checkpoint.start()
+    file = checkpoint.records_file((0, 1, 2))
+    named = r"s0-r1-c2\.npz could not be written: No space left on device"
+    with pytest.raises(RunDirectoryError, match=named), written_whole(file) as stream:
+        stream.write(b"some of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(KeyboardInterrupt), written_whole(file) as stream:
+        stream.write(b"some of it")
+        raise KeyboardInterrupt
+    assert [one.name for one in checkpoint.folder.iterdir()] == ["fingerprint"]
