@@ -120,8 +120,11 @@ NODE = _table(
 )
 """A node. `first_place` is where its paths stand among the paths of all nodes."""
 
-FLOW = _table(ints="next_start_ns next_change_ns first_lane end_lane", refs="first last")
-"""A device of a plain system: what waits for it, in order, and when the next of it starts or anything changes."""
+FLOW = _table(ints="finish_ns until_ns work_ns free_ns waiting lanes first_lane end_lane", refs="first last")
+"""A device of a plain system; `first` to `last` wait, in the order of joining.
+
+Of one lane: when what it serves ends, and is expected to; how many wait and what is expected of them; when the lane is
+free. Of several: `finish_ns` is when anything changes next."""
 
 LATER = _table(ints="start_ns finish_ns expected_ns lane", refs="next")
 """A part of a plain system that waits; when it starts and ends is known."""
@@ -139,7 +142,7 @@ EVENT = _table(ints="time_ns order second", refs="kind first")
 SETTINGS = (
     "models late lanes devices nodes paths classes order shed knows_service uses_estimates sees_queue part_size "
     "split_by_part routers router by_work choices rotates has_network knowledge_delay_ns policy policy_parameters "
-    "controls_lanes has_faults choice_at tabulated_sizes groups node_paths grid draws attempt_parts units has_scalers scalers "
+    "controls_lanes has_faults choice_at tabulated_sizes groups node_paths grid draws attempt_parts units has_scalers scalers keeps_state "
     "has_clients timeout_ns timeout_cancel retries budget_tokens burst_tokens past_deadline hedges hedge_after_ns "
     "hedge_rank hedge_window hedge_cancel attempts "
     "sheds row_margin event_margin change_margin busy_lanes_margin remaps remap_every_ns remap_on_fault remap_at_once mappings"
@@ -161,7 +164,7 @@ ARRAYS = (
     "mean_ns fixed_ns lane_speed serving serving_count routable nodes_taking turns "
     "backoff_ns retried latency_ring latency_sorted held_paths in_force load_ns lane_rate_per_s remap_nodes "
     "fault_ns fault_device fault_change fault_slowdown since_ns since_order "
-    "busy_until_ns free_ns lane_order totals picks candidates service_out wait_out accuracy_out rows_out best touched "
+    "busy_until_ns free_ns lane_order next_change_ns totals picks candidates service_out wait_out accuracy_out rows_out best touched "
     "query_u query_multiplier query_router_u query_network_ns "
     "arrival_ns size query_class service_u multiplier router_u router_of network_ns"
 )
