@@ -1,7 +1,7 @@
 """The calendar: events to come in their order, and the lanes that go on before anything else of this instant.
 
-What `sim.engine.instant` asks of SimPy, as a binary heap: events go by time, then by rank, then as they were scheduled. A
-lane that was woken goes on at once, the first one that was woken first.
+What `sim.engine.instant` asks of SimPy, as a binary heap: events go by time, then by rank, then as they were scheduled.
+A lane that was woken goes on at once, the first one that was woken first.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class Kind(IntEnum):
 def next_order(w: World, rank: int) -> int:
     """Return the order of the next thing that is scheduled at this rank."""
     w.serial += 1
-    return rank | w.serial
+    return int(rank | w.serial)
 
 
 @jit_inner
 def _goes_before(a: World, b: World) -> bool:
-    return a.time_ns < b.time_ns or (a.time_ns == b.time_ns and a.order < b.order)
+    return bool(a.time_ns < b.time_ns or (a.time_ns == b.time_ns and a.order < b.order))
 
 
 @jit_inner

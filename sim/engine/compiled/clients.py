@@ -41,7 +41,7 @@ def fail(w: World, attempt: int, reason: int) -> None:
 
 @jit_inner
 def fail_live(w: World, attempt: int, reason: int) -> None:
-    """Say that an attempt failed that was waited for: another may be on its way, or is sent later, or the query ends."""
+    """An attempt failed that was waited for: another may be on its way, or is sent later, or the query ends."""
     query = attempts(w)[attempt].query
     q = queries(w)[query]
     q.live -= 1

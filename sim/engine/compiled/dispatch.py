@@ -311,12 +311,12 @@ def is_served(w: World, part: int, lane: int) -> bool:
     bring_to_now(w)
     leave(w, part)
     if w.late > 0:
-        served = _bind_late(w, part, lane)
+        is_worth_it = _bind_late(w, part, lane)
     else:
-        served = w.shed == NEVER_SHED or _is_worth_serving(w, part)
-    if not served:
+        is_worth_it = w.shed == NEVER_SHED or _is_worth_serving(w, part)
+    if not is_worth_it:
         lose(w, part)
-    return served
+    return is_worth_it
 
 
 @jit_inner

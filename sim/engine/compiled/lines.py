@@ -1,6 +1,7 @@
 """Lines: parts that wait for a device, in the order of joining and, where another order goes, as a pairing heap.
 
-A device that batches has a line for each path, others have one; under late binding the first device has the central one.
+A device that batches has a line for each path, others have one; under late binding the first device has the central
+one.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _asked(w: World, scaler: int, current: int) -> int:
         s.in_time = w.in_time
         if ended > 0:
             asked = _for_attainment(in_time / ended, s.target, s.scale_in_above, s.step, current)
-    return min(max(asked, s.fewest), s.most)
+    return int(min(max(asked, s.fewest), s.most))
 
 
 @jit_inner
