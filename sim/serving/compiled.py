@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-__all__ = ["cache_folder", "compile_now", "jit", "jit_inline", "jit_inner", "source_hash"]
+__all__ = ["cache_folder", "compile_now", "jit", "jit_inline", "jit_inner", "jit_once", "source_hash"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -49,10 +49,22 @@ def jit_inner(function: F) -> F:
     return cast(F, _compile(function, inner=True))
 
 
+def jit_once(function: F) -> F:
+    """Compile as `jit_inner` does, as a piece of its caller: for what is called from one place or two.
+
+    A function of its own would be optimised again with every function that calls it, however indirectly.
+    """
+    return cast(F, _compile(function, inner=True, piece=True))
+
+
 @functools.cache
-def _compile(function: Callable[..., object], *, inner: bool = False, inline: bool = False) -> Callable[..., object]:
+def _compile(
+    function: Callable[..., object], *, inner: bool = False, inline: bool = False, piece: bool = False
+) -> Callable[..., object]:
     _use_cache_folder()
     options: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner, "forceinline": inline}
+    if piece:
+        options["inline"] = "always"
     compiled = numba.njit(cache=True, fastmath=False, **options)(function)
     _take_constants_as_numbers(compiled)
     return cast(Callable[..., object], compiled)

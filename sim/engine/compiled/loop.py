@@ -26,7 +26,7 @@ from sim.engine.compiled.slots import hand_on
 from sim.engine.compiled.tables import NONE, World, attempts, events, lines, nodes, parts, queries, world_at
 from sim.engine.record import Span
 from sim.engine.scaling import Phase
-from sim.serving.compiled import jit, jit_inner
+from sim.serving.compiled import jit, jit_inner, jit_once
 
 __all__ = ["CHUNK_IS_OVER", "FAILED", "NEEDS_ROOM", "STOPPED", "begin", "run", "settle"]
 
@@ -128,7 +128,7 @@ def run(address: int) -> int:
             return STOPPED
 
 
-@jit_inner
+@jit_once
 def _happen(w: World) -> None:
     """Let the first event of the calendar happen."""
     event = events(w)[0]
@@ -184,7 +184,7 @@ def settle(address: int) -> None:
     _end_spans(w)
 
 
-@jit_inner
+@jit_once
 def _end_spans(w: World) -> None:
     """Write down what is still down, closed or off, in the order in which it began."""
     since_ns = words(w.since_ns_at)
