@@ -27,7 +27,7 @@ from sim.serving.clients import DropReason
 from sim.serving.compiled import jit, jit_inline, jit_inner
 from sim.serving.estimate import expected_wait_ns, wait_behind
 from sim.serving.policies.base import DROP
-from sim.serving.routers.power_of_d import draw_distinct
+from sim.serving.routers.power_of_d import draw_distinct, least_backlogged_of
 
 __all__ = ["release_pending", "run_directly"]
 
@@ -224,33 +224,54 @@ def _write_state(w: World, node: int) -> None:
             words(w.lane_until_ns_at)[f.first_lane] = f.until_ns
 
 
+@jit_inner
+def _draw_nodes(w: World) -> None:
+    """Draw the nodes among which power of d choices picks, for all queries of the chunk: they are always the same."""
+    classes = words(w.query_class_at)
+    class_model = words(w.class_model_at)
+    for i in range(w.chunk):
+        taking = w.nodes_taking_at + 8 * class_model[classes[i]] * (w.nodes + 1)
+        draws = floats(w.router_u_at + 8 * i * w.choices, w.choices)
+        draw_distinct(draws, words(taking)[0], ints(w.drawn_at + 8 * i * w.choices, w.choices))
+
+
 @jit_inline
 def _route(w: World, i: int, size: int, model: int, now_ns: int) -> int:
     """Return the node of query i of the chunk, up to date."""
     taking = w.nodes_taking_at + 8 * model * (w.nodes + 1)
     count = words(taking)[0]
     among = ints(taking + 8, count)
-    draws = floats(w.router_u_at + 8 * i * w.choices, w.choices)
-    turns = words(w.turns_at)
-    turn = turns[0]
-    turns[0] += 1
-    w.now = now_ns
     next_ns = words(w.next_change_ns_at)
+    w.now = now_ns
     if w.router == POWER_OF_D:
-        picks = ints(w.picks_at, w.choices)
-        for j in range(draw_distinct(draws, count, picks)):
-            node = among[picks[j]]
+        drawn = ints(w.drawn_at + 8 * i * w.choices, min(w.choices, count))
+        for j in range(len(drawn)):
+            node = among[drawn[j]]
             if next_ns[node] <= now_ns:
                 _bring_to_now(w, node, now_ns)
             if w.keeps_state > 0:
                 _write_state(w, node)
-    elif w.router != RANDOM and w.router != ROUND_ROBIN:
+        return least_backlogged_of(
+            now_ns,
+            w.by_work > 0,
+            drawn,
+            among,
+            ints(w.node_device_at, w.nodes + 1),
+            ints(w.device_lane_at, w.devices + 1),
+            ints(w.waiting_work_ns_at, w.devices),
+            ints(w.lane_until_ns_at, w.lanes),
+            ints(w.unfinished_parts_at, w.nodes),
+        )
+    if w.router != RANDOM and w.router != ROUND_ROBIN:
         for j in range(count):
             if next_ns[among[j]] <= now_ns:
                 _bring_to_now(w, among[j], now_ns)
             if w.keeps_state > 0:
                 _write_state(w, among[j])
-    node = route(w, 0, turn, size, model, draws, among)
+    turns = words(w.turns_at)
+    turn = turns[0]
+    turns[0] += 1
+    node = route(w, 0, turn, size, model, floats(w.router_u_at + 8 * i * w.choices, w.choices), among)
     if next_ns[node] <= now_ns:
         _bring_to_now(w, node, now_ns)
     return node
@@ -318,6 +339,8 @@ def run_directly(address: int, known_ns: int) -> None:
     done = served_rows(w)
     pending = pending_rows(w)
     in_system, waited = 0, 0
+    if w.router == POWER_OF_D:
+        _draw_nodes(w)
     for i in range(w.chunk):
         now_ns = arrival[i]
         size = sizes[i]

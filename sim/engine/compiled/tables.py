@@ -185,7 +185,7 @@ ARRAYS = (
     "held_paths in_force load_ns lane_rate_per_s remap_nodes "
     "fault_ns fault_device fault_change fault_slowdown since_ns since_order "
     # Plain systems.
-    "busy_until_ns free_ns lane_order next_change_ns "
+    "busy_until_ns free_ns lane_order next_change_ns drawn "
     # Sums, and room for what is worked out.
     "totals picks candidates service_out wait_out accuracy_out rows_out best touched "
     # Draws, of queries that are not over and of the queries at hand.

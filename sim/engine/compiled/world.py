@@ -450,6 +450,7 @@ def _lay_out_flows(world: Memory, system: System) -> None:
     world["idle_lanes"][:] = np.diff(system.device_lane)
     for name in ("busy_until_ns", "free_ns", "lane_order"):
         world.put(name, np.zeros(lanes, dtype=np.int64))
+    world.put("drawn", np.zeros(0, dtype=np.int64))
     world.set("free_later", NONE)
     world.put("later", empty(LATER, FIRST_ROOM))
     for name in ("served_row", "pending_row"):
@@ -459,6 +460,8 @@ def _lay_out_flows(world: Memory, system: System) -> None:
 def make_room_for(world: Memory, queries: int) -> None:
     """Make room for the next queries of a plain system. Its rows have been handed on."""
     pending = world.get("pending_row_count")
+    if world["drawn"].size < queries * world.get("choices"):
+        world.put("drawn", np.zeros(queries * world.get("choices"), dtype=np.int64))
     needed = {
         "later": world.get("later_used") + queries,
         "pending_row": pending + queries,
