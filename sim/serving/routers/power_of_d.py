@@ -89,11 +89,11 @@ def least_backlogged_of_drawn(
 
     `picks` is as long as `draws` and gets the places of the drawn nodes in `nodes`, in the order of drawing.
     """
-    drawn = draw_distinct(draws, len(nodes), picks)
+    drawn = picks[: draw_distinct(draws, len(nodes), picks)]
     return least_backlogged_of(
         now_ns,
         by_work,
-        picks[:drawn],
+        drawn,
         nodes,
         node_device,
         device_lane,
