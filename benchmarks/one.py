@@ -15,10 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.compiled_engine import NotAvailableError
 from benchmarks.contenders import CONTENDERS
 from benchmarks.mechanisms import MECHANISMS, mechanism_text
-from benchmarks.outcome import Outcome
+from benchmarks.outcome import NotAvailableError, Outcome
 from benchmarks.system import experiment_text, subject
 
 __all__ = ["FEW", "MANY", "measure", "peak_memory_bytes", "rehearse"]

@@ -14,10 +14,14 @@ from sim.engine.record import RunRecord
 from sim.stats.measure import PERCENTILES_PER_MILLE, QUERIES_BEYOND_PERCENTILE
 from sim.stats.summary import ReplicationResult
 
-__all__ = ["COMPARED", "Outcome", "outcome_of_records", "outcome_of_result"]
+__all__ = ["COMPARED", "NotAvailableError", "Outcome", "outcome_of_records", "outcome_of_result"]
 
 COMPARED = ("latency_ms_mean", *PERCENTILES_PER_MILLE, "sla_attainment", "correct_predictions_per_s")
 """The metrics that every contender computes, besides the shares of the paths."""
+
+
+class NotAvailableError(Exception):
+    """A contender cannot run here; says why."""
 
 
 @dataclass(frozen=True, slots=True)

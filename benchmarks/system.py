@@ -109,11 +109,12 @@ def stream(prepared: PreparedScenario) -> QueryStream:
 
 def faults(prepared: PreparedScenario) -> FaultSchedule | None:
     """Return what happens to the devices in replication 0, of a scenario that says how long it lasts."""
-    if prepared.fault_plan is None:
+    plan = prepared.fault_plan(0)
+    if plan is None:
         return None
     duration_ns = prepared.workload.duration
     assert duration_ns is not None
-    return prepared.fault_plan.schedule(prepared.seed, 0, duration_ns + prepared.drain_ns)
+    return plan.schedule(prepared.seed, 0, duration_ns + prepared.drain_ns)
 
 
 def queries_of(drawn: QueryStream) -> Iterator[tuple[int, int, list[float]]]:

@@ -81,7 +81,9 @@ class Availability:
             self.routable[model][nodes] = True
 
     def change(self, rows: Iterable[tuple[int, int, float]]) -> None:
-        """Carry out everything that happens to devices at this instant; `rows` are (device, `Change`, slowdown after it).
+        """Carry out everything that happens to devices at this instant.
+
+        `rows` are (device, `Change`, slowdown after it).
 
         First every device is marked, so that nothing is sent from one that goes down to another that does at the same
         instant. Then what was on devices that went down fails, device by device: what their lanes serve, lane by lane,

@@ -1,8 +1,8 @@
 """Rows: what has happened for good, handed on while a replication still runs.
 
 An engine that streams does not keep what is over: it hands out tables of rows now and then, each of them final, and
-forgets them. Whoever wants a record puts them together (`sim.engine.compiled.assemble`); whoever wants metrics adds them
-up (`sim.stats.tally`).
+forgets them. Whoever wants a record puts them together (`sim.engine.compiled.assemble`); whoever wants metrics adds
+them up (`sim.stats.tally`).
 
 Rows come in no particular order, but for this: when a row is handed out, every query that arrived at or before the
 latest time stamp in it has been offered (`Rows.arrival_ns` of this or an earlier table).

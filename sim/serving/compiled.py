@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-__all__ = ["cache_folder", "jit", "jit_inline", "jit_inner", "source_hash"]
+__all__ = ["cache_folder", "compile_now", "jit", "jit_inline", "jit_inner", "jit_once", "source_hash"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -34,8 +34,14 @@ def jit(function: F) -> F:
 
 
 def jit_inline(function: F) -> F:
-    """Compile as `jit` does, into every compiled function that calls it: for what is short and called for every query."""
+    """Compile as `jit` does, into every compiled function that calls it: for what is short and often called."""
     return cast(F, _compile(function, inline=True))
+
+
+def compile_now(function: Callable[..., object], *arguments: Any) -> None:
+    """Compile what `jit` returned for arguments of these numba types, or take it from the disk."""
+    compiled: Any = function
+    compiled.compile(arguments)
 
 
 def jit_inner(function: F) -> F:
@@ -43,14 +49,23 @@ def jit_inner(function: F) -> F:
     return cast(F, _compile(function, inner=True))
 
 
+def jit_once(function: F) -> F:
+    """Compile as `jit_inner` does, as a piece of its caller: for what is called from one place or two.
+
+    A function of its own would be optimised again with every function that calls it, however indirectly.
+    """
+    return cast(F, _compile(function, inner=True, piece=True))
+
+
 @functools.cache
 def _compile(
-    function: Callable[..., object], *, inner: bool = False, inline: bool = False
+    function: Callable[..., object], *, inner: bool = False, inline: bool = False, piece: bool = False
 ) -> Callable[..., object]:
     _use_cache_folder()
-    compiled = numba.njit(
-        cache=True, fastmath=False, no_cpython_wrapper=inner, no_cfunc_wrapper=inner, forceinline=inline
-    )(function)
+    options: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner, "forceinline": inline}
+    if piece:
+        options["inline"] = "always"
+    compiled = numba.njit(cache=True, fastmath=False, **options)(function)
     _take_constants_as_numbers(compiled)
     return cast(Callable[..., object], compiled)
 
@@ -58,11 +73,12 @@ def _compile(
 def _take_constants_as_numbers(compiled: Any) -> None:
     """Let calls with constants use the code for any number; numba would compile a function anew for each constant."""
     of_types = compiled.get_call_template
+    as_number: Callable[[Any], Any] = numba.types.unliteral
 
     def get_call_template(args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
         return of_types(
-            tuple(numba.types.unliteral(given) for given in args),
-            {name: numba.types.unliteral(given) for name, given in kws.items()},
+            tuple(as_number(given) for given in args),
+            {name: as_number(given) for name, given in kws.items()},
         )
 
     compiled.get_call_template = get_call_template

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from sim.serving.compiled import jit, jit_inline
 from sim.serving.lookup import expected_ns
 
-__all__ = ["estimate_paths", "expected_wait_ns"]
+__all__ = ["estimate_paths", "expected_wait_ns", "wait_behind"]
+
+
+@jit_inline
+def wait_behind(soonest_ns: int, work_ns: int, lanes: int) -> int:
+    """Return the wait behind so much work if the first of so many busy lanes is free in `soonest_ns`."""
+    return soonest_ns + (work_ns if lanes == 1 else work_ns // lanes)
 
 
 @jit_inline
@@ -34,9 +40,7 @@ def expected_wait_ns(
     soonest = max(lane_until_ns[first] - now_ns, 0)
     for lane in range(first + 1, end):
         soonest = min(soonest, max(lane_until_ns[lane] - now_ns, 0))
-    if end - first == 1:
-        return int(soonest + waiting_work_ns[device])
-    return int(soonest + waiting_work_ns[device] // (end - first))
+    return wait_behind(soonest, waiting_work_ns[device], end - first)
 
 
 @jit

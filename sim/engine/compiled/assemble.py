@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def _record(
     attempts = attempts[np.argsort(attempts["serial"])]
     node_of_lane = nodes_of_lanes(system)
 
-    def of_query(name: str, of_served: NDArray[np.generic]) -> NDArray[np.generic]:
+    def of_query(name: str, of_served: NDArray[Any]) -> NDArray[Any]:
         column = np.empty(offered, dtype=queries[name].dtype)
         column[queries["query"]] = queries[name]
         column[served["query"]] = of_served
@@ -186,7 +187,7 @@ def _numbered(parts: NDArray[np.void]) -> NDArray[np.void]:
     return parts
 
 
-def _parts(served: NDArray[np.void], parts: NDArray[np.void]) -> dict[str, NDArray[np.generic]]:
+def _parts(served: NDArray[np.void], parts: NDArray[np.void]) -> dict[str, NDArray[Any]]:
     """Return the columns of parts, in the order of starts."""
     if len(served) or np.any(parts["serial"] == UNNUMBERED):
         parts = _numbered(np.concatenate([parts_of(served), parts]))

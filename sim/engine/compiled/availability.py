@@ -15,7 +15,7 @@ from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, devices, lanes, lines, nodes, parts, queries
 from sim.engine.record import Span
 from sim.serving.clients import DropReason
-from sim.serving.compiled import jit_inner
+from sim.serving.compiled import jit_inner, jit_once
 from sim.serving.faults import Change
 
 __all__ = ["carry_out_fault", "change_node", "is_open", "refresh_node", "refresh_taking"]
@@ -32,7 +32,7 @@ def is_open(w: World, device: int) -> bool:
     return bool(d.downs == 0 and d.closes == 0)
 
 
-@jit_inner
+@jit_once
 def carry_out_fault(w: World) -> None:
     """Carry out the rows of the schedule that are for this instant."""
     bring_to_now(w)
@@ -63,7 +63,7 @@ def change_node(w: World, node: int, what: int) -> None:
     _settle_touched(w, touched)
 
 
-@jit_inner
+@jit_once
 def _mark(w: World, touched: int, device: int, what: int, slowdown: float) -> int:
     """Carry out a change as far as it concerns its device alone; return how many devices are touched."""
     d = devices(w)[device]
@@ -174,7 +174,7 @@ def _fail_whole(w: World, part: int) -> None:
     fail(w, p.attempt, BY_FAULT)
 
 
-@jit_inner
+@jit_once
 def _evict(w: World, device: int) -> None:
     """Let everything fail that is on a device which went down."""
     d = devices(w)[device]
@@ -207,7 +207,7 @@ def _evict(w: World, device: int) -> None:
         release(w, query)
 
 
-@jit_inner
+@jit_once
 def _first_line(w: World, device: int) -> int:
     """Return the line of a device, among those that are not empty, that something first joined."""
     d = devices(w)[device]
@@ -219,7 +219,7 @@ def _first_line(w: World, device: int) -> int:
     return found
 
 
-@jit_inner
+@jit_once
 def _set_lanes(w: World, device: int) -> None:
     """Let the lanes of a device stop taking parts, or take them again."""
     d = devices(w)[device]

@@ -1,7 +1,7 @@
 """The calendar: events to come in their order, and the lanes that go on before anything else of this instant.
 
-What `sim.engine.instant` asks of SimPy, as a binary heap: events go by time, then by rank, then as they were scheduled. A
-lane that was woken goes on at once, the first one that was woken first.
+What `sim.engine.instant` asks of SimPy, as a binary heap: events go by time, then by rank, then as they were scheduled.
+A lane that was woken goes on at once, the first one that was woken first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import IntEnum
 from sim.engine.compiled.memory import words
 from sim.engine.compiled.tables import World, events
 from sim.engine.instant import Rank
-from sim.serving.compiled import jit_inner
+from sim.serving.compiled import jit_inner, jit_once
 
 __all__ = [
     "ARRIVAL",
@@ -64,12 +64,12 @@ class Kind(IntEnum):
 def next_order(w: World, rank: int) -> int:
     """Return the order of the next thing that is scheduled at this rank."""
     w.serial += 1
-    return rank | w.serial
+    return int(rank | w.serial)
 
 
-@jit_inner
+@jit_once
 def _goes_before(a: World, b: World) -> bool:
-    return a.time_ns < b.time_ns or (a.time_ns == b.time_ns and a.order < b.order)
+    return bool(a.time_ns < b.time_ns or (a.time_ns == b.time_ns and a.order < b.order))
 
 
 @jit_inner
@@ -98,7 +98,7 @@ def schedule(w: World, delay_ns: int, rank: int, kind: int, first: int, second: 
     return order
 
 
-@jit_inner
+@jit_once
 def pop_event(w: World) -> None:
     """Take the first event off the heap; it has been read before."""
     heap = events(w)
@@ -131,7 +131,7 @@ def wake(w: World, lane: int) -> None:
     w.wake_count += 1
 
 
-@jit_inner
+@jit_once
 def next_woken(w: World) -> int:
     """Return the lane that goes on next, of those that were woken."""
     ring = words(w.wake_at)

@@ -10,10 +10,10 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import carray, types
+from numba import types
 from numpy.typing import NDArray
 
-from sim.engine.compiled.memory import call_choice, floats, ints, pairs, pointer, service_rows, truths
+from sim.engine.compiled.memory import call_choice, floats, ints, pairs, service_rows, truths
 from sim.engine.compiled.tables import World
 from sim.serving.compiled import jit_inline
 from sim.serving.policies.base import DROP, Choose
@@ -79,10 +79,10 @@ def entry_point(function: Choose) -> Any:
             compiled(
                 size,
                 time_left_ns,
-                carray(pointer(accuracy), (paths,), np.float64),
-                carray(pointer(service_ns), (paths,), np.int64),
-                carray(pointer(wait_ns), (paths,), np.int64),
-                carray(pointer(parameters), (numbers,), np.float64),
+                floats(accuracy, paths),
+                ints(service_ns, paths),
+                ints(wait_ns, paths),
+                floats(parameters, numbers),
             )
         )
 

@@ -14,7 +14,7 @@ from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, lanes, parts, queries
 from sim.engine.record import AttemptEnd
 from sim.serving.clients import TOKEN, Cancel, DropReason
-from sim.serving.compiled import jit_inner
+from sim.serving.compiled import jit_inner, jit_once
 
 __all__ = ["answer_arrives", "answer_attempt", "end_attempt", "expire", "fail", "fail_live", "withdraw"]
 
@@ -41,7 +41,7 @@ def fail(w: World, attempt: int, reason: int) -> None:
 
 @jit_inner
 def fail_live(w: World, attempt: int, reason: int) -> None:
-    """Say that an attempt failed that was waited for: another may be on its way, or is sent later, or the query ends."""
+    """An attempt failed that was waited for: another may be on its way, or is sent later, or the query ends."""
     query = attempts(w)[attempt].query
     q = queries(w)[query]
     q.live -= 1
@@ -64,7 +64,7 @@ def end_attempt(w: World, attempt: int, end: int) -> None:
     a.end_ns = w.now
 
 
-@jit_inner
+@jit_once
 def _may_retry(w: World, query: int, reason: int) -> bool:
     """Whether the query is sent again after this failure; takes the retry from the budget."""
     q = queries(w)[query]
@@ -94,7 +94,7 @@ def withdraw(w: World, attempt: int) -> None:
         part = following
 
 
-@jit_inner
+@jit_once
 def _is_all_dead(w: World, lane: int) -> bool:
     """Whether nobody waits for anything that a lane serves."""
     table = parts(w)
@@ -123,7 +123,7 @@ def _cancel(w: World, attempt: int, how: int) -> None:
             part = following
 
 
-@jit_inner
+@jit_once
 def expire(w: World, attempt: int) -> None:
     """The client has waited long enough for this attempt."""
     a = attempts(w)[attempt]
@@ -138,7 +138,7 @@ def expire(w: World, attempt: int) -> None:
     release(w, query)
 
 
-@jit_inner
+@jit_once
 def answer_arrives(w: World, attempt: int) -> None:
     """Hand an answer that was under way to the client, if it still waits."""
     if attempts(w)[attempt].wanted:
@@ -171,7 +171,7 @@ def answer_attempt(w: World, attempt: int) -> None:
     release(w, query)
 
 
-@jit_inner
+@jit_once
 def _remember(w: World, latency_ns: int) -> None:
     """Count a latency among the last ones."""
     ring = words(w.latency_ring_at)

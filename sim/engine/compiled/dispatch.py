@@ -16,7 +16,7 @@ from sim.engine.compiled.service_times import mean_ns, true_ns
 from sim.engine.compiled.slots import free_parts, new_part, release
 from sim.engine.compiled.tables import NONE, World, attempts, devices, lanes, nodes, parts, queries
 from sim.serving.clients import DropReason
-from sim.serving.compiled import jit, jit_inner
+from sim.serving.compiled import jit, jit_inner, jit_once
 from sim.serving.estimate import expected_wait_ns
 from sim.serving.policies.base import DROP
 from sim.serving.queueing import Order, Shed, order_key, sheds
@@ -81,7 +81,7 @@ def _pick(w: World, first: int, end: int, node: int, size: int, time_left_ns: in
     return pick if pick == DROP else int(rows_out[pick])
 
 
-@jit_inner
+@jit_once
 def _first_path(w: World, node: int) -> int:
     """Return the first path of a node's group, of whichever model."""
     return int(words(w.group_path_at)[nodes(w)[node].group * w.models])
@@ -125,7 +125,7 @@ def nodes_but(w: World, query: int, avoids: bool) -> int:
     return count
 
 
-@jit_inner
+@jit_once
 def has_other_node(w: World, query: int) -> bool:
     """Whether an attempt could be sent to a node where none is waited for."""
     return nodes_but(w, query, True) > 0
@@ -171,7 +171,7 @@ def place(w: World, attempt: int, avoids: bool) -> int:
     return PLACED
 
 
-@jit_inner
+@jit_once
 def reach(w: World, attempt: int) -> None:
     """An attempt arrives at its node, unless it was called back on the way."""
     bring_to_now(w)
@@ -247,7 +247,7 @@ def _bind(w: World, attempt: int) -> int:
     return PLACED
 
 
-@jit_inner
+@jit_once
 def _new_part(w: World, attempt: int, size: int, k: int) -> int:
     """Return a new part of an attempt, with the draw that is its own."""
     part = new_part(w, attempt, size)
@@ -273,7 +273,7 @@ def _take_back(w: World, attempt: int) -> None:
     free_parts(w, attempt)
 
 
-@jit_inner
+@jit_once
 def _place_late(w: World, attempt: int) -> int:
     """Put an attempt, or its parts, in the central queue."""
     a = attempts(w)[attempt]
@@ -294,7 +294,7 @@ def _place_late(w: World, attempt: int) -> int:
     return PLACED
 
 
-@jit_inner
+@jit_once
 def _sort(w: World, part: int) -> None:
     """Give a part what its queue sorts it by."""
     p = parts(w)[part]
@@ -310,13 +310,11 @@ def is_served(w: World, part: int, lane: int) -> bool:
     """Count a part out of its queue; False if it is not served, because its attempt has failed or now does."""
     bring_to_now(w)
     leave(w, part)
-    if w.late > 0:
-        served = _bind_late(w, part, lane)
-    else:
-        served = w.shed == NEVER_SHED or _is_worth_serving(w, part)
-    if not served:
+    late = w.late > 0
+    keeps = _bind_late(w, part, lane) if late else w.shed == NEVER_SHED or _is_worth_serving(w, part)
+    if not keeps:
         lose(w, part)
-    return served
+    return keeps
 
 
 @jit_inner
@@ -331,7 +329,7 @@ def _is_worth_serving(w: World, part: int) -> bool:
     return False
 
 
-@jit_inner
+@jit_once
 def _bind_late(w: World, part: int, lane: int) -> bool:
     """Let the policy pick among the paths of the lane's device; False if the part is not served instead."""
     p = parts(w)[part]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sim.engine.compiled.memory import words
 from sim.engine.compiled.tables import World, changes
-from sim.serving.compiled import jit_inner
+from sim.serving.compiled import jit_inner, jit_once
 
 __all__ = ["IDLE", "UNFINISHED", "UNTIL", "WAITING", "WORK", "catch_up", "change"]
 
@@ -15,7 +15,7 @@ IDLE, WAITING, WORK, UNTIL, UNFINISHED = range(5)
 """The arrays of `sim.serving.state.State`."""
 
 
-@jit_inner
+@jit_once
 def note(w: World, which: int, index: int, value: int) -> None:
     """Note a change that routers will see."""
     if w.change_count >= w.change_room:
@@ -45,7 +45,7 @@ def change(w: World, which: int, index: int, by: int) -> None:
         note(w, which, index, array[index])
 
 
-@jit_inner
+@jit_once
 def busy_until(w: World, lane: int, time_ns: int) -> None:
     """Say when a lane is expected to be free."""
     words(w.lane_until_ns_at)[lane] = time_ns
@@ -53,7 +53,7 @@ def busy_until(w: World, lane: int, time_ns: int) -> None:
         note(w, UNTIL, lane, time_ns)
 
 
-@jit_inner
+@jit_once
 def catch_up(w: World) -> None:
     """Bring what routers see to how things were so long ago, with all that happened at that instant."""
     until_ns = w.now - w.knowledge_delay_ns

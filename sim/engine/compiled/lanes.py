@@ -17,14 +17,14 @@ from sim.engine.compiled.memory import reals, words
 from sim.engine.compiled.pace import ASLEEP, CUT, IDLE, SERVING, complete_paced, start_paced
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, devices, lanes, nodes, parts, scalers
-from sim.serving.compiled import jit_inner
+from sim.serving.compiled import jit_inner, jit_once
 
 __all__ = ["complete_lane", "go_on", "take"]
 
 LANE_COMPLETION, ANSWER = int(Kind.COMPLETION), int(Kind.ANSWER)
 
 
-@jit_inner
+@jit_once
 def go_on(w: World, lane: int) -> None:
     """Let a lane that was woken go on."""
     of_lane = lanes(w)[lane]
@@ -35,7 +35,7 @@ def go_on(w: World, lane: int) -> None:
     take(w, lane)
 
 
-@jit_inner
+@jit_once
 def complete_lane(w: World, lane: int, order: int) -> None:
     """End what a lane serves, unless the event of this order is void, and take the next."""
     if w.controls_lanes > 0 and not complete_paced(w, lane, order):
@@ -73,7 +73,7 @@ def take(w: World, lane: int) -> None:
                 return
 
 
-@jit_inner
+@jit_once
 def _take_batch(w: World, lane: int, queue: int, line: int) -> bool:
     """Take the parts of a batch and start it; False if none of them is served."""
     table = parts(w)
@@ -129,13 +129,13 @@ def _start(w: World, lane: int, service_ns: int, expected_ns: int) -> None:
         _count_busy(w, of_lane.node, 1)
 
 
-@jit_inner
+@jit_once
 def _end_of_service(w: World, lane: int) -> None:
     if w.has_scalers > 0:
         _count_busy(w, lanes(w)[lane].node, -1)
 
 
-@jit_inner
+@jit_once
 def _count_busy(w: World, node: int, by: int) -> None:
     """Count the busy lanes of a scaled group."""
     scaler = nodes(w)[node].scaler
@@ -146,7 +146,7 @@ def _count_busy(w: World, node: int, by: int) -> None:
         s.busy += by
 
 
-@jit_inner
+@jit_once
 def _rest(w: World, lane: int) -> None:
     """Stand idle until there is work, or out of the way until the lane may take parts again."""
     of_lane = lanes(w)[lane]
@@ -159,7 +159,7 @@ def _rest(w: World, lane: int) -> None:
         of_lane.phase = ASLEEP
 
 
-@jit_inner
+@jit_once
 def _complete_parts(w: World, lane: int) -> None:
     """End the parts of a lane, each with its attempt if it was the last part, and with its query if that waits."""
     of_lane = lanes(w)[lane]

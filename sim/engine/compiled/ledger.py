@@ -10,7 +10,7 @@ from sim.engine.compiled.memory import words
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, lanes, nodes, parts, queries, scalers, span_rows
 from sim.engine.scaling import Phase
-from sim.serving.compiled import jit_inner
+from sim.serving.compiled import jit_inner, jit_once
 
 __all__ = [
     "add_span",
@@ -70,7 +70,7 @@ def drop(w: World, query: int, reason: int) -> None:
     release(w, query)
 
 
-@jit_inner
+@jit_once
 def answer(w: World, attempt: int, path: int) -> None:
     """End the query of an attempt that is served, by a last part on `path`; it is still to be released."""
     a = attempts(w)[attempt]
@@ -99,7 +99,7 @@ def load(w: World, query: int, node: int, by: int) -> None:
         words(w.seen_unfinished_parts_at)[queries(w)[query].router * w.nodes + node] += by
 
 
-@jit_inner
+@jit_once
 def _loaded(w: World, node: int, by: int) -> None:
     """Count what is unfinished in a scaled group; a node that drains and has nothing left is switched off."""
     s = scalers(w)[nodes(w)[node].scaler]
@@ -120,7 +120,7 @@ def switch_off(w: World, node: int) -> None:
     w.off_order += 1
 
 
-@jit_inner
+@jit_once
 def join(w: World, part: int, node: int) -> None:
     """Count a part into the queue of its device on a node, or into the central one."""
     p = parts(w)[part]
@@ -154,7 +154,7 @@ def lose(w: World, part: int) -> None:
     release(w, p.query)
 
 
-@jit_inner
+@jit_once
 def start_part(w: World, part: int, lane: int, service_ns: int) -> None:
     """Count a part into a lane, which will serve it so long if nothing comes between."""
     p = parts(w)[part]
@@ -171,7 +171,7 @@ def start_part(w: World, part: int, lane: int, service_ns: int) -> None:
         q.start_ns = w.now
 
 
-@jit_inner
+@jit_once
 def end_part(w: World, part: int) -> None:
     """Count a part out of the lane that served it, or that was cut off while it did; it is still to be released."""
     p = parts(w)[part]

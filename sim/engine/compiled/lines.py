@@ -1,6 +1,7 @@
 """Lines: parts that wait for a device, in the order of joining and, where another order goes, as a pairing heap.
 
-A device that batches has a line for each path, others have one; under late binding the first device has the central one.
+A device that batches has a line for each path, others have one; under late binding the first device has the central
+one.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from sim.engine.compiled.calendar import wake
 from sim.engine.compiled.memory import ints, words
 from sim.engine.compiled.tables import NONE, World, devices, lanes, lines, parts
-from sim.serving.compiled import jit_inner
+from sim.serving.compiled import jit_inner, jit_once
 from sim.serving.queueing import Order
 
 __all__ = [
@@ -146,7 +147,7 @@ def remove(w: World, part: int) -> None:
 # -- batches ----------------------------------------------------------------------------------------------------
 
 
-@jit_inner
+@jit_once
 def _is_ready(w: World, device: int, line: int) -> bool:
     """Whether a line that is not empty is full or overdue."""
     d = devices(w)[device]
@@ -178,7 +179,7 @@ def ready_line(w: World, device: int) -> int:
     return found
 
 
-@jit_inner
+@jit_once
 def fits(w: World, device: int, line: int, count: int, samples: int) -> bool:
     """Whether the next part of a line fits in a batch that holds so many parts and samples already."""
     d = devices(w)[device]
@@ -199,7 +200,7 @@ def has_room(w: World, device: int) -> bool:
     return bool(d.waiting < d.limit + d.idle * max(d.batch_queries, 1))
 
 
-@jit_inner
+@jit_once
 def idle(w: World, lane: int) -> None:
     """Let a lane stand among the idle ones of its queue."""
     table = lanes(w)
@@ -250,7 +251,7 @@ def _take_idle(w: World, device: int, place: int) -> int:
     return int(taken)
 
 
-@jit_inner
+@jit_once
 def retire(w: World, lane: int) -> None:
     """Let a lane that was idle, or not, stand idle no more."""
     of_lane = lanes(w)[lane]
@@ -265,7 +266,7 @@ def retire(w: World, lane: int) -> None:
             return
 
 
-@jit_inner
+@jit_once
 def _wake_first(w: World, device: int) -> None:
     lane = _take_idle(w, device, 0)
     lanes(w)[lane].resting = False

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sim.engine.compiled import remapping, scaling
 from sim.engine.compiled.availability import carry_out_fault
-from sim.engine.compiled.calendar import ARRIVAL, FAULT, STOP, TIMER, Kind, events, next_order, next_woken, pop_event
+from sim.engine.compiled.calendar import ARRIVAL, FAULT, STOP, TIMER, Kind, next_order, next_woken, pop_event
 from sim.engine.compiled.calendar import schedule as schedule_event
 from sim.engine.compiled.clients import answer_arrives, expire
 from sim.engine.compiled.dispatch import reach
@@ -23,10 +23,10 @@ from sim.engine.compiled.lines import wake_if_ready
 from sim.engine.compiled.memory import ints, words
 from sim.engine.compiled.sending import arrive, hedge, retry
 from sim.engine.compiled.slots import hand_on
-from sim.engine.compiled.tables import NONE, World, attempts, lines, nodes, parts, queries, world_at
+from sim.engine.compiled.tables import NONE, World, attempts, events, lines, nodes, parts, queries, world_at
 from sim.engine.record import Span
 from sim.engine.scaling import Phase
-from sim.serving.compiled import jit, jit_inner
+from sim.serving.compiled import jit, jit_inner, jit_once
 
 __all__ = ["CHUNK_IS_OVER", "FAILED", "NEEDS_ROOM", "STOPPED", "begin", "run", "settle"]
 
@@ -92,8 +92,7 @@ def run(address: int) -> int:
         heap = events(w)
         # 0: the calendar, 1: an arrival, 2: a fault, 3: the stop.
         what = 0
-        time_ns = np.int64(0)
-        order = np.int64(0)
+        time_ns, order = 0, 0
         if w.chunk_next < w.chunk:
             what = 1
             time_ns = words(w.arrival_ns_at)[w.chunk_next]
@@ -129,7 +128,7 @@ def run(address: int) -> int:
             return STOPPED
 
 
-@jit_inner
+@jit_once
 def _happen(w: World) -> None:
     """Let the first event of the calendar happen."""
     event = events(w)[0]
@@ -185,7 +184,7 @@ def settle(address: int) -> None:
     _end_spans(w)
 
 
-@jit_inner
+@jit_once
 def _end_spans(w: World) -> None:
     """Write down what is still down, closed or off, in the order in which it began."""
     since_ns = words(w.since_ns_at)

@@ -1,8 +1,8 @@
 """Memory that compiled functions reach by its address, so that all they hand each other is one record.
 
-A compiled function that takes thirty arrays copies thirty descriptions of arrays whenever it calls another one. Here the
-arrays lie where Python put them, their addresses stand in the fields of one record, and a function looks at those it
-needs. Python keeps the arrays alive for as long as anything runs (`Memory`).
+A compiled function that takes thirty arrays copies thirty descriptions of arrays whenever it calls another one. Here
+the arrays lie where Python put them, their addresses stand in the fields of one record, and a function looks at those
+it needs. Python keeps the arrays alive for as long as anything runs (`Memory`).
 """
 
 from __future__ import annotations
@@ -97,34 +97,34 @@ def call_choice(
 @jit_inner
 def ints(address: int, count: int) -> NDArray[np.int64]:
     """Return the int64 array at an address."""
-    return carray(pointer(address), (count,), np.int64)  # type: ignore[no-any-return]
+    return carray(pointer(address), (count,), np.int64)
 
 
 @jit_inner
 def floats(address: int, count: int) -> NDArray[np.float64]:
     """Return the float64 array at an address."""
-    return carray(pointer(address), (count,), np.float64)  # type: ignore[no-any-return]
+    return carray(pointer(address), (count,), np.float64)
 
 
 @jit_inner
 def truths(address: int, count: int) -> NDArray[np.bool_]:
     """Return the bool array at an address."""
-    return carray(pointer(address), (count,), np.bool_)  # type: ignore[no-any-return]
+    return carray(pointer(address), (count,), np.bool_)
 
 
 @jit_inner
 def pairs(address: int, count: int) -> NDArray[np.int64]:
     """Return the int64 array of shape (count, 2) at an address."""
-    return carray(pointer(address), (count, 2), np.int64)  # type: ignore[no-any-return]
+    return carray(pointer(address), (count, 2), np.int64)
 
 
 @jit_inner
 def service_rows(address: int, count: int) -> NDArray[np.int64]:
     """Return the index of packed services at an address."""
-    return carray(pointer(address), (count, COLUMNS), np.int64)  # type: ignore[no-any-return]
+    return carray(pointer(address), (count, COLUMNS), np.int64)
 
 
-class TableType(types.Type):  # type: ignore[misc]
+class TableType(types.Type):
     """The type of rows that lie one after the other: where the first one lies, and nothing else.
 
     An array of numba's comes with its length, and every index is looked at for being negative.
@@ -137,13 +137,13 @@ class TableType(types.Type):  # type: ignore[misc]
 
 
 @register_model(TableType)
-class _TableModel(models.PrimitiveModel):  # type: ignore[misc]
+class _TableModel(models.PrimitiveModel):
     def __init__(self, manager: Any, table: TableType) -> None:
         super().__init__(manager, table, cgutils.voidptr_t)
 
 
 @infer_global(operator.getitem)
-class _ReadRow(AbstractTemplate):  # type: ignore[misc]
+class _ReadRow(AbstractTemplate):
     def generic(self, args: Any, _kws: Any) -> Any:
         table, index = args
         if isinstance(table, TableType) and isinstance(index, types.Integer):
@@ -152,7 +152,7 @@ class _ReadRow(AbstractTemplate):  # type: ignore[misc]
 
 
 @infer_global(operator.setitem)
-class _WriteRow(AbstractTemplate):  # type: ignore[misc]
+class _WriteRow(AbstractTemplate):
     def generic(self, args: Any, _kws: Any) -> Any:
         table, index, _ = args
         if isinstance(table, TableType) and isinstance(index, types.Integer):
@@ -165,7 +165,7 @@ def _place(builder: Any, table: TableType, first: Any, index: Any) -> Any:
     return cgutils.pointer_add(builder, first, builder.mul(index, index.type(table.width)))
 
 
-@lower_builtin(operator.getitem, TableType, types.Integer)  # type: ignore[untyped-decorator]
+@lower_builtin(operator.getitem, TableType, types.Integer)
 def _read_row(context: Any, builder: Any, types_: Any, arguments: Any) -> Any:
     table = types_.args[0]
     place = _place(builder, table, *arguments)
@@ -176,7 +176,7 @@ def _read_row(context: Any, builder: Any, types_: Any, arguments: Any) -> Any:
     )
 
 
-@lower_builtin(operator.setitem, TableType, types.Integer, types.Any)  # type: ignore[untyped-decorator]
+@lower_builtin(operator.setitem, TableType, types.Integer, types.Any)
 def _write_row(context: Any, builder: Any, types_: Any, arguments: Any) -> Any:
     table = types_.args[0]
     first, index, value = arguments
@@ -213,11 +213,11 @@ flags = table_at("flags", np.dtype(np.bool_))
 """``flags(address)[i]`` is a bool."""
 
 
-class WorldType(types.Type):  # type: ignore[misc]
+class WorldType(types.Type):
     """The type of a record of addresses and numbers, where it lies.
 
-    A record type of numba's has all its fields in its name, and the name of every compiled function the types of all its
-    arguments: with two hundred fields that is most of the time that compiling takes.
+    A record type of numba's has all its fields in its name, and the name of every compiled function has the types of
+    all its arguments: with two hundred fields these are long names.
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
@@ -226,13 +226,13 @@ class WorldType(types.Type):  # type: ignore[misc]
 
 
 @register_model(WorldType)
-class _WorldModel(models.PrimitiveModel):  # type: ignore[misc]
+class _WorldModel(models.PrimitiveModel):
     def __init__(self, manager: Any, world: WorldType) -> None:
         super().__init__(manager, world, cgutils.voidptr_t)
 
 
 @infer_getattr
-class _WorldFields(AttributeTemplate):  # type: ignore[misc]
+class _WorldFields(AttributeTemplate):
     key = WorldType
 
     def generic_resolve(self, world: WorldType, field: str) -> Any:

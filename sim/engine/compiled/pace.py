@@ -11,7 +11,7 @@ from sim.engine.compiled.ledger import bring_to_now, end_part
 from sim.engine.compiled.memory import words
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, devices, lanes, parts
-from sim.serving.compiled import jit, jit_inner
+from sim.serving.compiled import jit, jit_inner, jit_once
 from sim.serving.interference import FULL_SPEED, slowed_speed
 
 __all__ = ["ASLEEP", "CUT", "IDLE", "SERVING", "complete_paced", "cut", "slow", "start_paced"]
@@ -71,7 +71,7 @@ def _follow(w: World, device: int) -> bool:
     return True
 
 
-@jit_inner
+@jit_once
 def start_paced(w: World, lane: int, service_ns: int) -> None:
     """Start service that may change its pace."""
     of_lane = lanes(w)[lane]
@@ -98,7 +98,7 @@ def _free(w: World, lane: int) -> None:
     _follow(w, of_lane.device)
 
 
-@jit_inner
+@jit_once
 def complete_paced(w: World, lane: int, order: int) -> bool:
     """End service on a lane; False if the event of this order is void."""
     if lanes(w)[lane].completion != order:
@@ -108,7 +108,7 @@ def complete_paced(w: World, lane: int, order: int) -> bool:
     return True
 
 
-@jit_inner
+@jit_once
 def slow(w: World, device: int, slowdown: float) -> None:
     """Slow every lane of a device by this factor from now on."""
     _settle(w, device)

@@ -10,7 +10,7 @@ from sim.engine.compiled.calendar import TIMER, Kind, schedule
 from sim.engine.compiled.ledger import bring_to_now
 from sim.engine.compiled.memory import flags, floats, ints, truths, words
 from sim.engine.compiled.tables import World, nodes
-from sim.serving.compiled import jit, jit_inner
+from sim.serving.compiled import jit, jit_inner, jit_once
 from sim.serving.remapping import capacity_per_s, first_that_carries
 
 __all__ = ["begin", "decide", "loaded", "tick"]
@@ -20,7 +20,7 @@ TICK, LOADED = int(Kind.REMAP_TICK), int(Kind.REMAP_LOADED)
 _capacity_per_s, _first_that_carries = jit(capacity_per_s), jit(first_that_carries)
 
 
-@jit_inner
+@jit_once
 def begin(w: World) -> None:
     """Put the experiment's own mapping in force, and decide from then on."""
     for node in range(w.nodes):
@@ -50,7 +50,7 @@ def _hold(w: World, node: int) -> None:
     refresh_node(w, node)
 
 
-@jit_inner
+@jit_once
 def tick(w: World) -> None:
     """Look at the load of the last interval, decide, and wait for the next."""
     offered = w.in_system + w.ended
@@ -87,7 +87,7 @@ def decide(w: World) -> None:
     _change(w)
 
 
-@jit_inner
+@jit_once
 def _choose(w: World) -> int:
     """Return the first mapping that the load leaves room in; the one of the greatest capacity if none does."""
     rate_per_s = w.remap_rate_per_s
@@ -145,7 +145,7 @@ def _change(w: World) -> None:
     schedule(w, longest_ns, TIMER, LOADED, 0, w.remap_round)
 
 
-@jit_inner
+@jit_once
 def loaded(w: World, round_: int) -> None:
     """The nodes that were loading hold the new mapping, and the next ones begin; unless a later decision came."""
     if round_ != w.remap_round:

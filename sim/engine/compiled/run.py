@@ -17,6 +17,7 @@ from sim.engine.compiled.world import Draws, grow, is_plain, lay_out, make_room_
 from sim.engine.record import RunRecord
 from sim.engine.reference import Chunk, Stream
 from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SERVED_ROW, SPAN_ROW, Rows, RunEnd
+from sim.serving.compiled import compile_now
 from sim.serving.faults import FaultSchedule
 from sim.serving.system import System
 
@@ -266,9 +267,9 @@ def compile_for(system: System) -> None:
     """Compile the loops that a system needs, without running anything."""
     address, numbers = numba.int64, numba.int64[::1]
     if is_plain(system):
-        direct.run_directly.compile((address, address))
-        direct.release_pending.compile((address, address))
+        compile_now(direct.run_directly, address, address)
+        compile_now(direct.release_pending, address, address)
     else:
-        loop.begin.compile((address, numbers, numbers))
-        loop.run.compile((address,))
-        loop.settle.compile((address,))
+        compile_now(loop.begin, address, numbers, numbers)
+        compile_now(loop.run, address)
+        compile_now(loop.settle, address)

@@ -12,7 +12,7 @@ from sim.engine.compiled.memory import words
 from sim.engine.compiled.tables import World, nodes, scalers
 from sim.engine.record import Span
 from sim.engine.scaling import Phase
-from sim.serving.compiled import jit, jit_inner
+from sim.serving.compiled import jit, jit_once
 from sim.serving.faults import Change
 from sim.serving.scaling import Measure, mean_load, nodes_for_attainment, nodes_for_load
 
@@ -27,7 +27,7 @@ WAS_OFF = int(Span.OFF)
 _mean_load, _for_load, _for_attainment = jit(mean_load), jit(nodes_for_load), jit(nodes_for_attainment)
 
 
-@jit_inner
+@jit_once
 def begin(w: World, scaler: int, initial: int) -> None:
     """Set the nodes of a group out as they are at first, and decide from then on."""
     s = scalers(w)[scaler]
@@ -40,7 +40,7 @@ def begin(w: World, scaler: int, initial: int) -> None:
     schedule(w, s.every_ns, TIMER, SCALE, scaler, 0)
 
 
-@jit_inner
+@jit_once
 def _asked(w: World, scaler: int, current: int) -> int:
     """Return the nodes that the rule asks for, within its limits."""
     s = scalers(w)[scaler]
@@ -62,10 +62,10 @@ def _asked(w: World, scaler: int, current: int) -> int:
         s.in_time = w.in_time
         if ended > 0:
             asked = _for_attainment(in_time / ended, s.target, s.scale_in_above, s.step, current)
-    return min(max(asked, s.fewest), s.most)
+    return int(min(max(asked, s.fewest), s.most))
 
 
-@jit_inner
+@jit_once
 def decide(w: World, scaler: int) -> None:
     """Start nodes, or drain some, as the rule asks."""
     bring_to_now(w)
@@ -83,7 +83,7 @@ def decide(w: World, scaler: int) -> None:
     schedule(w, s.every_ns, TIMER, SCALE, scaler, 0)
 
 
-@jit_inner
+@jit_once
 def _scale_out(w: World, scaler: int, count: int) -> None:
     """Take draining nodes back, the first ones first; then start ones that are off."""
     s = scalers(w)[scaler]
@@ -104,7 +104,7 @@ def _scale_out(w: World, scaler: int, count: int) -> None:
     s.last_change_ns = w.now
 
 
-@jit_inner
+@jit_once
 def ready(w: World, node: int, order: int) -> None:
     """A node is ready: it is up, unless it was given up before."""
     n = nodes(w)[node]
@@ -114,7 +114,7 @@ def ready(w: World, node: int, order: int) -> None:
         change_node(w, node, OPEN)
 
 
-@jit_inner
+@jit_once
 def _scale_in(w: World, scaler: int, count: int) -> None:
     """Give up nodes that are starting, the last ones first; then drain ones that are up."""
     s = scalers(w)[scaler]

@@ -13,7 +13,7 @@ from sim.engine.compiled.memory import reals, words
 from sim.engine.compiled.slots import new_attempt, new_query
 from sim.engine.compiled.tables import World, attempts, queries
 from sim.engine.record import Cause
-from sim.serving.compiled import jit_inner
+from sim.serving.compiled import jit_inner, jit_once
 
 __all__ = ["arrive", "hedge", "retry"]
 
@@ -21,7 +21,7 @@ TIMEOUT, HEDGE = int(Kind.TIMEOUT), int(Kind.HEDGE)
 BY_ARRIVAL, BY_HEDGE, BY_RETRY = int(Cause.FIRST), int(Cause.HEDGE), int(Cause.RETRY)
 
 
-@jit_inner
+@jit_once
 def arrive(w: World) -> None:
     """Let the next query of the chunk arrive."""
     bring_to_now(w)
@@ -41,7 +41,7 @@ def arrive(w: World) -> None:
             schedule(w, delay_ns, TIMER, HEDGE, query, generation)
 
 
-@jit_inner
+@jit_once
 def _new_query(w: World) -> int:
     """Take the next query of the chunk, with its draws, which its attempts may need long after the chunk is over."""
     i = w.chunk_next
@@ -71,7 +71,7 @@ def _new_query(w: World) -> int:
     return query
 
 
-@jit_inner
+@jit_once
 def _send_once(w: World, query: int) -> None:
     """Send a query whose client does nothing but wait."""
     attempt = new_attempt(w, query)
@@ -106,14 +106,14 @@ def _send(w: World, query: int, cause: int) -> None:
         schedule(w, w.timeout_ns, TIMER, TIMEOUT, attempt, generation)
 
 
-@jit_inner
+@jit_once
 def retry(w: World, query: int) -> None:
     """The wait before a retry is over."""
     bring_to_now(w)
     _send(w, query, BY_RETRY)
 
 
-@jit_inner
+@jit_once
 def _hedge_delay_ns(w: World) -> int:
     """Return how long after its arrival a query is hedged; -1 while too few were served to tell."""
     if w.hedge_rank == 0:
@@ -123,7 +123,7 @@ def _hedge_delay_ns(w: World) -> int:
     return int(words(w.latency_sorted_at)[w.hedge_rank - 1])
 
 
-@jit_inner
+@jit_once
 def hedge(w: World, query: int) -> None:
     """Send a copy if an attempt is still waited for, and there is another node to send it to."""
     q = queries(w)[query]

@@ -16,7 +16,7 @@ from sim.engine.compiled.tables import (
     query_rows,
 )
 from sim.engine.record import NEVER, NO_ATTEMPT, NO_PATH, AttemptEnd, Outcome
-from sim.serving.compiled import jit_inner
+from sim.serving.compiled import jit_inner, jit_once
 
 __all__ = ["hand_on", "new_attempt", "new_part", "new_query", "release"]
 
@@ -27,7 +27,7 @@ IN_TIME, LATE, DROPPED, IN_FLIGHT = (
 UNFINISHED = int(AttemptEnd.UNFINISHED)
 
 
-@jit_inner
+@jit_once
 def new_query(w: World) -> int:
     """Return the number of a row for a query that has just arrived."""
     table = queries(w)
@@ -98,7 +98,7 @@ def new_attempt(w: World, query: int) -> int:
     return int(slot)
 
 
-@jit_inner
+@jit_once
 def new_part(w: World, attempt: int, size: int) -> int:
     """Return the number of a row for another part of an attempt."""
     table = parts(w)
@@ -136,7 +136,7 @@ def new_part(w: World, attempt: int, size: int) -> int:
     return int(slot)
 
 
-@jit_inner
+@jit_once
 def free_parts(w: World, attempt: int) -> None:
     """Give back the rows of all parts of an attempt."""
     a = attempts(w)[attempt]
@@ -204,7 +204,7 @@ def hand_on(w: World, query: int) -> None:
         attempt = table[attempt].next
 
 
-@jit_inner
+@jit_once
 def _hand_on_attempt(w: World, query: int, attempt: int) -> None:
     if w.attempt_row_count >= w.attempt_row_room:
         w.error = 3
@@ -222,7 +222,7 @@ def _hand_on_attempt(w: World, query: int, attempt: int) -> None:
     row.end = a.end
 
 
-@jit_inner
+@jit_once
 def _hand_on_parts(w: World, query: int, attempt: int) -> None:
     q = queries(w)[query]
     a = attempts(w)[attempt]

@@ -1,8 +1,8 @@
 """Tables: what the compiled engine keeps of queries, attempts, parts, lanes, devices, lines and events.
 
-A row of a table is a record; rows refer to each other by number, and `NONE` refers to nothing. Rows of queries, attempts
-and parts are used again when their query is over (`sim.engine.compiled.slots`). `WORLD` is the record that every compiled
-function gets: settings, counters and the addresses of all tables.
+A row of a table is a record; rows refer to each other by number, and `NONE` refers to nothing. Rows of queries,
+attempts and parts are used again when their query is over (`sim.engine.compiled.slots`). `WORLD` is the record that
+every compiled function gets: settings, counters and the addresses of all tables.
 """
 
 from __future__ import annotations
@@ -99,11 +99,12 @@ LANE = _table(
     refs="device node rank first_part phase",
     truths="takes resting idle",
 )
-"""A lane. `phase` says where it goes on (`sim.engine.compiled.lanes`); `idle` whether it stands among the idle ones of its
-queue; `completion` is the order of the event that ends what it serves, where that may change."""
+"""A lane. `phase` says where it goes on (`sim.engine.compiled.lanes`); `idle` whether it stands among the idle ones of
+its queue; `completion` is the order of the event that ends what it serves, where that may change."""
 
 DEVICE = _table(
-    ints="limit batch_queries batch_samples batch_timeout_ns waiting added since_ns speed first_line lines idle_at idle",
+    ints="limit batch_queries batch_samples batch_timeout_ns waiting added since_ns speed first_line lines idle_at "
+    "idle",
     reals="slowdown",
     refs="node first_lane end_lane busy downs closes touched",
     truths="splits was_up was_open",
@@ -120,15 +121,18 @@ NODE = _table(
 )
 """A node. `first_place` is where its paths stand among the paths of all nodes."""
 
-FLOW = _table(ints="next_start_ns next_change_ns first_lane end_lane", refs="first last")
-"""A device of a plain system: what waits for it, in order, and when the next of it starts or anything changes."""
+FLOW = _table(ints="finish_ns until_ns work_ns free_ns waiting lanes first_lane end_lane", refs="first last")
+"""A device of a plain system; `first` to `last` wait, in the order of joining.
+
+Of one lane: when what it serves ends, and is expected to; how many wait and what is expected of them; when the lane is
+free. Of several: `finish_ns` is when anything changes next."""
 
 LATER = _table(ints="start_ns finish_ns expected_ns lane", refs="next")
 """A part of a plain system that waits; when it starts and ends is known."""
 
 SCALER = _table(
-    ints="first_node nodes fewest most every_ns ready_ns cooldown_ns measure lanes_of_node busy busy_integral busy_at_ns "
-    "unfinished unfinished_integral unfinished_at_ns ended in_time last_change_ns",
+    ints="first_node nodes fewest most every_ns ready_ns cooldown_ns measure lanes_of_node busy busy_integral "
+    "busy_at_ns unfinished unfinished_integral unfinished_at_ns ended in_time last_change_ns",
     reals="target tolerance scale_in_above step",
 )
 """The rule of a group whose nodes come and go, and what it measures."""
@@ -137,50 +141,75 @@ EVENT = _table(ints="time_ns order second", refs="kind first")
 """Something that happens at `time_ns`, among others of this time by `order`; `first` and `second` say to what."""
 
 SETTINGS = (
-    "models late lanes devices nodes paths classes order shed knows_service uses_estimates sees_queue part_size "
-    "split_by_part routers router by_work choices rotates has_network knowledge_delay_ns policy policy_parameters "
-    "controls_lanes has_faults choice_at tabulated_sizes groups node_paths grid draws attempt_parts units has_scalers scalers "
+    # The fleet.
+    "models groups nodes devices lanes paths node_paths classes "
+    # Queues, splitting, batches.
+    "late order shed sheds part_size split_by_part "
+    # Policy, router, and what they know.
+    "policy policy_parameters choice_at uses_estimates sees_queue knows_service router by_work choices routers rotates "
+    "knowledge_delay_ns has_network keeps_state "
+    # Services and draws.
+    "grid units tabulated_sizes attempts attempt_parts draws "
+    # Clients.
     "has_clients timeout_ns timeout_cancel retries budget_tokens burst_tokens past_deadline hedges hedge_after_ns "
-    "hedge_rank hedge_window hedge_cancel attempts "
-    "sheds row_margin event_margin change_margin busy_lanes_margin remaps remap_every_ns remap_on_fault remap_at_once mappings"
+    "hedge_rank hedge_window hedge_cancel "
+    # Devices and nodes that change.
+    "controls_lanes has_faults fault_rows has_scalers scalers remaps remap_every_ns remap_on_fault remap_at_once "
+    "mappings "
+    # The most that one step may need.
+    "row_margin event_margin change_margin busy_lanes_margin"
 )
 COUNTERS = (
-    "now serial starts part_records attempt_records in_system waiting ended in_time counted_ns tokens latencies "
-    "latency_first wake_first wake_count event_count change_first change_count turn query "
-    "arrival_order chunk chunk_next stop_ns final fault_rows fault_next off_order "
-    "free_query free_attempt free_part queries_used attempts_used parts_used "
-    "query_row_count part_row_count attempt_row_count span_row_count "
-    "free_later later_used served_row_count pending_row_count sum_in_system sum_waited "
-    "mapping remap_round remap_offered remap_known remap_count remap_next error"
+    # The clock, the queries at hand, and the integrals over time.
+    "now serial arrival_order chunk chunk_next query stop_ns final fault_next counted_ns in_system waiting ended "
+    "in_time "
+    # What was numbered.
+    "starts part_records attempt_records off_order span_order "
+    # Rows of tables in use, and the first of those that are free.
+    "free_query free_attempt free_part free_later queries_used attempts_used parts_used later_used "
+    "event_count wake_first wake_count change_first change_count "
+    "query_row_count part_row_count attempt_row_count span_row_count served_row_count pending_row_count "
+    # Of clients, of re-mapping, of plain systems.
+    "tokens latencies latency_first mapping remap_round remap_offered remap_known remap_count remap_next "
+    "sum_in_system sum_waited "
+    "error"
 )
 ARRAYS = (
+    # The state that routers and policies read (`sim.serving.state.State`), as it is and as routers see it.
     "idle_lanes waiting_parts waiting_work_ns lane_until_ns unfinished_parts usable_paths "
     "seen_idle_lanes seen_waiting_parts seen_waiting_work_ns seen_lane_until_ns seen_unfinished_parts "
+    # The system (`sim.serving.system.System`).
     "node_group node_device device_lane group_path node_path path_slot_service path_accuracy path_overhead_ns "
     "path_slot path_line path_unit class_sla_ns class_priority class_model policy_numbers service_index service_grid "
-    "mean_ns fixed_ns lane_speed serving serving_count routable nodes_taking turns "
-    "backoff_ns retried latency_ring latency_sorted held_paths in_force load_ns lane_rate_per_s remap_nodes "
+    "mean_ns fixed_ns lane_speed routable nodes_taking turns backoff_ns retried latency_ring latency_sorted "
+    "held_paths in_force load_ns lane_rate_per_s remap_nodes "
     "fault_ns fault_device fault_change fault_slowdown since_ns since_order "
-    "busy_until_ns free_ns lane_order totals picks candidates service_out wait_out accuracy_out rows_out best touched "
+    # Plain systems.
+    "busy_until_ns free_ns lane_order next_change_ns drawn "
+    # Sums, and room for what is worked out.
+    "totals picks candidates service_out wait_out accuracy_out rows_out best touched "
+    # Draws, of queries that are not over and of the queries at hand.
     "query_u query_multiplier query_router_u query_network_ns "
     "arrival_ns size query_class service_u multiplier router_u router_of network_ns"
 )
-ROOMY = "query attempt part event wake change query_row part_row attempt_row span_row flow later served_row pending_row"
+TABLES = "lane device line node scaler idle_heap"
+GROWING = (
+    "query attempt part event wake change flow later query_row part_row attempt_row span_row served_row pending_row"
+)
 
 WORLD = _table(
     ints=" ".join(
         (
             SETTINGS,
             COUNTERS,
-            "span_order",
-            *(f"{name}_at" for name in f"{ARRAYS} lane device line node scaler idle_heap {ROOMY}".split()),
-            *(f"{name}_room" for name in ROOMY.split()),
-            "lane_room device_room line_room node_room scaler_room idle_heap_room",
+            *(f"{name}_at" for name in f"{ARRAYS} {TABLES} {GROWING}".split()),
+            *(f"{name}_room" for name in f"{TABLES} {GROWING}".split()),
         )
     ),
     reals="remap_target remap_rate_per_s",
 )
-"""Everything: settings, counters, addresses of arrays (``NAME_at``) and the lengths of those that grow (``NAME_room``)."""
+"""Everything: settings, counters, addresses of arrays and tables (``NAME_at``), and the lengths of tables
+(``NAME_room``)."""
 
 CHANGE = _table(ints="time_ns which index value")
 """A change of what routers see, to come."""

@@ -440,12 +440,17 @@ def _lay_out_flows(world: Memory, system: System) -> None:
     """Lay out what a plain system has instead of a calendar; all its lanes are idle."""
     devices, lanes = len(system.device_lane) - 1, int(system.device_lane[-1])
     table = empty(FLOW, devices)
-    table["next_start_ns"] = table["next_change_ns"] = np.iinfo(np.int64).max
+    table["finish_ns"] = np.iinfo(np.int64).max
     table["first_lane"], table["end_lane"] = system.device_lane[:-1], system.device_lane[1:]
+    table["lanes"] = np.diff(system.device_lane)
+    world.put("next_change_ns", np.full(len(system.node_group), np.iinfo(np.int64).max))
+    looks_at_work = getattr(system.router, "measure", "queries") == "work"
+    world.set("keeps_state", looks_at_work or system.router.kind == "least-expected-completion")
     world.put("flow", table)
     world["idle_lanes"][:] = np.diff(system.device_lane)
     for name in ("busy_until_ns", "free_ns", "lane_order"):
         world.put(name, np.zeros(lanes, dtype=np.int64))
+    world.put("drawn", np.zeros(0, dtype=np.int64))
     world.set("free_later", NONE)
     world.put("later", empty(LATER, FIRST_ROOM))
     for name in ("served_row", "pending_row"):
@@ -455,6 +460,8 @@ def _lay_out_flows(world: Memory, system: System) -> None:
 def make_room_for(world: Memory, queries: int) -> None:
     """Make room for the next queries of a plain system. Its rows have been handed on."""
     pending = world.get("pending_row_count")
+    if world["drawn"].size < queries * world.get("choices"):
+        world.put("drawn", np.zeros(queries * world.get("choices"), dtype=np.int64))
     needed = {
         "later": world.get("later_used") + queries,
         "pending_row": pending + queries,

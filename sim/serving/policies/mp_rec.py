@@ -26,24 +26,21 @@ def choose_most_accurate_in_time(
     with the least expected completion (0).
     """
     limit = time_left_ns - int(parameters[0])
+    ties_to_fastest = parameters[1] > 0.0
     best = -1
+    best_accuracy = -1.0
+    best_completion = 0
     fastest = 0
+    fastest_completion = wait_ns[0] + service_ns[0]
     for path in range(len(accuracy)):
-        completion = wait_ns[path] + service_ns[path]
-        if completion < wait_ns[fastest] + service_ns[fastest]:
-            fastest = path
-        if completion > limit:
-            continue
-        if (
-            best < 0
-            or accuracy[path] > accuracy[best]
-            or (
-                parameters[1] > 0.0
-                and accuracy[path] == accuracy[best]
-                and completion < wait_ns[best] + service_ns[best]
-            )
-        ):
-            best = path
+        completion, accurate = wait_ns[path] + service_ns[path], accuracy[path]
+        if completion < fastest_completion:
+            fastest, fastest_completion = path, completion
+        # Without short cuts: which path is taken cannot be guessed, and a processor that guesses wrong loses more time
+        # than the comparisons take.
+        first_of_equals = ties_to_fastest & (accurate == best_accuracy) & (completion < best_completion)
+        if (completion <= limit) & ((accurate > best_accuracy) | first_of_equals):
+            best, best_accuracy, best_completion = path, accurate, completion
     if best >= 0:
         return best
     return -1 if parameters[2] > 0.0 else fastest

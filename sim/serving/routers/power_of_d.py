@@ -12,7 +12,7 @@ from sim.serving.state import State
 from sim.serving.system import System
 from sim.spec.experiment import PowerOfDRouterSpec
 
-__all__ = ["POWER_OF_D", "draw_distinct", "least_backlogged_of_drawn"]
+__all__ = ["POWER_OF_D", "draw_distinct", "least_backlogged_of", "least_backlogged_of_drawn"]
 
 
 @jit_inline
@@ -46,6 +46,33 @@ def draw_distinct(draws: NDArray[np.float64], count: int, picks: NDArray[np.int6
 
 
 @jit_inline
+def least_backlogged_of(
+    now_ns: int,
+    by_work: bool,
+    picks: NDArray[np.int64],
+    nodes: NDArray[np.int64],
+    node_device: NDArray[np.int64],
+    device_lane: NDArray[np.int64],
+    waiting_work_ns: NDArray[np.int64],
+    lane_until_ns: NDArray[np.int64],
+    unfinished_parts: NDArray[np.int64],
+) -> int:
+    """Return the least backlogged of the nodes at some places in `nodes`; the first among equals."""
+    best = -1
+    best_lanes = 1
+    best_backlog = 0
+    for j in range(len(picks)):
+        node = nodes[picks[j]]
+        lanes = device_lane[node_device[node + 1]] - device_lane[node_device[node]]
+        backlog = backlog_of(
+            node, by_work, now_ns, node_device, device_lane, waiting_work_ns, lane_until_ns, unfinished_parts
+        )
+        if best < 0 or lighter(backlog, lanes, best_backlog, best_lanes):
+            best, best_lanes, best_backlog = node, lanes, backlog
+    return int(best)
+
+
+@jit_inline
 def least_backlogged_of_drawn(
     now_ns: int,
     by_work: bool,
@@ -62,19 +89,18 @@ def least_backlogged_of_drawn(
 
     `picks` is as long as `draws` and gets the places of the drawn nodes in `nodes`, in the order of drawing.
     """
-    drawn = draw_distinct(draws, len(nodes), picks)
-    best = -1
-    best_lanes = 1
-    best_backlog = 0
-    for j in range(drawn):
-        node = nodes[picks[j]]
-        lanes = device_lane[node_device[node + 1]] - device_lane[node_device[node]]
-        backlog = backlog_of(
-            node, by_work, now_ns, node_device, device_lane, waiting_work_ns, lane_until_ns, unfinished_parts
-        )
-        if best < 0 or lighter(backlog, lanes, best_backlog, best_lanes):
-            best, best_lanes, best_backlog = node, lanes, backlog
-    return best
+    drawn = picks[: draw_distinct(draws, len(nodes), picks)]
+    return least_backlogged_of(
+        now_ns,
+        by_work,
+        drawn,
+        nodes,
+        node_device,
+        device_lane,
+        waiting_work_ns,
+        lane_until_ns,
+        unfinished_parts,
+    )
 
 
 def _bind(spec: PowerOfDRouterSpec, system: System, state: State, _model: int) -> Route:
