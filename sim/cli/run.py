@@ -49,7 +49,10 @@ def run(
     ] = False,
     engine: Annotated[
         EngineName,
-        typer.Option("--engine", help="Engine; auto is whichever is done first. Results do not depend on it."),
+        typer.Option(
+            "--engine",
+            help="Engine: SimPy, compiled by numba, or whichever is done first. Results do not depend on it.",
+        ),
     ] = EngineName.AUTO,
     plugins: PluginsOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
