@@ -37,8 +37,7 @@ def choose_most_accurate_in_time(
         if completion < fastest_completion:
             fastest, fastest_completion = path, completion
         if completion <= limit and (
-            accurate > best_accuracy
-            or (ties_to_fastest and accurate == best_accuracy and completion < best_completion)
+            accurate > best_accuracy or (ties_to_fastest and accurate == best_accuracy and completion < best_completion)
         ):
             best, best_accuracy, best_completion = path, accurate, completion
     if best >= 0:
