@@ -104,8 +104,8 @@ def choose(
     wait_ns: NDArray[np.int64],
 ) -> int:
     """Return the policy's pick; the error is set if it is no path."""
-    first = query_class * w.policy_parameters
-    parameters = floats(w.policy_numbers_at, w.classes * w.policy_parameters)[first : first + w.policy_parameters]
+    numbers = w.policy_parameters
+    parameters = floats(w.policy_numbers_at + 8 * query_class * numbers, numbers)
     if w.policy == MOST_ACCURATE:
         pick = _most_accurate(size, time_left_ns, accuracy, service_ns, wait_ns, parameters)
     elif w.policy == FIRST:

@@ -5,6 +5,8 @@ The compiled counterpart of the second half of `sim.engine.client`; sending is i
 
 from __future__ import annotations
 
+from typing import Any
+
 from sim.engine.compiled.calendar import TIMER, Kind, schedule
 from sim.engine.compiled.ledger import answer, bring_to_now, drop, leave, lose
 from sim.engine.compiled.lines import remove
@@ -171,30 +173,40 @@ def answer_attempt(w: World, attempt: int) -> None:
     release(w, query)
 
 
-@jit_once
-def _remember(w: World, latency_ns: int) -> None:
-    """Count a latency among the last ones."""
-    ring = words(w.latency_ring_at)
-    ordered = words(w.latency_sorted_at)
-    count = w.latencies
-    place = count
-    while place > 0 and ordered[place - 1] > latency_ns:
-        ordered[place] = ordered[place - 1]
-        place -= 1
-    ordered[place] = latency_ns
-    if count < w.hedge_window:
-        ring[count] = latency_ns
-        w.latencies = count + 1
-        return
-    oldest = ring[w.latency_first]
-    ring[w.latency_first] = latency_ns
-    w.latency_first = (w.latency_first + 1) % w.hedge_window
+@jit_inner
+def _rank(ordered: Any, count: int, value: int) -> int:
+    """Return how many of the first `count` numbers, which ascend, are less than a value."""
     low, high = 0, count
     while low < high:
         middle = (low + high) // 2
-        if ordered[middle] < oldest:
+        if ordered[middle] < value:
             low = middle + 1
         else:
             high = middle
-    for k in range(low, count):
-        ordered[k] = ordered[k + 1]
+    return low
+
+
+@jit_once
+def _remember(w: World, latency_ns: int) -> None:
+    """Count a latency among the last ones, instead of the oldest of them."""
+    ring = words(w.latency_ring_at)
+    ordered = words(w.latency_sorted_at)
+    count = w.latencies
+    gap = count
+    if count < w.hedge_window:
+        ring[count] = latency_ns
+        w.latencies = count + 1
+    else:
+        gap = _rank(ordered, count, ring[w.latency_first])
+        ring[w.latency_first] = latency_ns
+        w.latency_first = (w.latency_first + 1) % w.hedge_window
+    # What lies between the gap and the new place moves by one.
+    place = _rank(ordered, count, latency_ns)
+    if place > gap:
+        for k in range(gap, place - 1):
+            ordered[k] = ordered[k + 1]
+        ordered[place - 1] = latency_ns
+    else:
+        for k in range(gap, place, -1):
+            ordered[k] = ordered[k - 1]
+        ordered[place] = latency_ns

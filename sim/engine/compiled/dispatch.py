@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from sim.engine.compiled.calendar import ARRIVAL, TIMER, Kind, schedule
 from sim.engine.compiled.choice import choose, route
-from sim.engine.compiled.clients import fail
+from sim.engine.compiled.clients import fail, withdraw
 from sim.engine.compiled.knowledge import catch_up
 from sim.engine.compiled.ledger import bring_to_now, join, leave, load, lose
-from sim.engine.compiled.lines import append, has_room, remove, wake_if_ready, wake_waiting
+from sim.engine.compiled.lines import append, has_room, wake_if_ready, wake_waiting
 from sim.engine.compiled.memory import flags, floats, ints, reals, words
 from sim.engine.compiled.service_times import mean_ns, true_ns
 from sim.engine.compiled.slots import free_parts, new_part, release
@@ -260,16 +260,7 @@ def _new_part(w: World, attempt: int, size: int, k: int) -> int:
 @jit_inner
 def _take_back(w: World, attempt: int) -> None:
     """Take the parts of an attempt that have joined out of their queues: they never were there."""
-    table = parts(w)
-    part = attempts(w)[attempt].first_part
-    while part != NONE:
-        following = table[part].sibling
-        if table[part].queued:
-            remove(w, part)
-            leave(w, part)
-            # What the query is not over for is its attempt, which has not failed yet.
-            lose(w, part)
-        part = following
+    withdraw(w, attempt)
     free_parts(w, attempt)
 
 

@@ -36,10 +36,9 @@ def choose_most_accurate_in_time(
         completion, accurate = wait_ns[path] + service_ns[path], accuracy[path]
         if completion < fastest_completion:
             fastest, fastest_completion = path, completion
-        # Without short cuts: which path is taken cannot be guessed, and a processor that guesses wrong loses more time
-        # than the comparisons take.
-        first_of_equals = ties_to_fastest & (accurate == best_accuracy) & (completion < best_completion)
-        if (completion <= limit) & ((accurate > best_accuracy) | first_of_equals):
+        if completion <= limit and (
+            accurate > best_accuracy or (ties_to_fastest and accurate == best_accuracy and completion < best_completion)
+        ):
             best, best_accuracy, best_completion = path, accurate, completion
     if best >= 0:
         return best
