@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import getpass
 import hashlib
@@ -67,7 +68,19 @@ def _compile(
         options["inline"] = "always"
     compiled = numba.njit(cache=True, fastmath=False, **options)(function)
     _take_constants_as_numbers(compiled)
+    _go_on_without_room(compiled)
     return cast(Callable[..., object], compiled)
+
+
+def _go_on_without_room(compiled: Any) -> None:
+    """Let compiled code that cannot be kept, because the disk is full, say, be used all the same by this process."""
+    save = compiled._cache.save_overload
+
+    def save_if_there_is_room(signature: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):
+            save(signature, data)
+
+    compiled._cache.save_overload = save_if_there_is_room
 
 
 def _take_constants_as_numbers(compiled: Any) -> None:
@@ -108,13 +121,22 @@ def cache_folder() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     for parent in (base / "mprec-sim", Path(tempfile.gettempdir()) / f"mprec-sim-{getpass.getuser()}"):
         try:
-            (parent / name).mkdir(parents=True, exist_ok=True)
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (parent / name).mkdir(exist_ok=True)
             os.utime(parent / name)
         except OSError:
+            continue
+        if not _is_mine(parent):
             continue
         _remove_unused(parent)
         return parent / name
     return Path(tempfile.mkdtemp(prefix="mprec-sim-"))
+
+
+def _is_mine(folder: Path) -> bool:
+    """Whether nobody else can have put code into a folder, which would be run."""
+    status = folder.stat()
+    return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o002)
 
 
 def _remove_unused(parent: Path) -> None:

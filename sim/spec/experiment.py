@@ -288,7 +288,8 @@ class ReportSpec(SpecModel):
     )
     queries: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="Keep per-query records in queries.npz; auto keeps them up to 500,000 queries of all scenarios and replications.",
+        description="Keep per-query records in queries.npz; auto keeps them up to 500,000 queries, all scenarios and "
+        "replications together.",
     )
 
 

@@ -226,11 +226,11 @@ def run_task(
     """Run as `run_part` does; return also why the compiled engine could not, where the reference engine had to."""
     if engine is Engine.REFERENCE:
         return _run_part(scenario, replication, cell, records, engine), None
-    from sim.engine.compiled.run import ServiceTooLong
+    from sim.engine.compiled.run import NeedsReference
 
     try:
         return _run_part(scenario, replication, cell, records, engine), None
-    except ServiceTooLong as error:
+    except NeedsReference as error:
         return _run_part(scenario, replication, cell, records, Engine.REFERENCE), str(error)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from sim.engine.compiled.memory import words
-from sim.engine.compiled.tables import World, events
+from sim.engine.compiled.tables import CALENDAR_FULL, World, events
 from sim.engine.instant import Rank
 from sim.serving.compiled import jit_inner, jit_once
 
@@ -80,7 +80,7 @@ def schedule(w: World, delay_ns: int, rank: int, kind: int, first: int, second: 
     time_ns = w.now + delay_ns
     hole = w.event_count
     if hole >= w.event_room:
-        w.error = 1
+        w.error = CALENDAR_FULL
         return order
     w.event_count = hole + 1
     while hole > 0:

@@ -14,7 +14,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from sim.engine.compiled.memory import call_choice, floats, ints, pairs, service_rows, truths
-from sim.engine.compiled.tables import World
+from sim.engine.compiled.tables import NO_SUCH_PATH, POLICY_RAISED, World
 from sim.serving.compiled import jit_inline
 from sim.serving.policies.base import DROP, Choose
 from sim.serving.policies.fastest import choose_fastest
@@ -52,6 +52,10 @@ _first, _fastest, _by_size, _most_accurate = (jit_inline(function) for function 
 ENTRY = types.int64(*(types.int64,) * 8)
 
 
+RAISED = DROP - 8
+"""Returned for a policy that has raised: compiled code that is called by its address cannot raise."""
+
+
 class NotCompilable(ValueError):
     """A policy function that numba cannot compile; the message says why."""
 
@@ -63,7 +67,7 @@ def entry_point(function: Choose) -> Any:
     ------
     NotCompilable
     """
-    compiled = numba.njit(fastmath=False)(function)
+    compiled = numba.njit(fastmath=False, boundscheck=True)(function)
 
     def entry(
         size: int,
@@ -75,16 +79,21 @@ def entry_point(function: Choose) -> Any:
         numbers: int,
         parameters: int,
     ) -> int:
-        return int(
-            compiled(
-                size,
-                time_left_ns,
-                floats(accuracy, paths),
-                ints(service_ns, paths),
-                ints(wait_ns, paths),
-                floats(parameters, numbers),
+        pick = RAISED
+        try:
+            pick = int(
+                compiled(
+                    size,
+                    time_left_ns,
+                    floats(accuracy, paths),
+                    ints(service_ns, paths),
+                    ints(wait_ns, paths),
+                    floats(parameters, numbers),
+                )
             )
-        )
+        except Exception:
+            pick = RAISED
+        return pick
 
     try:
         return numba.cfunc(ENTRY)(entry)
@@ -127,7 +136,7 @@ def choose(
             parameters.ctypes.data,
         )
     if pick < DROP or pick >= len(accuracy):
-        w.error = 5
+        w.error = POLICY_RAISED if pick == RAISED else NO_SUCH_PATH
         return DROP
     return pick
 

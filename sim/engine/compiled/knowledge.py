@@ -6,7 +6,7 @@ Every change goes through `change`: it is carried out at once in the true state,
 from __future__ import annotations
 
 from sim.engine.compiled.memory import words
-from sim.engine.compiled.tables import World, changes
+from sim.engine.compiled.tables import NO_ROOM_FOR_ROWS, World, changes
 from sim.serving.compiled import jit_inner, jit_once
 
 __all__ = ["IDLE", "UNFINISHED", "UNTIL", "WAITING", "WORK", "catch_up", "change"]
@@ -19,7 +19,7 @@ IDLE, WAITING, WORK, UNTIL, UNFINISHED = range(5)
 def note(w: World, which: int, index: int, value: int) -> None:
     """Note a change that routers will see."""
     if w.change_count >= w.change_room:
-        w.error = 1
+        w.error = NO_ROOM_FOR_ROWS
         return
     entry = changes(w)[(w.change_first + w.change_count) % w.change_room]
     entry.time_ns = w.now

@@ -8,7 +8,18 @@ from __future__ import annotations
 from sim.engine.compiled.knowledge import UNFINISHED, WAITING, WORK, change
 from sim.engine.compiled.memory import words
 from sim.engine.compiled.slots import release
-from sim.engine.compiled.tables import NONE, World, attempts, lanes, nodes, parts, queries, scalers, span_rows
+from sim.engine.compiled.tables import (
+    NO_ROOM_FOR_ROWS,
+    NONE,
+    World,
+    attempts,
+    lanes,
+    nodes,
+    parts,
+    queries,
+    scalers,
+    span_rows,
+)
 from sim.engine.scaling import Phase
 from sim.serving.compiled import jit_inner, jit_once
 
@@ -186,7 +197,7 @@ def end_part(w: World, part: int) -> None:
 def add_span(w: World, device: int, kind: int, from_ns: int, to_ns: int) -> None:
     """Write down how long a device was down, closed or off."""
     if w.span_row_count >= w.span_row_room:
-        w.error = 3
+        w.error = NO_ROOM_FOR_ROWS
         return
     row = span_rows(w)[w.span_row_count]
     w.span_row_count += 1

@@ -10,7 +10,7 @@ from sim.engine.compiled.knowledge import busy_until
 from sim.engine.compiled.ledger import bring_to_now, end_part
 from sim.engine.compiled.memory import words
 from sim.engine.compiled.slots import release
-from sim.engine.compiled.tables import NONE, World, devices, lanes, parts
+from sim.engine.compiled.tables import NONE, SERVICE_TOO_LONG, World, devices, lanes, parts
 from sim.serving.compiled import jit, jit_inner, jit_once
 from sim.serving.interference import FULL_SPEED, slowed_speed
 
@@ -76,7 +76,7 @@ def start_paced(w: World, lane: int, service_ns: int) -> None:
     """Start service that may change its pace."""
     of_lane = lanes(w)[lane]
     if service_ns >= BEYOND:
-        w.error = 4
+        w.error = SERVICE_TOO_LONG
         return
     device = of_lane.device
     _settle(w, device)

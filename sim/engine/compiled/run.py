@@ -13,6 +13,14 @@ from sim.engine.compiled import direct, loop
 from sim.engine.compiled.assemble import assemble, unfinished_rows
 from sim.engine.compiled.memory import Memory
 from sim.engine.compiled.service_times import tabulate
+from sim.engine.compiled.tables import (
+    CALENDAR_FULL,
+    NO_ROOM_FOR_ROWS,
+    NO_SUCH_PATH,
+    POLICY_RAISED,
+    SERVICE_TOO_LONG,
+    TABLE_FULL,
+)
 from sim.engine.compiled.world import Draws, grow, is_plain, lay_out, make_room_for
 from sim.engine.record import RunRecord
 from sim.engine.reference import Chunk, Stream
@@ -21,7 +29,7 @@ from sim.serving.compiled import compile_now
 from sim.serving.faults import FaultSchedule
 from sim.serving.system import System
 
-__all__ = ["ServiceTooLong", "Streamed", "compile_for", "simulate"]
+__all__ = ["NeedsReference", "PolicyFailed", "ServiceTooLong", "Streamed", "compile_for", "simulate"]
 
 NO_NUMBERS = np.zeros(0, dtype=np.int64)
 NO_ROWS = {
@@ -34,11 +42,22 @@ NO_ROWS = {
         ("served", SERVED_ROW),
     )
 }
-MISTAKES = {1: "the calendar is full", 2: "a table is full", 3: "there is no room for rows"}
-TOO_LONG, NO_SUCH_PATH = 4, 5
+MISTAKES = {
+    CALENDAR_FULL: "the calendar is full",
+    TABLE_FULL: "a table is full",
+    NO_ROOM_FOR_ROWS: "there is no room for what is to be handed on",
+}
 
 
-class ServiceTooLong(ValueError):
+class NeedsReference(ValueError):
+    """What only the reference engine can run, or say what is wrong with."""
+
+
+class PolicyFailed(NeedsReference):
+    """A policy of the user's raised an exception, or picked a path that there is not."""
+
+
+class ServiceTooLong(NeedsReference):
     """A service time that may change its pace is longer than an hour; the reference engine takes it."""
 
 
@@ -80,8 +99,7 @@ class Streamed:
         NotCompilable
             If the policy is a function that numba cannot compile.
         ServiceTooLong
-        IndexError
-            If the policy picks a path that there is not.
+        PolicyFailed
         """
         run = self._run_directly if is_plain(self.system) else self._run_events
         world: Memory | None = None
@@ -243,10 +261,12 @@ def _settle_events(world: Memory, system: System, offered: int, end_ns: int, sto
 
 def _refuse_mistakes(world: Memory) -> None:
     error = world.get("error")
-    if error == TOO_LONG:
+    if error == SERVICE_TOO_LONG:
         raise ServiceTooLong("a service time that may change its pace is longer than an hour")
     if error == NO_SUCH_PATH:
-        raise IndexError("the policy chose a path that its node does not have")
+        raise PolicyFailed("the policy chose a path that its node does not have")
+    if error == POLICY_RAISED:
+        raise PolicyFailed("the policy raised an exception")
     if error:
         raise RuntimeError(MISTAKES[error])
 
@@ -256,7 +276,7 @@ def simulate(system: System, stream: Stream, *, drain_ns: int, faults: FaultSche
 
     Raises
     ------
-    NotCompilable, ServiceTooLong, IndexError
+    NotCompilable, ServiceTooLong, PolicyFailed
         See `Streamed.rows`.
     """
     run = Streamed(system, stream, drain_ns=drain_ns, faults=faults)

@@ -6,7 +6,9 @@ A query is over when it has ended and nothing of it waits, is served or is under
 from __future__ import annotations
 
 from sim.engine.compiled.tables import (
+    NO_ROOM_FOR_ROWS,
     NONE,
+    TABLE_FULL,
     World,
     attempt_rows,
     attempts,
@@ -37,7 +39,7 @@ def new_query(w: World) -> int:
     else:
         slot = w.queries_used
         if slot >= w.query_room:
-            w.error = 2
+            w.error = TABLE_FULL
             return 0
         w.queries_used = slot + 1
     q = table[slot]
@@ -69,7 +71,7 @@ def new_attempt(w: World, query: int) -> int:
     else:
         slot = w.attempts_used
         if slot >= w.attempt_room:
-            w.error = 2
+            w.error = TABLE_FULL
             return 0
         w.attempts_used = slot + 1
     a = table[slot]
@@ -108,7 +110,7 @@ def new_part(w: World, attempt: int, size: int) -> int:
     else:
         slot = w.parts_used
         if slot >= w.part_room:
-            w.error = 2
+            w.error = TABLE_FULL
             return 0
         w.parts_used = slot + 1
     p = table[slot]
@@ -173,7 +175,7 @@ def hand_on(w: World, query: int) -> None:
     """Write the rows of a query, of its attempts, and of those of its parts that were served."""
     q = queries(w)[query]
     if w.query_row_count >= w.query_row_room:
-        w.error = 3
+        w.error = NO_ROOM_FOR_ROWS
         return
     row = query_rows(w)[w.query_row_count]
     w.query_row_count += 1
@@ -207,7 +209,7 @@ def hand_on(w: World, query: int) -> None:
 @jit_once
 def _hand_on_attempt(w: World, query: int, attempt: int) -> None:
     if w.attempt_row_count >= w.attempt_row_room:
-        w.error = 3
+        w.error = NO_ROOM_FOR_ROWS
         return
     q = queries(w)[query]
     a = attempts(w)[attempt]
@@ -232,7 +234,7 @@ def _hand_on_parts(w: World, query: int, attempt: int) -> None:
         p = table[part]
         if p.started:
             if w.part_row_count >= w.part_row_room:
-                w.error = 3
+                w.error = NO_ROOM_FOR_ROWS
                 return
             row = part_rows(w)[w.part_row_count]
             w.part_row_count += 1

@@ -18,6 +18,7 @@ from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SERVED_ROW, SPAN_R
 
 __all__ = [
     "ATTEMPT",
+    "CALENDAR_FULL",
     "DEVICE",
     "EVENT",
     "FLOW",
@@ -26,9 +27,14 @@ __all__ = [
     "LINE",
     "NODE",
     "NONE",
+    "NO_ROOM_FOR_ROWS",
+    "NO_SUCH_PATH",
     "PART",
+    "POLICY_RAISED",
     "QUERY",
     "SCALER",
+    "SERVICE_TOO_LONG",
+    "TABLE_FULL",
     "WORLD",
     "World",
     "attempt_rows",
@@ -52,6 +58,9 @@ __all__ = [
 ]
 
 NONE = -1
+
+CALENDAR_FULL, TABLE_FULL, NO_ROOM_FOR_ROWS, SERVICE_TOO_LONG, NO_SUCH_PATH, POLICY_RAISED = range(1, 7)
+"""What `WORLD.error` says; 0 is nothing."""
 
 World = Any
 """A record of dtype `WORLD`, as compiled functions see it."""
