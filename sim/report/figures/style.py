@@ -19,6 +19,7 @@ __all__ = [
     "colour",
     "dashes",
     "hatch",
+    "large_numbers",
     "legend_beside",
     "logarithmic",
     "marker",
@@ -120,6 +121,15 @@ def logarithmic(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def large_numbers(axes: Axes) -> None:
+    """Write large values as 12M and 30k, not as multiples of a power that stands in the title's place."""
+    from matplotlib.ticker import EngFormatter
+
+    low, high = axes.get_ylim()
+    if max(abs(low), abs(high)) >= 10_000:
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

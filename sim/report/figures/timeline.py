@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sim.report.figures.series import Entry, Run, file_name
-from sim.report.figures.style import Drawing, colour, dashes, logarithmic, sla_line
+from sim.report.figures.style import Drawing, colour, dashes, large_numbers, logarithmic, sla_line
 from sim.report.rundir import TimelinePoint
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def _figure(entries: Sequence[Entry], points: dict[tuple[str, ...], Points], loa
         axes.set_ylabel(title)
         if metric in FROM_ZERO:
             axes.set_ylim(0, _height(_values(metric, found), axes.get_ylim()[1]))
+            large_numbers(axes)
         elif metric == "sla_attainment":
             low, high = axes.get_ylim()
             axes.set_ylim(max(low, -5.0), min(high, 105.0))
