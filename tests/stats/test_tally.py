@@ -30,7 +30,7 @@ from sim.stats.tally import Tally
 from sim.stats.totals import Totals
 from sim.stats.warmup import batch_series, candidate_cuts
 from sim.study.replication import run_record
-from tests.engine.test_properties import experiments
+from tests.engine.scenarios import experiments
 from tests.harness import prepare_text
 
 SUMS = 1e-9
