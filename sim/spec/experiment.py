@@ -88,6 +88,8 @@ class DeviceUseSpec(SpecModel):
 def _device_tag(value: Any) -> str:
     if isinstance(value, str):
         return "name"
+    if isinstance(value, DeviceSpec):
+        return "inline"
     if isinstance(value, dict) and "profile" not in value and ("service" in value or "roofline" in value):
         return "inline"
     return "use"
