@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
 
+from sim.engine.engines import Engine
 from sim.engine.record import RunRecord
+from sim.serving.faults import FaultSchedule
+from sim.study import replication as replications
 from sim.study.prepare import PreparedScenario, prepare
-from sim.study.replication import run_record
 from sim.study.scenario import load_scenarios
+
+ENGINE = ContextVar("engine", default=Engine.REFERENCE)
+"""The engine that the tests run on, see `tests.conftest`."""
 
 
 def write_trace(folder: Path, stamps_us: list[float], name: str = "arrivals.csv") -> Path:
@@ -23,6 +29,16 @@ def prepare_text(folder: Path, text: str) -> list[PreparedScenario]:
     return list(prepare(load_scenarios(str(file))))
 
 
+def run_record(scenario: PreparedScenario, replication: int, cell: int = 0, engine: Engine | None = None) -> RunRecord:
+    """What `sim.study.replication.run_record` returns, by default on the engine that the test runs on."""
+    return replications.run_record(scenario, replication, cell, ENGINE.get() if engine is None else engine)
+
+
 def run_text(folder: Path, text: str, replication: int = 0) -> RunRecord:
     (scenario,) = prepare_text(folder, text)
     return run_record(scenario, replication)
+
+
+def faults_of(scenario: PreparedScenario, replication: int, cell: int = 0) -> FaultSchedule | None:
+    """What happens to the devices of a cell in one replication, as it is drawn before the run."""
+    return replications._faults(scenario, replication, cell)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from sim.engine.record import RunRecord
-from sim.study.replication import run_record
 from sim.workload.streams import open_stream
-from tests.harness import prepare_text, write_trace
+from tests.harness import prepare_text, run_record, write_trace
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 TEXT = """\
 name: t

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from sim.engine.audit import audit
+from sim.engine.engines import run_engine
 from sim.engine.record import NEVER, RunRecord
-from sim.engine.reference import simulate
 from sim.study.prepare import PreparedScenario
 from sim.workload.draw import QueryChunk
 from tests.engine.test_event_logs import DROPPED, IN_TIME, LATE, ONE_US_A_SAMPLE, TEN_US, US, device, log, parts
-from tests.harness import prepare_text, run_text, write_trace
+from tests.harness import ENGINE, prepare_text, run_text, write_trace
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 TWO_MODELS = (
     "{m: {table: {mean: 10us, distribution: deterministic}}, n: {table: {mean: 4us, distribution: deterministic}}}"
@@ -70,7 +72,7 @@ classes:
 
 def run(prepared: PreparedScenario, queries: list[tuple[float, int] | tuple[float, int, int]]) -> RunRecord:
     stream = Given([(*query, 1)[:3] for query in queries])  # type: ignore[misc]
-    record = simulate(prepared.system, stream, drain_ns=10**9)
+    record = run_engine(ENGINE.get(), prepared.system, stream, drain_ns=10**9)
     assert audit(record, prepared.system) == []
     return record
 

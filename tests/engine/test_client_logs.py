@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from sim.engine.record import NEVER, AttemptEnd, Cause, RunRecord
 from sim.serving.clients import DROP_REASONS, DropReason
 from tests.engine.test_event_logs import DROPPED, IN_TIME, LATE, ONE_US_A_SAMPLE, TEN_US, US, device, log, parts, run
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 ROUND_ROBIN = "router: {kind: round-robin}\n"
 FIRST, HEDGE, RETRY = Cause

@@ -9,6 +9,8 @@ import pytest
 from sim.engine.record import NEVER, Outcome, RunRecord
 from tests.harness import run_text, write_trace
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 US = 1000
 IN_TIME, LATE, DROPPED, IN_FLIGHT = Outcome
 

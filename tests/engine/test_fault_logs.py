@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from sim.engine.record import NEVER, AttemptEnd, Cause, RunRecord, Span
 from sim.serving.clients import DropReason
 from tests.engine.test_client_logs import attempts, reasons
 from tests.engine.test_event_logs import DROPPED, IN_TIME, ONE_US_A_SAMPLE, TEN_US, US, device, log, parts, run
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 ROUND_ROBIN = "router: {kind: round-robin}\n"
 RETRIES = "retries: {limit: 1, past_deadline: true}\n"

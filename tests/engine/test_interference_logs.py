@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from sim.engine.record import NEVER
 from sim.serving.interference import FULL_SPEED, lane_speeds
 from tests.engine.test_event_logs import (
@@ -18,6 +20,8 @@ from tests.engine.test_event_logs import (
     parts,
     run,
 )
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 HALVED = "interference: {slowdown: [1, 2]}"
 

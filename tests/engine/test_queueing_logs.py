@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sim.engine.engines import Engine
 from sim.engine.record import NEVER
 from sim.serving.clients import DROP_REASONS
 from tests.engine.test_event_logs import (
@@ -21,6 +22,8 @@ from tests.engine.test_event_logs import (
     parts,
     run,
 )
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 OVERHEAD = "{profile: {kind: cpu, per_query_overhead: 2us, service: {distribution: deterministic, per_sample: 1us}}}"
 
@@ -270,7 +273,7 @@ def test_only_the_named_devices_batch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", ["fifo", "smallest-first", "earliest-deadline"])
-def test_the_lane_of_a_batch_is_busy_once(order: str, tmp_path: Path) -> None:
+def test_the_lane_of_a_batch_is_busy_once(order: str, tmp_path: Path, engine: Engine) -> None:
     from sim.study.prepare import prepare
     from sim.study.replication import run_replication
     from sim.study.scenario import load_scenarios
@@ -283,7 +286,7 @@ def test_the_lane_of_a_batch_is_busy_once(order: str, tmp_path: Path) -> None:
         more=f"queue: {{order: {order}}}\nbatching: {{queries: 3}}",
     )
     (scenario,) = prepare(load_scenarios(str(tmp_path / "experiment.yaml")))
-    result = run_replication(scenario, 0)
+    result = run_replication(scenario, 0, engine=engine)
     # Busy 0 to 10 and 10 to 20 of the arrival period of 20 us.
     assert result.measurements[0].utilisation == {"d": 1.0}
 

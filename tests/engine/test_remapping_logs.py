@@ -12,6 +12,8 @@ from tests.engine.test_client_logs import reasons
 from tests.engine.test_event_logs import TWO_REPRESENTATIONS, US, device, parts, run
 from tests.harness import prepare_text
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 # dhe takes 20 us and table 2; the memory holds one of them.
 MODEL = TWO_REPRESENTATIONS.replace("table: {", "table: {bytes: 3kB, ").replace("dhe: {", "dhe: {bytes: 4kB, ")
 SERVICE = "{m: {table: {distribution: deterministic, mean: 2us}, dhe: {distribution: deterministic, mean: 20us}}}"

@@ -14,6 +14,8 @@ from tests.engine.test_client_logs import attempts
 from tests.engine.test_event_logs import DROPPED, IN_TIME, LATE, TEN_US, US, device, log, parts, run
 from tests.theory.queues import assert_close, experiment, replications, waiting_ms
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 def test_a_query_takes_the_way_out_and_the_way_back(tmp_path: Path) -> None:
     record = run(tmp_path, [0, 1], {"d": device(TEN_US)}, sla="20us", more="network: {delay: 3us}")

@@ -13,6 +13,8 @@ from tests.engine.test_client_logs import attempts, reasons
 from tests.engine.test_event_logs import IN_TIME, TEN_US, US, device, parts, run
 from tests.engine.test_fault_logs import spans
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 BACKLOG = "group: n, measure: backlog, target: 1"
 ROUND_ROBIN = "router: {kind: round-robin}\n"
 

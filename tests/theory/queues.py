@@ -11,8 +11,7 @@ from scipy import stats
 
 from sim.engine.record import RunRecord
 from sim.study.prepare import PreparedScenario
-from sim.study.replication import run_record
-from tests.harness import prepare_text
+from tests.harness import prepare_text, run_record
 
 FALSE_ALARM = 1e-4
 """Probability with which a right simulator fails one comparison (two-sided t test over replications)."""

@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 
 from sim.engine.audit import audit
+from sim.engine.engines import Engine
 from sim.engine.record import AttemptEnd, Cause, Outcome, RunRecord
 from sim.serving.clients import DropReason
 from sim.serving.system import System
-from sim.study.replication import run_record
+from tests.harness import run_record
 from tests.theory.queues import experiment, prepared
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 Tamper = Callable[[RunRecord], RunRecord]
 
 
 @pytest.fixture(scope="module", name="sound")
-def _sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, System]:
+def _sound(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> tuple[RunRecord, System]:
     text = (
         experiment(
             service="{distribution: exponential, mean: 1ms}", rate_per_s=1500, queries=500, lanes=2, replications=1
@@ -116,7 +119,7 @@ def test_each_law_is_held(tamper: Tamper, law: str, sound: tuple[RunRecord, Syst
 
 
 @pytest.fixture(scope="module", name="batched")
-def _batched(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, System]:
+def _batched(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> tuple[RunRecord, System]:
     text = experiment(
         service="{distribution: exponential, mean: 1ms, per_sample: 1us}",
         rate_per_s=3000,
@@ -190,7 +193,7 @@ def test_each_law_of_batches_and_orders_is_held(tamper: Tamper, law: str, batche
 
 
 @pytest.fixture(scope="module", name="faulty")
-def _faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, System]:
+def _faulty(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> tuple[RunRecord, System]:
     text = experiment(
         service="{distribution: exponential, mean: 1ms}",
         rate_per_s=2500,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from sim.engine.record import RunRecord, Span
 from tests.theory.queues import assert_close, assert_values_close, experiment, replications
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 LIFETIMES = "faults: {lifetimes: [{each: node, group: n, mtbf: 3s, mttr: 1s}]}\n"
 NODES = 20

@@ -9,6 +9,8 @@ import pytest
 from sim.engine.record import RunRecord
 from tests.theory.queues import assert_close, experiment, replications
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 EXPONENTIAL = "{distribution: exponential, mean: 1ms}"
 UNIFORM = "{sizes: [1], quantiles: [0, 1], service: [[1ms, 4ms]]}"
 AT_ONCE = "hedging: {after: 0s, cancel: running}\n"

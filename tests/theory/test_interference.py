@@ -11,6 +11,8 @@ from sim.engine.record import RunRecord
 from sim.profile.library import find_interference
 from tests.theory.queues import assert_close, experiment, in_system_ms, replications
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 LANES = 60
 """With k of them busy k times as slow, they are one server that is shared; all are busy less than once in 10**9."""
 

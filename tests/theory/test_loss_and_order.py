@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim.engine.engines import Engine
 from sim.engine.record import Outcome, RunRecord
 from sim.study.scenario import load_scenarios
 from sim.study.study import Study
 from tests.theory.queues import assert_close, assert_values_close, experiment, replications, waiting_ms
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 EXPONENTIAL = "{distribution: exponential, mean: 1ms}"
 
@@ -101,7 +104,7 @@ def test_two_priority_classes_without_preemption(share: float, tmp_path: Path) -
     assert_close(records, lambda r: mean_wait_ms(r, 1), load / ((1 - high_load) * (1 - load)))
 
 
-def test_a_high_class_keeps_its_tail_where_the_low_one_is_saturated(tmp_path: Path) -> None:
+def test_a_high_class_keeps_its_tail_where_the_low_one_is_saturated(tmp_path: Path, engine: Engine) -> None:
     # The high class has load 0.5 of 1.2 in all: to it the server is busy for ever, with a residual of 1 ms.
     text = experiment(
         service=EXPONENTIAL,
@@ -111,7 +114,7 @@ def test_a_high_class_keeps_its_tail_where_the_low_one_is_saturated(tmp_path: Pa
         f"classes: [{{name: high, share: {5 / 12!r}}}, {{name: low, share: {7 / 12!r}, priority: 1}}]",
     )
     (tmp_path / "e.yaml").write_text(text)
-    (summary,) = Study.of(load_scenarios(str(tmp_path / "e.yaml"))).run().summaries
+    (summary,) = Study.of(load_scenarios(str(tmp_path / "e.yaml"))).run(engines=[engine]).summaries
     assert summary.saturated and summary.classes["low"].saturated and not summary.classes["high"].saturated
     assert summary.classes["low"].metrics["latency_ms_p99"].value is None
     mean = summary.classes["high"].metrics["latency_ms_mean"]

@@ -22,6 +22,8 @@ from tests.theory.queues import (
     waiting_ms,
 )
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 EXPONENTIAL = "{distribution: exponential, mean: 1ms}"
 DETERMINISTIC = "{distribution: deterministic, mean: 1ms}"
 

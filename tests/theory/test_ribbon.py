@@ -9,11 +9,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from sim.profile.library import data_dir
 from sim.study.prepare import prepare
-from sim.study.replication import run_record
 from sim.study.scenario import load_scenarios
+from tests.harness import run_record
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 EXPECTED = json.loads((Path(__file__).parents[1] / "data" / "ribbon_mtwnd_expected.json").read_text())
 MOST_ON_AVERAGE = 1.0

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from scipy.linalg import expm
 
 from sim.engine.record import RunRecord
 from tests.theory.queues import assert_close, replications
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 LOAD = 0.6
 STATES = 80
