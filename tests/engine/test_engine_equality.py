@@ -1,0 +1,266 @@
+"""Both engines leave the same record of any scenario: every stamp of every query, part, attempt and span."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from sim.engine.compiled.world import is_plain
+from sim.engine.engines import Engine, run_engine
+from sim.engine.record import AttemptEnd, Cause, Outcome, RunRecord, Span
+from sim.engine.reference import Stream
+from sim.serving.clients import DropReason
+from sim.spec.problems import SpecError
+from sim.study.prepare import PreparedScenario
+from sim.study.replication import query_stream
+from sim.workload.draw import CHUNK, QueryChunk
+from tests.engine.variations import Generated, flooded, generated, generated_plain
+from tests.harness import faults_of
+
+EASY = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example]
+COLUMNS = [column.name for column in fields(QueryChunk) if column.name != "first"]
+
+
+@dataclass
+class Rechunked:
+    """A stream in chunks of another length."""
+
+    stream: Stream
+    length: int
+
+    @property
+    def end_ns(self) -> int:
+        return self.stream.end_ns
+
+    def chunks(self) -> Iterator[QueryChunk]:
+        for chunk in self.stream.chunks():
+            assert isinstance(chunk, QueryChunk)
+            for first in range(0, len(chunk.arrival_ns), self.length):
+                cut = {name: getattr(chunk, name)[first : first + self.length] for name in COLUMNS}
+                yield replace(chunk, first=chunk.first + first, **cut)
+
+
+def run(engine: Engine, scenario: PreparedScenario, cell: int, length: int | None = None) -> RunRecord:
+    stream: Stream = query_stream(scenario, 0, cell)
+    if length is not None:
+        stream = Rechunked(stream, length)
+    faults = faults_of(scenario, 0, cell)
+    return run_engine(engine, scenario.system, stream, drain_ns=scenario.drain_ns, faults=faults)
+
+
+def differences(one: RunRecord, other: RunRecord) -> list[str]:
+    """The fields that are not the same, to the bit and the type."""
+
+    def same(a: Any, b: Any) -> bool:
+        if isinstance(a, np.ndarray):
+            return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
+        return type(a) is type(b) and a == b
+
+    names = [column.name for column in fields(RunRecord)]
+    return [name for name in names if not same(getattr(one, name), getattr(other, name))]
+
+
+def features(scenario: PreparedScenario, document: dict[str, Any]) -> Iterator[str]:
+    """What a scenario has."""
+    system = scenario.system
+    yield f"policy {document['policy']['kind']}"
+    yield "late binding" if system.late_lanes is not None else f"router {system.router.kind}"
+    if document.get("router", {}).get("kind") == "power-of-d":
+        yield f"d = {document['router']['d']}"
+    if "splitting" in document:
+        yield f"splitting over {document['splitting']['over']}"
+    if "queue" in document:
+        yield f"order {document['queue'].get('order', 'fifo')}"
+    if "autoscaling" in document:
+        yield f"scaling by {document['autoscaling'][0]['measure']}"
+    if "percentile" in document.get("hedging", {}):
+        yield "hedging at a percentile"
+    yield from (f"faults: {kind}" for kind in document.get("faults", {}))
+    yield from (
+        name
+        for name, there in {
+            "stale knowledge": system.knowledge_delay_ns > 0,
+            "several routers": system.routers > 1,
+            "network": system.has_network,
+            "batching": bool(system.batches),
+            "classes": len(system.class_sla_ns) > 1,
+            "models": system.models > 1,
+            "interference": "interference" in document,
+            "re-mapping": system.remapping is not None,
+            "cells": scenario.cells > 1,
+            "trace": document["workload"]["arrivals"]["kind"] == "trace",
+            "eight lanes": bool(np.any(np.diff(system.device_lane) == 8)),
+            "plain": is_plain(system),
+        }.items()
+        if there
+    )
+
+
+def events(record: RunRecord) -> Iterator[str]:
+    """What has happened in a run."""
+    batches = np.bincount(record.part_batch, minlength=1)
+    failed = record.attempt_end >= AttemptEnd.FAILED
+    yield from (
+        name
+        for name, happened in {
+            "retry": np.any(record.attempt_cause == Cause.RETRY),
+            "hedge": np.any(record.attempt_cause == Cause.HEDGE),
+            "hedge that won": np.any(record.attempt_end == AttemptEnd.BEATEN),
+            "timeout": np.any(failed & (record.attempt_end - AttemptEnd.FAILED == DropReason.TIMEOUT)),
+            "service cut off": np.any(record.part_cut),
+            "batch": np.any(batches > 1),
+            "batch of many": np.any(batches > 6),
+            "parts": len(record.part_query) > len(np.unique(record.part_query)),
+            "down": np.any(record.span_kind == Span.DOWN),
+            "closed": np.any(record.span_kind == Span.CLOSED),
+            "off": np.any(record.span_kind == Span.OFF),
+            "late": np.any(record.outcome == Outcome.SERVED_LATE),
+            "in flight at the end": np.any(record.outcome == Outcome.IN_FLIGHT),
+            "equal arrivals": np.any(np.diff(record.arrival_ns) == 0),
+            "arrival at an end": np.any(np.isin(record.arrival_ns, record.finish_ns)),
+            "service of no time": np.any(record.part_finish_ns == record.part_start_ns),
+            "more than 1000 queries": len(record.arrival_ns) > 1000,
+        }.items()
+        if happened
+    )
+    reasons = record.drop_reason[record.outcome == Outcome.DROPPED]
+    yield from (f"dropped: {DropReason(reason).name.lower()}" for reason in np.unique(reasons))
+
+
+@dataclass
+class Check:
+    """Runs scenarios on both engines, and counts what they had."""
+
+    checked: int = 0
+    refused: int = 0
+    met: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, one: Generated) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                scenario = one.prepare(Path(folder))
+                records = [run(Engine.REFERENCE, scenario, cell) for cell in range(scenario.cells)]
+            except SpecError:
+                self.refused += 1
+                return
+            met = set(features(scenario, one.document))
+            for cell, record in enumerate(records):
+                assert differences(record, run(Engine.COMPILED, scenario, cell)) == []
+                assert differences(record, run(Engine.COMPILED, scenario, cell, one.chunk)) == []
+                met |= set(events(record))
+        self.checked += 1
+        self.met.update(met)
+
+    def report(self) -> str:
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(self.met.items()))
+        return f"{self.checked} scenarios checked, {self.refused} refused. {counts}"
+
+
+def check_all(
+    scenarios: st.SearchStrategy[Generated], examples: int, random_seed: int | None = None, **options: Any
+) -> Check:
+    check = Check()
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=EASY, **options)
+    @given(scenarios)
+    def run_on_both(one: Generated) -> None:
+        check(one)
+
+    (run_on_both if random_seed is None else seed(random_seed)(run_on_both))()
+    print(check.report())
+    return check
+
+
+COMMON = (
+    *("late binding", "router least-backlog", "router power-of-d", "policy fastest", "policy mp-rec"),
+    *("splitting over lanes", "splitting over devices", "parts", "batching", "batch", "classes", "order priority"),
+    *("stale knowledge", "network", "interference", "re-mapping", "off", "cells", "eight lanes"),
+    *("timeout", "retry", "hedge", "dropped: queue_full", "dropped: fault", "dropped: unavailable"),
+    *("down", "closed", "service cut off", "service of no time", "equal arrivals", "arrival at an end"),
+    *("late", "in flight at the end"),
+)
+"""What is met so often that a run of the test without it would be a mistake of the test."""
+
+PARTS = 4
+"""Tests of equal size, to be spread over processes."""
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_any_scenario_is_the_same_on_both_engines(part: int) -> None:
+    check = check_all(generated(), 165)
+    assert check.checked >= 500 / PARTS
+    assert [name for name in COMMON if not check.met[name]] == []
+    assert len(check.met) >= 50
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_any_plain_system_is_the_same_on_both_engines(part: int) -> None:
+    check = check_all(generated_plain(), 85)
+    assert check.checked >= 75
+    assert check.met["plain"] == check.checked
+
+
+def test_tables_that_run_out_of_room_are_made_longer() -> None:
+    check = check_all(flooded(3000), 40)
+    assert check.checked >= 20
+
+
+LONG: dict[str, Any] = {
+    "name": "several chunks",
+    "model": {"name": "m", "representations": {"table": {"accuracy": {"value": 0.9, "evidence": "assumed"}}}},
+    "sla": "5ms",
+    "workload": {
+        "arrivals": {"kind": "poisson", "rate": "5200/s"},
+        "sizes": {"kind": "uniform", "min": 1, "max": 300},
+        "queries": CHUNK + 4000,
+        "warmup": "0s",
+    },
+    "fleet": [
+        {
+            "name": "n",
+            "count": 3,
+            "devices": {
+                "d": {"kind": "cpu", "lanes": 2, "service": {"distribution": "exponential", "mean": "1ms"}},
+            },
+        }
+    ],
+    "policy": {"kind": "fastest"},
+    "router": {"kind": "power-of-d", "d": 2},
+    "replications": 1,
+}
+MORE: tuple[dict[str, Any], ...] = (
+    {},
+    {"timeout": {"after": "4ms"}, "retries": {"limit": 2}, "hedging": {"percentile": 90, "window": 5000}},
+    {
+        "batching": {"queries": 4, "timeout": "300us"},
+        "knowledge": {"delay": "2ms"},
+        "faults": {"slow": [{"at": "1s", "factor": 2}]},
+    },
+)
+
+
+@pytest.mark.parametrize("more", MORE, ids=["plain", "attempts", "batches and old news"])
+def test_runs_of_several_chunks_are_the_same_on_both_engines(more: dict[str, Any]) -> None:
+    check = Check()
+    check(Generated(LONG | more, (), 5000))
+    assert check.checked == 1
+
+
+@pytest.mark.slow
+def test_many_scenarios_are_the_same_on_both_engines(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = int(os.environ.get("MPREC_EQUALITY_EXAMPLES", "5000"))
+    random_seed = int(os.environ.get("MPREC_EQUALITY_SEED", "1"))
+    check = check_all(generated(), examples, random_seed, database=None, phases=[Phase.generate, Phase.shrink])
+    with capsys.disabled():
+        print(f"\nseed {random_seed}: {check.report()}")
+    assert check.checked >= 0.8 * examples
