@@ -1,0 +1,83 @@
+"""`--engine`: the files of a run are the same to the byte, whichever engine it asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_commands import SMALL, mprec
+
+PLUGINS = Path(__file__).parents[1] / "engine"
+CELLS = """\
+name: cells
+model: {name: m, representations: {table: {accuracy: {value: 90%, evidence: assumed}}}}
+sla: 10ms
+cells: 2
+workload:
+  arrivals: {kind: poisson, rate: 2k/s}
+  sizes: {kind: uniform, min: 1, max: 300}
+  duration: 500ms
+fleet:
+  - name: n
+    count: 4
+    devices: {d: {kind: cpu, lanes: 2, service: {distribution: exponential, mean: 3ms}}}
+replications: 2
+router: {kind: power-of-d, d: 2}
+timeout: {after: 15ms, cancel: running}
+faults: {lifetimes: [{each: node, group: n, mtbf: 200ms, mttr: 50ms}]}
+"""
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path) -> Path:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / "cells.yaml").write_text(CELLS)
+    return tmp_path
+
+
+def files(run: Path) -> dict[str, bytes]:
+    return {name: (run / name).read_bytes() for name in ("summary.json", "metrics.csv", "queries.npz")}
+
+
+@pytest.mark.parametrize("experiment", ["small.yaml", "cells.yaml"])
+def test_the_files_are_the_same_to_the_byte(experiment: str, folder: Path) -> None:
+    left = []
+    for engine in ("reference", "compiled", "auto"):
+        done = mprec("run", experiment, "--engine", engine, "--out", engine, "--jobs", "2", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        # Once for each state of the source on a machine.
+        assert done.stderr == "" or (engine == "compiled" and "compiling the engine, once" in done.stderr)
+        left.append((files(folder / engine), done.stdout.replace(f"Files: {engine}", "")))
+    assert left[0] == left[1] == left[2]
+
+
+def with_policy(function: str, engine: str, folder: Path) -> tuple[int, str, dict[str, bytes]]:
+    """Run a policy of `tests/engine/policies.py`; return the exit code, what stderr says and the files."""
+    out = f"{function}-{engine}"
+    policy = f"policy={{kind: user, function: policies:{function}}}"
+    few = ("--set", "sweep={}", "--set", "report={}", "--set", "workload.queries=300", "--replications", "2")
+    plugins = ("--plugins", str(PLUGINS))
+    done = mprec("run", "small.yaml", *few, "--set", policy, *plugins, "--engine", engine, "--out", out, cwd=folder)
+    return done.returncode, done.stderr, files(folder / out) if done.returncode == 0 else {}
+
+
+def test_a_policy_that_cannot_be_compiled_runs_on_the_reference_engine_with_a_notice(folder: Path) -> None:
+    code, says, found = with_policy("of_python_objects", "compiled", folder)
+    assert code == 0
+    assert "numba cannot compile the policy of_python_objects" in says
+    assert "the reference engine runs it, with the same results" in says and "Traceback" not in says
+    assert (0, "", found) == with_policy("of_python_objects", "reference", folder)
+
+
+def test_a_policy_that_can_be_compiled_is(folder: Path) -> None:
+    code, says, found = with_policy("slowest", "compiled", folder)
+    assert code == 0 and "cannot compile" not in says
+    assert (0, "", found) == with_policy("slowest", "reference", folder)
+
+
+@pytest.mark.parametrize("engine", ["reference", "compiled"])
+def test_a_path_that_there_is_not_is_said(engine: str, folder: Path) -> None:
+    code, says, _ = with_policy("beyond_the_last", engine, folder)
+    assert code != 0
+    assert "IndexError: the policy chose" in says
