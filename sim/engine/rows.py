@@ -32,7 +32,8 @@ SERVED_ROW = np.dtype(
 )
 """A query that was served whole, by one attempt of one part that joined its queue at its arrival.
 
-It stands for a query row and a part row; `finish_ns` is before or at the stop.
+It stands for a query row and a part row; `finish_ns` is before or at the stop. A part that was served in a batch with
+others has a row of its own.
 """
 
 QUERY_ROW = np.dtype(
