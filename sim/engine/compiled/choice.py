@@ -6,6 +6,7 @@ numba can compile is called by its address.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numba
@@ -60,6 +61,7 @@ class NotCompilable(ValueError):
     """A policy function that numba cannot compile; the message says why."""
 
 
+@functools.cache
 def entry_point(function: Choose) -> Any:
     """Return a compiled function that can be called by its address with eight numbers, for a policy of the user's.
 
