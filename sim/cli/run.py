@@ -51,7 +51,7 @@ def run(
         EngineName,
         typer.Option(
             "--engine",
-            help="Engine: SimPy, compiled by numba, or whichever is done first. Results do not depend on it.",
+            help="Engine: SimPy, compiled by numba, or whichever is done first. All leave the same records.",
         ),
     ] = EngineName.AUTO,
     plugins: PluginsOption = None,
