@@ -1,0 +1,9 @@
+"""``mprec calibrate``: profiles from real runs, one module a command."""
+
+from __future__ import annotations
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Make profiles from measurements, and hold predictions against real runs.")
