@@ -77,7 +77,10 @@ def test_a_block_is_compared_cell_by_cell() -> None:
 
 def test_steal_is_read_of_the_cores_that_are_measured(tmp_path: Path) -> None:
     (tmp_path / "stat").write_text(
-        "cpu 1 1 1 1 1 1 1 600 0 0\ncpu0 1 1 1 1 1 1 1 100 0 0\ncpu1 1 1 1 1 1 1 1 200 0 0\ncpu10 1 1 1 1 1 1 1 300 0 0\n"
+        "".join(
+            f"{name} 1 1 1 1 1 1 1 {steal} 0 0\n"
+            for name, steal in (("cpu", 600), ("cpu0", 100), ("cpu1", 200), ("cpu10", 300))
+        )
     )
     for thread, waiting in (("1", 500), ("2", 70)):
         (tmp_path / "self" / "task" / thread).mkdir(parents=True)

@@ -78,7 +78,7 @@ def _waiting_ns(proc: Path) -> int | None:
         return None
     for thread in threads:
         try:
-            running, waiting, *_ = (thread / "schedstat").read_text(encoding="utf-8").split()
+            _running, waiting, *_ = (thread / "schedstat").read_text(encoding="utf-8").split()
         except (OSError, ValueError):
             # A thread that has just ended, or a kernel that does not count.
             continue
