@@ -130,6 +130,7 @@ def fit_table(samples: SampleSet, model: str, representation: str, *, skip: int 
             np.array(sizes, dtype=np.int64),
             np.array(levels),
             np.rint(rows).astype(np.int64),
+            stage_means(samples, model, representation, skip=skip),
         ),
         repeats=min(cell.size for cell in cells),
         samples=sum(cell.size for cell in cells),

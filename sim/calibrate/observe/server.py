@@ -290,8 +290,7 @@ class Server:
         attempt = Attempt(query, queries.size[query])
         units = (1.0,) * len(self.system.services.units)
         # The draw of the service time that a simulated lane would take; a worker takes what it takes.
-        draws = [(0.5, units)] * (1 + queries.size[query] // self.system.part_size if self.system.part_size else 1)
-        reason = self.dispatcher.place(attempt, queries.router_u[query], draws)
+        reason = self.dispatcher.place(attempt, queries.router_u[query], [(0.5, units)])
         if reason != PLACED:
             self.ledger.drop(query, reason)
 

@@ -6,10 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from sim.profile.dlrm import DlrmShape, RepresentationName
+from sim.profile.service import Service
 from sim.workload.popularity import Popularity
 
-__all__ = ["BusyLoop", "Empty", "Subject", "SubjectSpec", "TorchModel"]
+__all__ = ["BusyLoop", "Empty", "Rehearsal", "Subject", "SubjectSpec", "TorchModel"]
 
 POOL_SAMPLES = 131_072
 """Samples whose inputs are drawn before anything is timed; queries take their turn through them."""
@@ -63,6 +66,33 @@ class BusyLoop:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """Keeps its core busy for as long as a profile says, drawn anew for each query.
+
+    What comes out is known beforehand, so it checks the server and everything around it.
+    """
+
+    service: Service
+
+    def load(self, seed: int) -> Subject:  # noqa: D102
+        return _Rehearsing(self.service, seed)
+
+
+class _Rehearsing:
+    """A profile, and draws from it."""
+
+    def __init__(self, service: Service, seed: int) -> None:
+        self.service = service
+        self.random = np.random.default_rng(seed)
+
+    def serve(self, size: int) -> None:
+        began_ns = time.perf_counter_ns()
+        until_ns = began_ns + int(self.service.quantile_at(size, self.random.random()))
+        while time.perf_counter_ns() < until_ns:
+            pass
+
+
+@dataclass(frozen=True, slots=True)
 class TorchModel:
     """A DLRM in PyTorch; loading it needs the `calibrate` extra.
 
@@ -91,7 +121,6 @@ class _LoadedModel:
     """A model in memory, and inputs for it."""
 
     def __init__(self, spec: TorchModel, seed: int) -> None:
-        import numpy as np
         import torch
 
         from sim.calibrate.models.dlrm import Dlrm
