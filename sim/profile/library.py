@@ -23,13 +23,16 @@ __all__ = [
     "build_device",
     "build_model",
     "data_dir",
+    "dlrm_shape",
     "find_device",
+    "find_dlrm_shape",
     "find_interference",
     "find_model",
     "list_devices",
     "list_interference",
     "list_models",
     "load_device",
+    "load_dlrm_shape",
     "load_interference",
     "load_model",
 ]
@@ -109,6 +112,19 @@ def find_model(name: str) -> Model:
     return load_model(_path("models", "model", name))
 
 
+def find_dlrm_shape(name: str) -> DlrmShape | None:
+    """Shape of a shipped model, or None where the model is opaque.
+
+    Raises
+    ------
+    UnknownName
+        If there is none of that name.
+    SpecError
+        If its file is bad.
+    """
+    return load_dlrm_shape(_path("models", "model", name))
+
+
 def find_interference(name: str) -> InterferenceProfile:
     """Load a shipped interference profile.
 
@@ -133,6 +149,12 @@ def load_model(path: Path) -> Model:
     return build_model(bind(load_yaml(path), ModelSpec), name=path.stem)
 
 
+def load_dlrm_shape(path: Path) -> DlrmShape | None:
+    """Shape of the model in a model file, or None where the model is opaque."""
+    spec = bind(load_yaml(path), ModelSpec)
+    return None if spec.dlrm is None else dlrm_shape(spec.dlrm)
+
+
 def load_interference(path: Path) -> InterferenceProfile:
     """Load a file of measured slowdowns; its name is that of the file unless it gives one."""
     return build_interference(bind(load_yaml(path), InterferenceProfileSpec), name=path.stem)
@@ -155,7 +177,7 @@ def build_model(spec: ModelSpec, *, name: str | None = None) -> Model:
             # ModelSpec admits only these names beside a shape.
             known: RepresentationName = key  # type: ignore[assignment]
             representations[key] = dlrm_representation(
-                _shape(spec.dlrm),
+                dlrm_shape(spec.dlrm),
                 known,
                 accuracy=accuracy.value,
                 accuracy_evidence=accuracy.evidence,
@@ -179,7 +201,8 @@ def build_model(spec: ModelSpec, *, name: str | None = None) -> Model:
     )
 
 
-def _shape(spec: DlrmSpec) -> DlrmShape:
+def dlrm_shape(spec: DlrmSpec) -> DlrmShape:
+    """Shape of a DLRM from its specification."""
     dhe = spec.dhe
     return DlrmShape(
         embedding_dim=spec.embedding_dim,
