@@ -19,8 +19,9 @@ import yaml
 from numpy.typing import NDArray
 
 from sim.profile.device import Device
-from sim.profile.library import data_dir, list_devices, load_device
+from sim.profile.library import data_dir, load_device, ships
 from sim.profile.service import Evidence
+from sim.profile.stage_file import format_stage_csv
 from sim.profile.table_file import format_service_csv
 from sim.report.rundir import RunDirectoryError
 from sim.spec.problems import Problem, SpecError
@@ -41,6 +42,8 @@ class TableRows:
     levels : float64, shape (Q,)
     service_ns : int64, shape (S, Q)
         As in `sim.profile.service.ServiceTable`: positive, not decreasing along a row.
+    stage_means_ns : dict of str to dict of int to float
+        Mean times of the measured stages by size, in ns; empty where none was measured.
     """
 
     model: str
@@ -48,6 +51,7 @@ class TableRows:
     sizes: NDArray[np.int64]
     levels: NDArray[np.float64]
     service_ns: NDArray[np.int64]
+    stage_means_ns: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class DeviceText:
         ``{"idle": "40W", "busy": "250W"}``.
     per_query_overhead : str or None
         As in "20us".
+    table_options : dict
+        How every table is read, by the keys of `sim.spec.device.TableFileSpec`.
     """
 
     name: str
@@ -142,7 +148,7 @@ def _check(folder: Path, device: DeviceText, tables: Sequence[TableRows], taken:
         problems.append(Problem("a device cannot be called that", value=name, allowed=allowed))
     if taken:
         problems.append(Problem(f"{device_file(folder, name)} is there already; replace it, or take another name"))
-    if name in list_devices() and folder.resolve() != data_dir("hwprofiles").resolve():
+    if ships("devices", name) and folder.resolve() != data_dir("hwprofiles").resolve():
         problems.append(Problem("a device profile of that name ships; take another name", value=name))
     pairs = [(table.model, table.representation) for table in tables]
     if not pairs:
@@ -165,6 +171,11 @@ def _write(trial: Path, device: DeviceText, tables: Sequence[TableRows]) -> list
         content = format_service_csv(table.sizes.tolist(), table.levels.tolist(), table.service_ns)
         (trial / names[-1]).write_text(content, encoding="utf-8")
         entry = {"table": f"../{names[-1]}", **device.table_options}
+        if table.stage_means_ns:
+            names.append(f"tables/{stem}-stages.csv")
+            rows = ((stage, size, ns) for stage, means in table.stage_means_ns.items() for size, ns in means.items())
+            (trial / names[-1]).write_text(format_stage_csv(rows), encoding="utf-8")
+            entry["stages"] = f"../{names[-1]}"
         service.setdefault(table.model, {})[table.representation] = entry
     optional = {
         "description": device.description or None,

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.calibrate.measured_text import Complaints, about_and_body, column_of, decoded_text, numbered_rows
+from sim.profile.stage_times import KNOWN_STAGES, is_known_stage
 from sim.report.rundir import written_whole
 
 __all__ = [
@@ -38,12 +39,8 @@ COLUMNS = ("model", "representation", "stage", "size", "block", "service_ns")
 TOTAL = "total"
 """The stage that stands for the whole query."""
 
-STAGES = (
-    TOTAL,
-    *("table", "encoder", "decoder", "bottom MLP", "interaction", "top MLP"),
-    *("transfer in", "transfer out"),
-)
-"""The whole query, the stages of `sim.profile.model.Stage`, and the transfers to and from the device."""
+STAGES = (TOTAL, *KNOWN_STAGES)
+"""The whole query, and what may be measured of it; `decoder cache N` besides."""
 
 
 class SampleKey(NamedTuple):
@@ -79,9 +76,9 @@ class SampleSet:
         return tuple(dict.fromkeys((key.model, key.representation) for key in self.cells))
 
     def stages(self, model: str, representation: str) -> tuple[str, ...]:
-        """Stages that were measured of a pair, in the order of `STAGES`."""
+        """Stages that were measured of a pair, in the order of `STAGES`, then the searches among centroids."""
         found = {key.stage for key in self.cells if key[:2] == (model, representation)}
-        return tuple(stage for stage in STAGES if stage in found)
+        return (*(stage for stage in STAGES if stage in found), *sorted(found.difference(STAGES)))
 
     def sizes(self, model: str, representation: str, stage: str = TOTAL) -> tuple[int, ...]:
         """Measured sizes, increasing."""
@@ -166,7 +163,7 @@ def parse_sample_csv(text: str, file: str) -> SampleSet:
         size, block, service_ns = (
             _whole(row, index, least, line, complaints) for index, least in ((3, 1), (4, 0), (5, 1))
         )
-        if row[2] not in STAGES:
+        if row[2] != TOTAL and not is_known_stage(row[2]):
             complaints.report(line, column_of(row, 2), "unknown stage", row[2], allowed=STAGES)
         cells.setdefault(SampleKey(row[0], row[1], row[2], size, block), []).append(service_ns)
     if not complaints.problems and not cells:
