@@ -7,7 +7,7 @@ import sys
 import typer
 
 from sim._version import __version__
-from sim.cli import plot, profiles, run, schema, validate
+from sim.cli import calibrate, plot, profiles, run, schema, validate
 from sim.spec.problems import SpecError
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("plot")(plot.plot)
 app.add_typer(profiles.app, name="profiles")
+app.add_typer(calibrate.app, name="calibrate")
 app.command("schema")(schema.schema)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sim.spec.problems import Problem, SpecError
 from sim.spec.units import parse_bytes
 
-__all__ = ["CacheSetting", "parse_cache", "parse_popularity"]
+__all__ = ["NO_CACHE", "CacheSetting", "parse_cache", "parse_popularity"]
 
 _KEY_BYTES = 8
 _FP32 = 4
@@ -23,6 +23,9 @@ class CacheSetting:
     def entries(self, embedding_dim: int) -> int:
         """How many IDs the encoder cache holds: an embedding and a key of 8 bytes each."""
         return self.encoder_bytes // (_FP32 * embedding_dim + _KEY_BYTES)
+
+
+NO_CACHE = CacheSetting()
 
 
 def parse_cache(written: str, option: str) -> CacheSetting:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sim.calibrate.measure.cache_setting import CacheSetting
+from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting
 from sim.profile.dlrm import DlrmShape, RepresentationName, dlrm_representation
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class DlrmSource:
     largest_size: int
     zipf_exponent: float | None
     seed: int
-    cache: CacheSetting = CacheSetting()
-    cache_stages: CacheSetting = CacheSetting()
+    cache: CacheSetting = NO_CACHE
+    cache_stages: CacheSetting = NO_CACHE
 
     def load(self, representations: Sequence[str], lane: int) -> Subjects:
         """Load these; see `sim.calibrate.measure.subject.SubjectSource`."""

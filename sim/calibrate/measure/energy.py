@@ -1,4 +1,4 @@
-"""Electrical power while something runs, where the machine exposes it: RAPL of Intel and AMD, NVML through nvidia-smi."""
+"""Electrical power while something runs, where the machine exposes it: RAPL of CPUs, NVML through nvidia-smi."""
 
 from __future__ import annotations
 
@@ -65,7 +65,15 @@ class NvidiaMeter:
     def start(self) -> None:
         """Begin to read."""
         if self._program is not None:
-            command = [self._program, "-i", "0", "--query-gpu=power.draw", "--format=csv,noheader,nounits", "-lms", "500"]
+            command = [
+                self._program,
+                "-i",
+                "0",
+                "--query-gpu=power.draw",
+                "--format=csv,noheader,nounits",
+                "-lms",
+                "500",
+            ]
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def stop(self) -> None:

@@ -61,7 +61,9 @@ def memory_bytes() -> int | None:
 def profile_name(device: str, threads: int, cache: bool) -> str:
     """Name for a profile: the processor or GPU, the cores of a lane, and whether it caches."""
     shown = processor_name() if device == "cpu" else re.sub(r" \(.*", "", gpu_name() or "gpu")
-    words = re.sub(r"\((?:R|TM|C)\)|@.*|\d+-core.*|processor|cpu|nvidia|intel|amd|geforce", "", shown.lower(), flags=re.I)
+    words = re.sub(
+        r"\((?:R|TM|C)\)|@.*|\d+-core.*|processor|cpu|nvidia|intel|amd|geforce", "", shown.lower(), flags=re.I
+    )
     name = "-".join(re.findall(r"[a-z0-9.]+", words)) or "machine"
     kind = "cpu" if device == "cpu" else "gpu"
     cores = f"-{threads}core" if device == "cpu" else ""

@@ -36,8 +36,6 @@ class MeasureSettings:
     Attributes
     ----------
     model : str
-    model_hash : str
-        Of `sim.profile.model.Model`.
     representations : tuple of str
     device : {"cpu", "cuda"}
     sizes : tuple of int
@@ -52,15 +50,14 @@ class MeasureSettings:
     load : float
     ids : str
         Popularity of the IDs, as it was written.
-    cache : str
-        MP-Cache, as it was written; empty without one.
+    cache, cache_stages : str
+        MP-Cache that serves, and one that is looked up apart, as they were written; empty without one.
     cell_limit_ns : int or None
         Sizes that would take longer than this, with all repeats, are left out.
     seed : int
     """
 
     model: str
-    model_hash: str
     representations: tuple[str, ...]
     device: Literal["cpu", "cuda"]
     sizes: tuple[int, ...]
@@ -73,6 +70,7 @@ class MeasureSettings:
     load: float = 1.0
     ids: str = "zipf:1.05"
     cache: str = ""
+    cache_stages: str = ""
     cell_limit_ns: int | None = None
     seed: int = 1
 
