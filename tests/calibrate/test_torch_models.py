@@ -16,9 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from sim.calibrate.models.dlrm import Activations, Dlrm  # noqa: E402
 from sim.calibrate.models.embeddings import DheStacks  # noqa: E402
-from sim.calibrate.models.ids import draw_dense, draw_ids, scattered  # noqa: E402
+from sim.calibrate.models.ids import draw_dense, draw_ids  # noqa: E402
 from sim.profile.dlrm import DheShape, DlrmShape, RepresentationName, dlrm_representation  # noqa: E402
 from sim.profile.library import find_dlrm_shape, find_model  # noqa: E402
+from sim.workload.popularity import UniformPopularity  # noqa: E402
 
 REPRESENTATIONS: tuple[RepresentationName, ...] = ("table", "dhe", "select", "hybrid")
 SMALL = DlrmShape(
@@ -29,13 +30,6 @@ SMALL = DlrmShape(
     dhe=DheShape(k=8, hidden=(6, 5)),
     select_dhe_features=2,
 )
-
-
-class Uniform:
-    """Every ID equally often."""
-
-    def draw(self, rows: int, uniforms: Any) -> Any:
-        return (uniforms * rows).astype(np.int64)
 
 
 class ArithmeticCount(TorchDispatchMode):
@@ -62,7 +56,7 @@ def shape_of(model: str) -> DlrmShape:
 
 def query(shape: DlrmShape, samples: int, seed: int = 0) -> tuple[Any, Any]:
     random = np.random.default_rng(seed)
-    return draw_dense(shape, samples, random), draw_ids(shape, samples, Uniform(), random)
+    return draw_dense(shape, samples, random), draw_ids(shape, samples, UniformPopularity(), random)
 
 
 @pytest.mark.parametrize("name", REPRESENTATIONS)
@@ -196,13 +190,3 @@ def test_a_shape_without_dhe_has_tables_only() -> None:
     shape = DlrmShape(embedding_dim=2, table_rows=(2,), bottom_mlp=(2, 2), top_mlp=(1,))
     with pytest.raises(ValueError, match="needs the shape of a DHE stack"):
         Dlrm(shape, "hybrid")
-
-
-@pytest.mark.parametrize("rows", [1, 2, 3, 10, 97, 1000, 12517])
-def test_scattering_is_one_to_one(rows: int) -> None:
-    assert sorted(scattered(np.arange(rows), rows).tolist()) == list(range(rows))
-
-
-def test_popular_ids_do_not_lie_side_by_side() -> None:
-    rows = scattered(np.arange(1000), 10_131_227)
-    assert int(np.diff(np.sort(rows)).min()) > 1000

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["BlockReading", "Rule", "Verdict", "block_disagreement", "judge"]
+
+_Cell = TypeVar("_Cell", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ def _disturbances(reading: BlockReading, disagreement: float, usual_spin: float,
     return found
 
 
-def block_disagreement(blocks: Sequence[Mapping[Hashable, NDArray[np.int64]]]) -> list[float]:
+def block_disagreement(blocks: Sequence[Mapping[_Cell, NDArray[np.int64]]]) -> list[float]:
     """How far each block is from the others: 0.1 means that it took 10% longer, over its cells.
 
     The median of each cell (representation and size) in the block over the median of these medians over all blocks;
@@ -152,7 +155,7 @@ def block_disagreement(blocks: Sequence[Mapping[Hashable, NDArray[np.int64]]]) -
         Service times in ns by cell, int64, any number of repeats.
     """
     medians = [{cell: float(np.median(times)) for cell, times in block.items() if times.size} for block in blocks]
-    usual: dict[Hashable, float] = {}
+    usual: dict[_Cell, float] = {}
     for cell in {cell for block in medians for cell in block}:
         usual[cell] = float(np.median([block[cell] for block in medians if cell in block]))
     return [

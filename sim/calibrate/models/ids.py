@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import gcd
-from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sim.profile.dlrm import DlrmShape
+from sim.workload.popularity import Popularity, scattered
 
-__all__ = ["PopularityLaw", "draw_dense", "draw_ids", "scattered"]
-
-# 2^64 divided by the golden ratio: multiples of it modulo anything are spread evenly (Knuth, vol. 3, 6.4).
-_GOLDEN = 0x9E3779B97F4A7C15
+__all__ = ["draw_dense", "draw_ids", "hottest_ids_of_law"]
 
 
-class PopularityLaw(Protocol):
-    """What `sim.workload.popularity` offers."""
-
-    def draw(self, rows: int, uniforms: NDArray[np.float64], /) -> NDArray[np.int64]:
-        """Return one ID in 0..rows-1 a uniform draw; 0 is the most popular."""
-
-
-def draw_ids(shape: DlrmShape, samples: int, law: PopularityLaw, random: np.random.Generator) -> Tensor:
+def draw_ids(shape: DlrmShape, samples: int, law: Popularity, random: np.random.Generator) -> Tensor:
     """Draw the sparse IDs of one query.
 
     Popular IDs are scattered over the table, as they are where IDs are hashed or numbered in the order of their
@@ -38,7 +26,7 @@ def draw_ids(shape: DlrmShape, samples: int, law: PopularityLaw, random: np.rand
         Rows of each feature and IDs looked up per feature.
     samples : int
         Size of the query.
-    law : PopularityLaw
+    law : Popularity
         How popular the IDs of a feature are.
     random : numpy.random.Generator
         Source of the draws.
@@ -50,20 +38,54 @@ def draw_ids(shape: DlrmShape, samples: int, law: PopularityLaw, random: np.rand
     """
     drawn = np.empty((samples, len(shape.table_rows), shape.ids_per_feature), dtype=np.int64)
     for feature, rows in enumerate(shape.table_rows):
-        uniforms = random.random(samples * shape.ids_per_feature)
-        ranks = np.asarray(law.draw(rows, uniforms), dtype=np.int64)
-        drawn[:, feature] = scattered(ranks, rows).reshape(samples, shape.ids_per_feature)
+        ranks = law.draw(rows, random.random((samples, shape.ids_per_feature)))
+        drawn[:, feature] = scattered(ranks, rows, key=feature)
     return torch.from_numpy(drawn)
-
-
-def scattered(ranks: NDArray[np.int64] | Sequence[int], rows: int) -> NDArray[np.int64]:
-    """Return the row of each popularity rank: a fixed one-to-one map of 0..rows-1 onto itself."""
-    step = max(1, _GOLDEN * rows >> 64)
-    while gcd(step, rows) != 1:
-        step += 1
-    return (np.asarray(ranks, dtype=np.int64) * step) % rows
 
 
 def draw_dense(shape: DlrmShape, samples: int, random: np.random.Generator) -> Tensor:
     """Draw the dense inputs of one query, float32 (samples, dense inputs), uniform on [0, 1)."""
     return torch.from_numpy(random.random((samples, shape.bottom_mlp[0]), dtype=np.float32))
+
+
+def hottest_ids_of_law(shape: DlrmShape, features: Sequence[int], entries: int, law: Popularity) -> list[Tensor]:
+    """Return the most popular IDs of `draw_ids`, over several features together, as an encoder cache holds them.
+
+    Parameters
+    ----------
+    shape : DlrmShape
+        Rows of each feature.
+    features : sequence of int
+        Features that have a DHE stack (`Dlrm.dhe_features`).
+    entries : int
+        IDs that the cache holds in all; fewer are returned where the tables have fewer rows.
+    law : Popularity
+        How popular the IDs of a feature are.
+
+    Returns
+    -------
+    list of Tensor
+        int64, IDs of each of `features`.
+    """
+    rows = [shape.table_rows[feature] for feature in features]
+    # Halve the threshold between all and none until it holds as many IDs as it can; what is left goes to the IDs
+    # behind it, feature by feature, which are about as popular as each other.
+    low, high = 0.0, 1.0
+    for _ in range(200):
+        middle = (low + high) / 2 if low else high / 4
+        if sum(law.ids_at_least(middle, count) for count in rows) > entries:
+            low = middle
+        else:
+            high = middle
+        if low and high / low < 1 + 1e-12:
+            break
+    held = [law.ids_at_least(high, count) for count in rows]
+    left = entries - sum(held)
+    for number, count in enumerate(rows):
+        more = min(left, count - held[number], law.ids_at_least(low, count) - held[number])
+        held[number] += more
+        left -= more
+    return [
+        torch.from_numpy(scattered(np.arange(number), count, key=feature))
+        for number, count, feature in zip(held, rows, features, strict=True)
+    ]

@@ -1,0 +1,64 @@
+"""In which order cells are visited: all of them in every block, shuffled, so that drift does not look like size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.calibrate.measure.subject import Cell
+from sim.workload.streams import open_stream
+
+__all__ = ["PILOT", "Visit", "visits_of_block", "visits_of_pilot"]
+
+PILOT = -1
+"""Number of the block before the first: it warms up, and says how long a query takes."""
+
+PILOT_REPEATS = 3
+LONGEST_VISIT = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Queries of one cell that are served one after the other.
+
+    Attributes
+    ----------
+    cell : Cell
+    repeats : int
+        How many are kept; one before them is not, because it finds the caches as another cell left them.
+    usual_ns : int
+        How long one takes, from the pilot; 0 in the pilot.
+    """
+
+    cell: Cell
+    repeats: int
+    usual_ns: int = 0
+
+
+def visits_of_pilot(cells: Sequence[Cell]) -> list[Visit]:
+    """Every cell once, the small sizes first."""
+    return [Visit(cell, PILOT_REPEATS) for cell in sorted(cells, key=lambda cell: cell.size)]
+
+
+def visits_of_block(cells: Sequence[Cell], repeats: int, usual_ns: Sequence[int], seed: int, block: int) -> list[Visit]:
+    """Every cell `repeats` times, in visits of at most 25 and in an order that is drawn for each block.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    repeats : int
+        Repeats of each cell in this block.
+    usual_ns : sequence of int
+        How long a query takes, one a cell.
+    seed, block : int
+        The same give the same order.
+    """
+    visits = []
+    for cell, usual in zip(cells, usual_ns, strict=True):
+        count = -(-repeats // LONGEST_VISIT)
+        for number in range(count):
+            visits.append(Visit(cell, repeats * (number + 1) // count - repeats * number // count, usual))
+    order = np.argsort(open_stream(seed, "visits", block).uniforms(len(visits)), kind="stable")
+    return [visits[place] for place in order]

@@ -1,0 +1,284 @@
+"""The MP-Cache: hot IDs keep their final embedding, and the nearest of N centroids stands in for the decoder MLP.
+
+MP-Rec (ASPLOS 2023). An ID found in the encoder cache skips encoder and decoder. The decoder cache holds, per feature,
+N centroids of encoder outputs and what the decoder makes of them; the one with the greatest normalised dot product
+answers. Either cache can be had without the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sim.calibrate.models.embeddings import DheStacks
+
+__all__ = ["CachedDhe", "DecoderCache", "EncodedMisses", "EncoderCache", "hottest_ids"]
+
+_FEATURE_BITS = 40
+"""An ID of a feature is looked up as feature * 2^40 + ID."""
+
+_MOST_CLUSTERED = 8192
+"""The encoder outputs of more IDs than this are not held at once: the most frequent ones are clustered."""
+
+_PADDING = 1 / 8
+"""How much of a batched product over features may be padding before another product is cheaper."""
+
+
+def hottest_ids(accesses: Tensor, entries: int) -> list[Tensor]:
+    """Return the IDs that are looked up most often, over all features together.
+
+    Parameters
+    ----------
+    accesses : Tensor
+        int64, (features, accesses): IDs as they were looked up (`Dlrm.stack_ids`).
+    entries : int
+        How many IDs a cache holds; fewer are returned where fewer occur.
+
+    Returns
+    -------
+    list of Tensor
+        IDs of each feature, most frequent first.
+    """
+    features = len(accesses)
+    found = [torch.unique(row, return_counts=True) for row in accesses.cpu()]
+    counts = torch.cat([count for _, count in found])
+    owners = torch.repeat_interleave(torch.arange(features), torch.tensor([len(ids) for ids, _ in found]))
+    every = torch.cat([ids for ids, _ in found])
+    order = torch.argsort(counts, descending=True, stable=True)[:entries]
+    return [every[order[owners[order] == feature]] for feature in range(features)]
+
+
+class EncoderCache:
+    """Final embeddings of hot IDs.
+
+    Parameters
+    ----------
+    stacks : DheStacks
+        What makes the embeddings.
+    hot_ids : sequence of Tensor
+        int64, IDs of each feature.
+    """
+
+    def __init__(self, stacks: DheStacks, hot_ids: Sequence[Tensor]) -> None:
+        device = stacks.factors.device
+        keys, vectors = [], []
+        for feature, ids in enumerate(hot_ids):
+            ordered = torch.sort(ids).values.to(device)
+            keys.append(ordered + (feature << _FEATURE_BITS))
+            # In pieces: the encoder output of an ID is much larger than its embedding.
+            for piece in ordered.split(4096):
+                vectors.append(stacks.decode(stacks.encode(piece[None], first=feature), first=feature)[0].detach())
+        self.keys = torch.cat(keys)
+        dim = stacks.weights[-1].shape[-1]
+        self.vectors = torch.cat(vectors) if vectors else torch.empty((0, dim), device=device)
+        self._owners = (torch.arange(len(hot_ids), device=device) << _FEATURE_BITS)[:, None]
+
+    def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Say which IDs are there, and which of `vectors` is theirs.
+
+        Parameters
+        ----------
+        ids : Tensor
+            int64, (features, IDs).
+
+        Returns
+        -------
+        tuple of Tensor
+            bool and int64, both (features, IDs); the second means nothing where the first is false.
+        """
+        if not len(self.keys):
+            return torch.zeros_like(ids, dtype=torch.bool), torch.zeros_like(ids)
+        wanted = (ids + self._owners).contiguous()
+        positions = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
+        return self.keys[positions] == wanted, positions
+
+    def hit_rate(self, ids: Tensor) -> float:
+        """Share of look-ups, int64 (features, IDs), that the cache answers."""
+        return float(self.look_up(ids)[0].double().mean())
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of keys and embeddings."""
+        return sum(part.numel() * part.element_size() for part in (self.keys, self.vectors))
+
+
+class DecoderCache:
+    """Centroids of encoder outputs and what the decoder makes of them.
+
+    Parameters
+    ----------
+    stacks : DheStacks
+        Whose decoders are stood in for.
+    centroids : Tensor
+        float32, (features, N, k).
+    """
+
+    def __init__(self, stacks: DheStacks, centroids: Tensor) -> None:
+        self.outputs = stacks.decode(centroids).detach()
+        # An encoder output is not normalised: its length changes no comparison between centroids.
+        self.directions = torch.nn.functional.normalize(centroids, dim=-1).transpose(1, 2).contiguous()
+
+    @classmethod
+    def fitted(cls, stacks: DheStacks, accesses: Tensor, centroids: int, iterations: int = 10) -> DecoderCache:
+        """Cluster what was looked up: k-means by normalised dot product, weighted by frequency.
+
+        It starts from the encoder outputs of the most frequent IDs. A feature with fewer IDs than centroids keeps
+        each of them, so its embeddings stay as they are.
+
+        Parameters
+        ----------
+        stacks : DheStacks
+            Whose decoders are stood in for.
+        accesses : Tensor
+            int64, (features, accesses): IDs as they were looked up.
+        centroids : int
+            N, for each feature.
+        iterations : int
+            Rounds of k-means.
+        """
+        fitted = [_clustered(stacks, feature, row, centroids, iterations) for feature, row in enumerate(accesses)]
+        return cls(stacks, torch.stack(fitted))
+
+    def decode(self, encoded: Tensor, *, first: int = 0) -> Tensor:
+        """Return the output of the nearest centroid, (features, IDs, k) to (features, IDs, dim).
+
+        Parameters
+        ----------
+        encoded : Tensor
+            Of neighbouring features, from `first` on.
+        first : int
+            Number of the feature that the first of them belongs to.
+        """
+        last = first + len(encoded)
+        nearest = torch.bmm(encoded, self.directions[first:last]).argmax(dim=-1)
+        dim = self.outputs.shape[-1]
+        return self.outputs[first:last].gather(1, nearest[:, :, None].expand(-1, -1, dim))
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of centroids and outputs."""
+        return sum(part.numel() * part.element_size() for part in (self.directions, self.outputs))
+
+
+@dataclass
+class EncodedMisses:
+    """What the encoder leaves for the decoder where the encoder cache has answered the rest.
+
+    Attributes
+    ----------
+    vectors : Tensor
+        float32, (features, IDs, dim); those of misses are still to be filled in.
+    groups : list
+        Per group of neighbouring features: its first feature, encoder outputs (features, IDs, k) padded to the
+        feature with most misses, and three index tensors: rows and columns of the misses in them, and their places
+        in `vectors` when its features and IDs are one axis.
+    """
+
+    vectors: Tensor
+    groups: list[tuple[int, Tensor, Tensor, Tensor, Tensor]]
+
+
+class CachedDhe:
+    """DHE stacks behind an MP-Cache; takes the place of `Dlrm.dhe_forward`.
+
+    Parameters
+    ----------
+    stacks : DheStacks
+        What answers where the caches do not.
+    encoder_cache : EncoderCache or None
+    decoder_cache : DecoderCache or None
+    """
+
+    def __init__(
+        self, stacks: DheStacks, encoder_cache: EncoderCache | None = None, decoder_cache: DecoderCache | None = None
+    ) -> None:
+        self.stacks = stacks
+        self.encoder_cache = encoder_cache
+        self.decoder = stacks if decoder_cache is None else decoder_cache
+
+    def encode(self, ids: Tensor) -> Tensor | EncodedMisses:
+        """Answer what the encoder cache holds, and hash the rest; IDs are (features, IDs)."""
+        if self.encoder_cache is None:
+            return self.stacks.encode(ids)
+        hit, positions = self.encoder_cache.look_up(ids)
+        held = self.encoder_cache.vectors
+        vectors = held[positions] if len(held) else held.new_empty((*ids.shape, held.shape[1]))
+        features, columns = (~hit).nonzero(as_tuple=True)
+        misses = torch.bincount(features, minlength=len(ids)).tolist()
+        groups = []
+        start = 0
+        for first, last in grouped(misses):
+            end = start + sum(misses[first:last])
+            own, places = features[start:end] - first, columns[start:end]
+            counts = torch.tensor(misses[first:last], device=ids.device)
+            ranks = torch.arange(end - start, device=ids.device) - (counts.cumsum(0) - counts)[own]
+            padded = ids.new_zeros((last - first, max(misses[first:last])))
+            padded[own, ranks] = ids[features[start:end], places]
+            encoded = self.stacks.encode(padded, first=first)
+            groups.append((first, encoded, own, ranks, features[start:end] * ids.shape[1] + places))
+            start = end
+        return EncodedMisses(vectors, groups)
+
+    def decode(self, encoded: Tensor | EncodedMisses) -> Tensor:
+        """Return vectors, (features, IDs, dim)."""
+        if isinstance(encoded, Tensor):
+            return self.decoder.decode(encoded)
+        flat = encoded.vectors.flatten(0, 1)
+        for first, outputs, rows, columns, places in encoded.groups:
+            flat[places] = self.decoder.decode(outputs, first=first)[rows, columns]
+        return encoded.vectors
+
+
+def grouped(misses: Sequence[int]) -> list[tuple[int, int]]:
+    """Split features into runs of neighbours that a padded product can take at once.
+
+    Features without misses are in no run. Neighbours, because a run is then a view of the weights: to copy weights
+    together costs as much as decoding some twenty IDs does.
+
+    Parameters
+    ----------
+    misses : sequence of int
+        IDs to encode, per feature.
+
+    Returns
+    -------
+    list of tuple of int
+        First feature of each run, and the one after its last.
+    """
+    runs: list[tuple[int, int]] = []
+    for feature, count in enumerate(misses):
+        if count == 0:
+            continue
+        if runs and runs[-1][1] == feature:
+            first = runs[-1][0]
+            own = misses[first : feature + 1]
+            if max(own) * len(own) <= (1 + _PADDING) * sum(own):
+                runs[-1] = (first, feature + 1)
+                continue
+        runs.append((feature, feature + 1))
+    return runs
+
+
+def _clustered(stacks: DheStacks, feature: int, accesses: Tensor, centroids: int, iterations: int) -> Tensor:
+    """Return (centroids, k): means of the encoder outputs of one feature's IDs."""
+    ids, counts = torch.unique(accesses, return_counts=True)
+    order = torch.argsort(counts, descending=True, stable=True)[: max(centroids, _MOST_CLUSTERED)]
+    ids, weights = ids[order], counts[order].to(torch.float32)
+    points = stacks.encode(ids[None], first=feature)[0]
+    centres = points[:centroids]
+    if len(ids) <= centroids:
+        # Repeats of the last one fill up what is left: they change no nearest centroid.
+        return torch.cat((centres, centres[-1:].expand(centroids - len(centres), -1)))
+    directions = torch.nn.functional.normalize(points, dim=-1)
+    for _ in range(iterations):
+        nearest = (points @ torch.nn.functional.normalize(centres, dim=-1).T).argmax(dim=-1)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, directions * weights[:, None])
+        lengths = points.norm(dim=-1) * weights
+        mass = torch.zeros(centroids, device=points.device).index_add_(0, nearest, weights)
+        length = torch.zeros_like(mass).index_add_(0, nearest, lengths) / mass.clamp(min=1)
+        moved = torch.nn.functional.normalize(sums, dim=-1) * length[:, None]
+        centres = torch.where(mass[:, None] > 0, moved, centres)
+    return centres
