@@ -133,6 +133,4 @@ class Variable:
         return resolved_experiment(self._scenarios(more))
 
     def _scenarios(self, more: Sequence[str]) -> list[Scenario]:
-        return load_scenarios(
-            self.reference, (*self.overrides, *more), seed=self.seed, replications=self.replications
-        )
+        return load_scenarios(self.reference, (*self.overrides, *more), seed=self.seed, replications=self.replications)

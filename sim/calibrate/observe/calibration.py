@@ -1,4 +1,4 @@
-"""Calibration blocks: the service times of every path at chosen sizes, back to back and at low load, on the real server."""
+"""Calibration blocks: service times of every path at chosen sizes, back to back and at low load, on the real server."""
 
 from __future__ import annotations
 
@@ -189,8 +189,8 @@ def overhead_ns(
     Returns
     -------
     dict
-        Times in ns by ``back to back`` and ``idle``: where queries wait for the lane, and where the lane waits for them.
-        The latter holds the decision of router and policy, which the former makes while the lane is busy.
+        Times in ns by ``back to back`` and ``idle``: where queries wait for the lane, and where the lane waits for
+        them. The latter holds the decision of router and policy, which the former makes while the lane is busy.
     """
     lane, path = device.lanes[0], device.paths[0]
     paths, sizes = [path] * OVERHEAD_QUERIES, [size] * OVERHEAD_QUERIES

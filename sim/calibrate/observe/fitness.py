@@ -19,8 +19,8 @@ RULE = Rule(most_disagreement=0.05)
 block may be 5% from the others, because the errors that are judged are as small as that."""
 
 MOST_LAG = 0.10
-"""Largest p99 of the time from a scheduled arrival to the end of its dispatch, over the mean service time: beyond it the
-dispatcher, and not the workers, is what was observed."""
+"""Largest p99 of the time from a scheduled arrival to the end of its dispatch, over the mean service time: beyond it
+the dispatcher, and not the workers, is what was observed."""
 
 FEWEST_OBSERVED = 2
 """Blocks of a scenario that must be left."""

@@ -11,13 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from sim.calibrate.observe.subject import Empty, Rehearsal, SubjectSpec, TorchModel
+from sim.profile.dlrm import DlrmShape
 from sim.profile.library import dlrm_shape, find_dlrm_shape
 from sim.serving.paths import Plan
 from sim.serving.system import System
 from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
+from sim.spec.model import ModelSpec
 from sim.spec.problems import Problem, SpecError
-from sim.spec.source import KeyPath, Node
+from sim.spec.source import Node
 from sim.stats.devices import SystemView
 from sim.workload.draw import QueryStream
 from sim.workload.popularity import Popularity
@@ -205,28 +207,23 @@ def subjects_of(
     for path in device.paths:
         of_path[path] = len(specs)
         planned = scenario.plan.eligible[path]
-        specs.append(
-            Rehearsal(planned.service) if rehearse else _model(scenario, device, planned.representation, law)
-        )
+        specs.append(Rehearsal(planned.service) if rehearse else _model(scenario, device, planned.representation, law))
     return specs, of_path
 
 
-def _model(scenario: LaidOut, device: RealDevice, representation: str, law: Popularity) -> TorchModel:
-    where: KeyPath = ("model",)
-    model = scenario.experiment.model
+def _shape(model: str | ModelSpec) -> DlrmShape | None:
     if isinstance(model, str):
-        shape = find_dlrm_shape(model)
-    else:
-        shape = None if model.dlrm is None else dlrm_shape(model.dlrm)
-    problem = None
+        return find_dlrm_shape(model)
+    return None if model.dlrm is None else dlrm_shape(model.dlrm)
+
+
+def _model(scenario: LaidOut, device: RealDevice, representation: str, law: Popularity) -> TorchModel:
+    shape = _shape(scenario.experiment.model)
     if shape is None:
-        problem = problem_at(
-            scenario.node, where, "the model has no shape that could be built", allowed="a model with a dlrm block"
-        )
-    elif device.kind not in ("cpu", "gpu"):
+        message, allowed = "the model has no shape that could be built", "a model with a dlrm block"
+        raise SpecError([problem_at(scenario.node, ("model",), message, allowed=allowed)])
+    if device.kind not in ("cpu", "gpu"):
         where = ("fleet", device.group, "devices", device.name)
-        problem = problem_at(scenario.node, where, f"nothing here is a {device.kind}", allowed="cpu, gpu")
-    if problem is not None or shape is None:
-        raise SpecError([problem] if problem is not None else [])
+        raise SpecError([problem_at(scenario.node, where, f"nothing here is a {device.kind}", allowed="cpu, gpu")])
     # `ModelSpec` admits only these names beside a shape.
     return TorchModel(shape, representation, "cuda" if device.kind == "gpu" else "cpu", law)  # type: ignore[arg-type]

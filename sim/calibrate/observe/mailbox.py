@@ -1,8 +1,8 @@
 """Shared memory between the dispatcher and one worker: a query goes in, the news of its end comes out.
 
-There is one writer for each half. A query is written before its number, and so is its end, so that whoever sees a number
-sees what belongs to it; this relies on stores becoming visible in order, as they do on x86, and as a pipe guarantees
-anywhere for workers that block.
+There is one writer for each half. A query is written before its number, and so is its end, so that whoever sees a
+number sees what belongs to it; this relies on stores becoming visible in order, as they do on x86, and as a pipe
+guarantees anywhere for workers that block.
 """
 
 from __future__ import annotations

@@ -71,7 +71,9 @@ def fit_device(
     samples = samples_of(blocks, scenario, device)
     paths = [scenario.plan.eligible[path] for path in device.paths]
     model = scenario.plan.models[0].model.name
-    return CalibratedDevice(device, name, samples, tuple(fit_table(samples, model, one.representation) for one in paths))
+    return CalibratedDevice(
+        device, name, samples, tuple(fit_table(samples, model, one.representation) for one in paths)
+    )
 
 
 def idle_over_busy(blocks: Sequence[CalibrationBlock]) -> float:

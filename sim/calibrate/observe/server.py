@@ -1,11 +1,11 @@
-"""The dispatcher of a real server: the simulator's own dispatch, in real time, over workers instead of simulated lanes.
+"""The dispatcher of a real server: the simulator's own dispatch, in real time, over workers instead of lanes.
 
-Routers, policies, queues and accounts are those of `sim.engine` and `sim.serving`; what differs is where time comes from.
-The dispatcher polls a clock and its workers. When it sees that a query has ended it reads the clock, deals with every
-arrival that was due by then, and lets the query end at that time. So events happen in the order of their stamps, an
-arrival happens at its scheduled time however late the dispatcher got to it, and a record obeys every law that a simulated
-one does. What a query costs on a lane, from its arrival or from the end of the one before to the end that the dispatcher
-saw, therefore holds the cost of dispatch.
+Routers, policies, queues and accounts are those of `sim.engine` and `sim.serving`; what differs is where time comes
+from. The dispatcher polls a clock and its workers. When it sees that a query has ended it reads the clock, deals with
+every arrival that was due by then, and lets the query end at that time. So events happen in the order of their stamps,
+an arrival happens at its scheduled time however late the dispatcher got to it, and a record obeys every law that a
+simulated one does. What a query costs on a lane, from its arrival or from the end of the one before to the end that the
+dispatcher saw, therefore holds the cost of dispatch.
 """
 
 from __future__ import annotations

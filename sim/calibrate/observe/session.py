@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -23,12 +23,11 @@ from sim.calibrate.observe.server import Observed, Server
 from sim.calibrate.observe.worker import Waiting, Worker
 from sim.spec.problems import Problem, SpecError
 from sim.workload.popularity import Popularity
-from sim.workload.sizes import SizeDistribution, size_distribution
+from sim.workload.sizes import size_distribution
 
 __all__ = ["Session", "SessionRequest", "run_session"]
 
 Tell = Callable[[str], None]
-Progress = Callable[[int, int, str], None]
 
 RATE = "workload.arrivals.rate"
 
@@ -109,7 +108,7 @@ class Session:
         ]
 
 
-def run_session(variable: Variable, request: SessionRequest, tell: Tell, progress: Progress | None = None) -> Session:
+def run_session(variable: Variable, request: SessionRequest, tell: Tell) -> Session:
     """Calibrate and observe an experiment on this machine.
 
     Parameters
@@ -119,8 +118,6 @@ def run_session(variable: Variable, request: SessionRequest, tell: Tell, progres
     request : SessionRequest
     tell : callable
         ``tell(line)`` is told what is going on.
-    progress : callable, optional
-        ``progress(done, total, what)`` is told after every block.
 
     Raises
     ------
@@ -135,7 +132,7 @@ def run_session(variable: Variable, request: SessionRequest, tell: Tell, progres
     with _workers(first, devices, cores, request, tell) as (workers, subjects):
         if cores is not None:
             os.sched_setaffinity(0, {cores[0]})
-        return _observe(variable, request, first, devices, workers, subjects, tell, progress)
+        return _observe(variable, request, first, devices, workers, subjects, tell)
 
 
 def _planned(variable: Variable, request: SessionRequest) -> LaidOut:
@@ -223,7 +220,6 @@ def _observe(
     workers: Sequence[Worker],
     subjects: Sequence[int],
     tell: Tell,
-    progress: Progress | None,
 ) -> Session:
     """Run the blocks: calibration, observed, calibration, observed, ..., calibration."""
     sizes = size_distribution(first.experiment.workload, first.base_dir)
@@ -269,9 +265,10 @@ def _observe(
             observed[number, replication] = seen
             blocks.append(_block(number, replication, reading, seen))
             calibrate()
-            if progress is not None:
-                progress(len(observed), total, _label(scenarios[number]))
+            tell(f"block {len(observed)} of {total}: {_label(scenarios[number])}, served by a real server")
     fitness = assess(blocks, calibrations, [_label(one) for one in scenarios])
+    if request.share_cores:
+        fitness = replace(fitness, unfit=(*fitness.unfit, "the cores were shared"))
     kept = _kept_calibrations(blocks, fitness, calibrations)
     fitted = [fit_device(kept or calibrations, first, device, _name(first, device)) for device in used]
     return Session(

@@ -50,7 +50,9 @@ class Worker:
         Of what the subjects draw.
     """
 
-    def __init__(self, name: str, subjects: Sequence[SubjectSpec], core: int | None, waiting: Waiting, seed: int) -> None:
+    def __init__(
+        self, name: str, subjects: Sequence[SubjectSpec], core: int | None, waiting: Waiting, seed: int
+    ) -> None:
         self.name = name
         self.core = core
         context = get_context("spawn")
