@@ -130,7 +130,7 @@ def _report(folder: Path, session: Session) -> Report:
         )
     assumptions = [
         *(line for line in session.scenarios[0].assumptions if not line.startswith("service times of")),
-        "observed on a real server; the policy was told the service times of the first calibration block",
+        "observed on a real server; the policy was told the service times of the calibration blocks until then",
         *(f"unfit: {reason}" for reason in session.fitness.unfit),
     ]
     return Report(

@@ -73,7 +73,7 @@ class Session:
     Attributes
     ----------
     scenarios : tuple of LaidOut
-        As they were dispatched, by the profile of the first calibration block.
+        As they were dispatched in the last round, by the profile of the calibration blocks until then.
     overrides : tuple of str
         What turns the experiment into one that predicts these scenarios, with the profile of all calibration blocks.
     devices : tuple of CalibratedDevice
@@ -250,14 +250,21 @@ def _observe(
         blocks.append(Block("calibration", -1, -1, watch.end(), 0, mean_ns))
 
     calibrate()
-    known = [fit_device(calibrations, first, device, _name(first, device)) for device in used]
-    capacity = capacity_per_s(known, sizes)
+    capacity = capacity_per_s([fit_device(calibrations, first, device, _name(first, device)) for device in used], sizes)
     sweep = _sweep(request.loads, capacity)
-    scenarios = variable.lay_out([*(device_override(one, first, request.provenance) for one in known), *sweep])
-    total = len(scenarios) * first.experiment.replications
+
+    def overrides() -> list[str]:
+        """Say what is known so far."""
+        kept = _kept_calibrations(blocks, assess(blocks, calibrations, []), calibrations) or calibrations
+        known = [fit_device(kept, first, device, _name(first, device)) for device in used]
+        return [*(device_override(one, first, request.provenance) for one in known), *sweep]
+
+    scenarios: Sequence[LaidOut] = ()
     for replication in range(first.experiment.replications):
+        scenarios = variable.lay_out(overrides())
+        total = len(scenarios) * first.experiment.replications
         for turn in range(len(scenarios)):
-            # Another scenario begins each round, so that none always follows the same one.
+            # Another scenario begins each round, so that what drifts slowly does not look like load.
             number = (turn + replication) % len(scenarios)
             watch.begin()
             seen = _serve(scenarios[number], replication, workers, subjects)
