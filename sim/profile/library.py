@@ -1,4 +1,8 @@
-"""Finding devices, models and measured interference by name, from a wheel, an editable install or a checkout."""
+"""Finding devices, models and measured interference by name, from a wheel, an editable install or a checkout.
+
+What ships is found from everywhere. Besides, a folder `hwprofiles` in the working directory is looked into, where a
+user's own profiles are; and what ends in .yaml is the path of a file.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +39,7 @@ __all__ = [
     "load_dlrm_shape",
     "load_interference",
     "load_model",
+    "ships",
 ]
 
 
@@ -72,22 +77,27 @@ def data_dir(name: Literal["hwprofiles", "workloads", "experiments"]) -> Path:
 
 
 def list_devices() -> tuple[str, ...]:
-    """Names of the shipped device profiles, sorted."""
-    return _names("devices")
+    """Names of the device profiles that are found by name, sorted."""
+    return tuple(sorted(_files("devices")))
 
 
 def list_models() -> tuple[str, ...]:
-    """Names of the shipped models, sorted."""
-    return _names("models")
+    """Names of the models that are found by name, sorted."""
+    return tuple(sorted(_files("models")))
 
 
 def list_interference() -> tuple[str, ...]:
-    """Names of the shipped interference profiles, sorted."""
-    return _names("interference")
+    """Names of the interference profiles that are found by name, sorted."""
+    return tuple(sorted(_files("interference")))
+
+
+def ships(folder: Literal["devices", "models", "interference"], name: str) -> bool:
+    """Whether a profile of that name ships."""
+    return (data_dir("hwprofiles") / folder / f"{name}.yaml").is_file()
 
 
 def find_device(name: str) -> Device:
-    """Load a shipped device profile.
+    """Load a device profile by its name, or by the path of its file.
 
     Raises
     ------
@@ -100,7 +110,7 @@ def find_device(name: str) -> Device:
 
 
 def find_model(name: str) -> Model:
-    """Load a shipped model.
+    """Load a model by its name, or by the path of its file.
 
     Raises
     ------
@@ -126,7 +136,7 @@ def find_dlrm_shape(name: str) -> DlrmShape | None:
 
 
 def find_interference(name: str) -> InterferenceProfile:
-    """Load a shipped interference profile.
+    """Load an interference profile by its name, or by the path of its file.
 
     Raises
     ------
@@ -216,12 +226,17 @@ def dlrm_shape(spec: DlrmSpec) -> DlrmShape:
     )
 
 
-def _names(folder: str) -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in (data_dir("hwprofiles") / folder).glob("*.yaml")))
+def _files(folder: str) -> dict[str, Path]:
+    """Files by name; what ships goes before a user's own of that name."""
+    own = Path("hwprofiles")
+    return {path.stem: path for place in (own, data_dir("hwprofiles")) for path in (place / folder).glob("*.yaml")}
 
 
 def _path(folder: str, kind: str, name: str) -> Path:
-    known = _names(folder)
+    file = Path(name)
+    if file.suffix == ".yaml" and file.is_file():
+        return file
+    known = _files(folder)
     if name not in known:
-        raise UnknownName(name, kind, known)
-    return data_dir("hwprofiles") / folder / f"{name}.yaml"
+        raise UnknownName(name, kind, tuple(sorted(known)))
+    return known[name]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from sim.cli.calibrate import fit
+
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Make profiles from measurements, and hold predictions against real runs.")
+app.command("fit")(fit.fit)
