@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Numbers: TypeAlias = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int64]
 
 __all__ = ["Scores", "area_under_curve", "score"]
 
@@ -32,14 +35,14 @@ class Scores:
     log_loss: float
 
 
-def score(labels: NDArray[np.float32], probabilities: NDArray[np.float32]) -> Scores:
+def score(labels: Numbers, probabilities: Numbers) -> Scores:
     """Score predictions.
 
     Parameters
     ----------
-    labels : float32, (samples,)
+    labels : numbers, (samples,)
         0 or 1.
-    probabilities : float32, (samples,)
+    probabilities : floats, (samples,)
         Predicted click probabilities.
 
     Raises
@@ -56,7 +59,7 @@ def score(labels: NDArray[np.float32], probabilities: NDArray[np.float32]) -> Sc
     )
 
 
-def area_under_curve(labels: NDArray[np.float32], probabilities: NDArray[np.float32]) -> float:
+def area_under_curve(labels: Numbers, probabilities: Numbers) -> float:
     """Area under the ROC curve, as the Mann-Whitney statistic: ties count half.
 
     Raises

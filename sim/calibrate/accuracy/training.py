@@ -48,6 +48,14 @@ class TrainingSettings:
     last_activation: LastActivation = "mish"
     device: str = "cpu"
 
+    def in_words(self) -> str:
+        """Say how it is trained."""
+        return (
+            f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}, {self.batch} rows a step, "
+            f"Adam {self.learning_rate:g} (tables {self.table_learning_rate:g}), "
+            f"{self.last_activation} after the DHE decoders"
+        )
+
 
 def train(
     shape: DlrmShape,
