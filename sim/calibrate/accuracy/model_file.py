@@ -82,7 +82,7 @@ def with_accuracies(text: str, accuracies: Mapping[str, Sequence[str]], name: st
             problems.append(Problem(f"the accuracy of {key} is shared through an alias; write it out", where))
             continue
         margin = "\n" + " " * (found.start_mark.column + 2)
-        pieces.append((start, _end(old), margin.join("\n".join(new).split("\n"))))
+        pieces.append((start, _end(old, text), margin.join("\n".join(new).split("\n"))))
     if problems:
         raise SpecError(problems)
     for start, end, new in sorted(pieces, reverse=True):
@@ -129,9 +129,11 @@ def _entries(node: yaml.Node | None) -> dict[str, yaml.Node]:
     return {name.value: value for name, value in node.value}
 
 
-def _end(node: yaml.Node) -> int:
+def _end(node: yaml.Node, text: str) -> int:
     """Index after the last character of a value; marks of a block end at the next token, after comments."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
-        return _end(last[1] if isinstance(last, tuple) else last)
-    return int(node.end_mark.index)
+        return _end(last[1] if isinstance(last, tuple) else last, text)
+    end = int(node.end_mark.index)
+    folded = isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")
+    return len(text[:end].rstrip()) if folded else end
