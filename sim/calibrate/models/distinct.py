@@ -64,4 +64,5 @@ class DistinctDhe:
         decoded = [self.stacks.decode(outputs, first=first).flatten(0, 1) for first, outputs in encoded.groups]
         # index_select, because the gradients of a plain index are added up in no fixed order.
         chosen = torch.cat(decoded).index_select(0, encoded.places.flatten())
-        return chosen.unflatten(0, tuple(encoded.places.shape))
+        vectors: Tensor = chosen.unflatten(0, tuple(encoded.places.shape))
+        return vectors
