@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from sim.cli.calibrate import fit, measure, observe
+from sim.cli.calibrate import accuracy, fit, measure, observe
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Make profiles from measurements, and hold predictions against real runs.")
+app.command("accuracy")(accuracy.accuracy)
+app.command("click-log")(accuracy.click_log)
 app.command("fit")(fit.fit)
 app.command("measure")(measure.measure)
 app.command("observe")(observe.observe)
