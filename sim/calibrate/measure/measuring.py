@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -96,8 +96,10 @@ def measure(request: MeasureRequest, progress: Progress, say: Callable[[str], No
     RunDirectoryError
     """
     require_pytorch("mprec calibrate measure")
-    settings = request.settings
     shape = _checked_shape(request)
+    # A model file is named by its path on the command line, and by its name in a profile.
+    model = find_model(request.settings.model)
+    settings = replace(request.settings, model=model.name)
     settings.check()
     cores = cores_of_lanes(settings.lanes, settings.threads)
     source = DlrmSource(
@@ -121,7 +123,7 @@ def measure(request: MeasureRequest, progress: Progress, say: Callable[[str], No
         {
             **settings.described(),
             "host": about["host"],
-            "model_hash": find_model(settings.model).content_hash,
+            "model_hash": model.content_hash,
             "rounds": rounds,
         },
         resume=request.resume,

@@ -118,13 +118,14 @@ def unfit_text(measured: Measured) -> str:
 
 
 def interference_text(measured: Measured) -> str:
-    """Figures of what disturbed the blocks that were kept, in one sentence."""
+    """Figures of what disturbed the blocks that were kept (all, where none was), in one sentence."""
     kept = measured.verdict.kept
-    readings = [reading for reading, good in zip(measured.readings, kept, strict=True) if good] or measured.readings
+    chosen = kept if any(kept) else (True,) * len(kept)
+    readings = [reading for reading, good in zip(measured.readings, chosen, strict=True) if good]
     duration = sum(reading.duration_ns for reading in readings)
     usual = float(np.median([reading.spin_ns for reading in readings]))
     drift = max(abs(reading.spin_ns / usual - 1) for reading in readings)
-    off = [abs(value) for value, good in zip(measured.disagreement, kept, strict=True) if good] or [0.0]
+    off = [abs(value) for value, good in zip(measured.disagreement, chosen, strict=True) if good]
     steal, waiting, switches = (
         [count for reading in readings if (count := getattr(reading, name)) is not None]
         for name in ("steal_ns", "waiting_ns", "involuntary_switches")
@@ -187,9 +188,26 @@ def write_device(
     others = [read_sample_csv(file) for file in _sample_files(folder, device) if file != own]
     every = SampleSet.joined([*others, samples])
     tables = [fit_table(every, *pair).rows for pair in every.pairs()]
+    before = own.read_bytes() if own.exists() else None
     write_sample_csv(own, samples)
-    written = read_sample_csv(own)
-    digest = SampleSet.joined([*others, written]).sha256
+    try:
+        digest = SampleSet.joined([*others, read_sample_csv(own)]).sha256
+        text = _device_text(device, every, digest, memory=memory, power=power)
+        write_profile(folder, text, tables, replace=True)
+    except BaseException:
+        # Samples and profile belong together: both are new, or none is.
+        if before is None:
+            own.unlink(missing_ok=True)
+        else:
+            own.write_bytes(before)
+        raise
+    return [own, device_file(folder, device)]
+
+
+def _device_text(
+    device: str, every: SampleSet, digest: str, *, memory: str | None, power: Mapping[str, str] | None
+) -> DeviceText:
+    """What the device file says beside its tables."""
     about = every.about
     unfit = about.get("unfit")
     notes = [
@@ -200,7 +218,7 @@ def write_device(
         notes.append("The copies to and from the GPU's memory are part of the service time.")
     if unfit:
         notes.insert(0, f"UNFIT: {unfit}.")
-    text = DeviceText(
+    return DeviceText(
         name=device,
         kind="gpu" if about["kind"] == "gpu" else "cpu",
         evidence="measured",
@@ -219,8 +237,6 @@ def write_device(
         lanes=int(about["lanes"]),
         power=power,
     )
-    write_profile(folder, text, tables, replace=True)
-    return [own, device_file(folder, device)]
 
 
 def _description(about: Mapping[str, str]) -> str:
