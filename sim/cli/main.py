@@ -29,6 +29,7 @@ app.command("plot")(plot.plot)
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(calibrate.app, name="calibrate")
 app.command("schema")(schema.schema)
+app.add_typer(calibrate.app, name="calibrate")
 
 
 def _print_version(wanted: bool) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from sim.cli.calibrate import measure
+from sim.cli.calibrate import fit, measure
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Make profiles from measurements, and hold predictions against real runs.")
 app.command("measure")(measure.measure)
+app.command("fit")(fit.fit)
