@@ -27,7 +27,6 @@ app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("plot")(plot.plot)
 app.add_typer(profiles.app, name="profiles")
-app.add_typer(calibrate.app, name="calibrate")
 app.command("schema")(schema.schema)
 app.add_typer(calibrate.app, name="calibrate")
 

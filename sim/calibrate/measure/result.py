@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -95,9 +94,13 @@ def sample_set(measured: Measured, settings: MeasureSettings, about: Mapping[str
         Keep all blocks, and say that they are unfit.
     """
     cells = {}
-    for number in measured.blocks if unfit else measured.kept_blocks():
-        lanes = measured.blocks[number]
-        for cell in lanes[0].times:
+    numbers = list(measured.blocks) if unfit else measured.kept_blocks()
+    for cell in settings.cells(settings.representations):
+        for number in numbers:
+            lanes = measured.blocks[number]
+            if cell not in lanes[0].times:
+                # Measured in other blocks, or left out.
+                continue
             times = np.maximum(np.concatenate([one.times[cell] for one in lanes]), 1)
             for column, stage in enumerate((TOTAL, *measured.stages[cell.representation])):
                 key = SampleKey(settings.model, cell.representation, stage, cell.size, number)
@@ -242,8 +245,11 @@ def _device_text(
 def _description(about: Mapping[str, str]) -> str:
     host = about["host"].split("; ")
     hardware = host[1] if about["kind"] == "gpu" else host[0]
-    lanes: Literal["lane", "lanes"] = "lane" if about["lanes"] == "1" else "lanes"
-    return f"{hardware}: {about['lanes']} {lanes} of {about['threads']} threads"
+    lanes, threads = (
+        f"{about[key]} {word}{'' if about[key] == '1' else 's'}"
+        for key, word in (("lanes", "lane"), ("threads", "thread"))
+    )
+    return f"{hardware}; {lanes}, {threads} each"
 
 
 def _sample_files(folder: Path, device: str) -> list[Path]:
