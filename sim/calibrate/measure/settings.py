@@ -11,6 +11,7 @@ from typing import Any, Literal
 from sim.calibrate.measure.pacing import Waiting, WaitingStyle
 from sim.calibrate.measure.subject import Cell
 from sim.spec.problems import Problem, SpecError
+from sim.spec.units import parse_duration_ns
 
 __all__ = [
     "BEYOND",
@@ -18,6 +19,7 @@ __all__ = [
     "MeasureSettings",
     "highest_level",
     "least_repeats",
+    "parse_cell_limit",
     "parse_level",
     "parse_load",
     "parse_sizes",
@@ -159,6 +161,19 @@ def parse_load(written: float) -> float:
         allowed = "from 0.01 to 1, which is back-to-back"
         raise SpecError([Problem("bad load", key_path="--load", value=written, allowed=allowed)])
     return written
+
+
+def parse_cell_limit(written: str) -> int:
+    """Parse a time as in "60s" to ns.
+
+    Raises
+    ------
+    SpecError
+    """
+    try:
+        return parse_duration_ns(written)
+    except ValueError as error:
+        raise SpecError([Problem(str(error), key_path="--cell-limit", value=written)]) from error
 
 
 def parse_sizes(written: str) -> tuple[int, ...]:

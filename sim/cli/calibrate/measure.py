@@ -71,9 +71,14 @@ def measure(
     from sim.calibrate.measure.lanes import LaneFailed
     from sim.calibrate.measure.measuring import MeasureRequest, Unfit
     from sim.calibrate.measure.measuring import measure as measured
-    from sim.calibrate.measure.settings import MeasureSettings, parse_level, parse_load, parse_sizes
+    from sim.calibrate.measure.settings import (
+        MeasureSettings,
+        parse_cell_limit,
+        parse_level,
+        parse_load,
+        parse_sizes,
+    )
     from sim.report.rundir import RunDirectoryError
-    from sim.spec.units import parse_duration_ns
 
     settings = MeasureSettings(
         model=model,
@@ -90,7 +95,7 @@ def measure(
         ids=ids,
         cache=cache or "",
         cache_stages=cache_stages or "",
-        cell_limit_ns=None if cell_limit is None else parse_duration_ns(cell_limit),
+        cell_limit_ns=None if cell_limit is None else parse_cell_limit(cell_limit),
         seed=seed,
     )
     request = MeasureRequest(
