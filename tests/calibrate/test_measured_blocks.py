@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.calibrate.measure.block_store import Pilot, open_store
+from sim.calibrate.measure.block_store import open_store
 from sim.calibrate.measure.blocks import Alone, MeasuredBlock, measure_block
 from sim.calibrate.measure.campaign import Campaign, Measured, duration_of_blocks_ns
 from sim.calibrate.measure.interference import BlockReading
@@ -20,7 +20,7 @@ from sim.calibrate.measure.pacing import Pacing, Waiting
 from sim.calibrate.measure.result import interference_lines, sample_set
 from sim.calibrate.measure.settings import MeasureSettings
 from sim.calibrate.measure.subject import Cell, Served
-from sim.calibrate.measure.visits import PILOT, Visit, visits_of_block, visits_of_pilot
+from sim.calibrate.measure.visits import PILOT, CellPlan, Visit, visits_of_block, visits_of_pilot
 from sim.calibrate.sample_set import SampleKey
 from sim.spec.problems import SpecError
 
@@ -128,7 +128,8 @@ def test_back_to_back_waits_for_nothing() -> None:
 
 def test_every_block_visits_every_cell_in_an_order_of_its_own() -> None:
     cells = [Cell(name, size) for name in ("table", "dhe") for size in (1, 8, 64)]
-    blocks = [visits_of_block(cells, 60, [7] * 6, seed=1, block=block) for block in range(5)]
+    plan = dict.fromkeys(cells, CellPlan(repeats=60, usual_ns=7))
+    blocks = [visits_of_block(plan, seed=1, block=block) for block in range(5)]
     for visits in blocks:
         for cell in cells:
             repeats = [visit.repeats for visit in visits if visit.cell == cell]
@@ -136,7 +137,7 @@ def test_every_block_visits_every_cell_in_an_order_of_its_own() -> None:
         assert {visit.usual_ns for visit in visits} == {7}
     orders = [[visit.cell for visit in visits] for visits in blocks]
     assert all(one != other for one, other in itertools.combinations(orders, 2))
-    assert orders[3] == [visit.cell for visit in visits_of_block(cells, 60, [7] * 6, seed=1, block=3)]
+    assert orders[3] == [visit.cell for visit in visits_of_block(plan, seed=1, block=3)]
     assert [visit.cell.size for visit in visits_of_pilot(cells)] == [1, 1, 8, 8, 64, 64]
 
 
@@ -252,8 +253,25 @@ def test_sizes_that_take_too_long_are_left_out_and_said(tmp_path: Path) -> None:
     assert "dhe: sizes 8 would take longer each and are left out" in said
     samples = sample_set(measured, SETTINGS, {}, unfit=False)
     assert samples.sizes("m", "dhe") == (1,) and samples.sizes("m", "table") == (1, 8)
-    with pytest.raises(SpecError, match="no size of dhe can be measured 20 times within 30us"):
+    assert "fewer repeats" not in samples.about
+    with pytest.raises(SpecError, match="no size of dhe can be measured often enough within 30us"):
         run(tmp_path / "none", FakeLanes(), replace(SETTINGS, cell_limit_ns=30_000))
+
+
+def test_sizes_that_take_too_long_may_have_fewer_repeats(tmp_path: Path) -> None:
+    # 100 us are eleven repeats of 9 us: two in each of four blocks.
+    settings = replace(SETTINGS, cell_limit_ns=100_000, fewest_repeats=8)
+    measured, said = run(tmp_path, FakeLanes(), settings)
+    assert measured.left_out == {}
+    assert "dhe: fewer repeats, which do not carry p50, of sizes 8 (8)" in said
+    samples = sample_set(measured, settings, {}, unfit=False)
+    assert samples.service_ns("m", "dhe", 8).size == 8 and samples.service_ns("m", "dhe", 1).size == 20
+    assert samples.about["repeats"] == "8"
+    assert samples.about["fewer repeats"] == "m dhe from size 8 on"
+    replace(settings, fewest_repeats=4).check()
+    for bad in (3, 21):
+        with pytest.raises(SpecError, match="--fewest-repeats"):
+            replace(settings, fewest_repeats=bad).check()
 
 
 def test_what_does_not_fit_together_is_measured_one_after_the_other(tmp_path: Path) -> None:
@@ -267,6 +285,7 @@ def test_what_does_not_fit_together_is_measured_one_after_the_other(tmp_path: Pa
 
 
 def test_the_expected_duration_is_the_sum_of_the_queries() -> None:
-    pilot = Pilot({Cell("table", 1): 1000, Cell("table", 8): 4000}, {})
-    assert duration_of_blocks_ns(pilot, SETTINGS) == 20 * 5000
-    assert duration_of_blocks_ns(pilot, replace(SETTINGS, load=0.25)) == 4 * 20 * 5000
+    plan = {Cell("table", 1): CellPlan(5, 1000), Cell("table", 8): CellPlan(30, 4000)}
+    # Four blocks; one query more in each of one and of two visits.
+    assert duration_of_blocks_ns(plan, SETTINGS) == 4 * (6 * 1000 + 32 * 4000)
+    assert duration_of_blocks_ns(plan, replace(SETTINGS, load=0.25)) == 16 * (6 * 1000 + 32 * 4000)

@@ -11,7 +11,7 @@ import numpy as np
 from sim.calibrate.fit import fit_table
 from sim.calibrate.measure.campaign import Measured
 from sim.calibrate.measure.host import host_text
-from sim.calibrate.measure.settings import MeasureSettings
+from sim.calibrate.measure.settings import MeasureSettings, least_repeats
 from sim.calibrate.profile_folder import DeviceText, device_file, write_profile
 from sim.calibrate.sample_set import TOTAL, SampleKey, SampleSet, read_sample_csv, write_sample_csv
 from sim.spec.problems import Problem, SpecError
@@ -110,9 +110,20 @@ def sample_set(measured: Measured, settings: MeasureSettings, about: Mapping[str
         for name, size in {(key.representation, key.size) for key in cells}
     )
     more = {"repeats": str(repeats), "interference": interference_text(measured)}
+    if fewer := _fewer_repeats(measured, settings):
+        more["fewer repeats"] = fewer
     if unfit:
         more["unfit"] = unfit_text(measured)
     return SampleSet(cells, {**about, **more})
+
+
+def _fewer_repeats(measured: Measured, settings: MeasureSettings) -> str:
+    """Say which sizes have too few repeats for the quantile; empty where all have enough."""
+    found: dict[str, list[int]] = {}
+    for cell, repeats in measured.per_block.items():
+        if repeats * settings.blocks < least_repeats(settings.level):
+            found.setdefault(cell.representation, []).append(cell.size)
+    return ", ".join(f"{settings.model} {name} from size {min(sizes)} on" for name, sizes in found.items())
 
 
 def unfit_text(measured: Measured) -> str:
@@ -217,6 +228,8 @@ def _device_text(
         f"IDs drawn by {about['ids']}; {about['waiting']}, load {about['load']}; {about['threads']} threads a lane, "
         f"pinned; MP-Cache: {about['cache']}. Interference: {about['interference']}."
     ]
+    if fewer := about.get("fewer repeats"):
+        notes.append(f"Fewer repeats than {about['quantile']} takes: {fewer}.")
     if about["kind"] == "gpu":
         notes.append("The copies to and from the GPU's memory are part of the service time.")
     if unfit:
