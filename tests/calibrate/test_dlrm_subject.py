@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting  # noqa: E402
 from sim.calibrate.measure.dlrm_source import DlrmSource  # noqa: E402
-from sim.calibrate.measure.dlrm_subject import drawn_inputs  # noqa: E402
+from sim.calibrate.measure.dlrm_subject import CudaSubject, _cache_stages, _Pool, drawn_inputs  # noqa: E402
 from sim.calibrate.models.dlrm import Dlrm  # noqa: E402
 from sim.profile.dlrm import DheShape, DlrmShape  # noqa: E402
 
@@ -83,6 +84,47 @@ def test_caches_are_looked_up_apart_and_do_not_count_for_the_query() -> None:
     # Five stages and a mark at the end, of 100 ns each.
     assert served.total_ns == 600
     assert served.stage_ns == [100] * 7
+
+
+class StandInEvent:
+    """An event that is recorded when it is reached; a microsecond lies between two of them."""
+
+    now = 0
+
+    def record(self) -> None:
+        StandInEvent.now += 1
+        self.at = StandInEvent.now
+
+    def elapsed_time(self, other: StandInEvent) -> float:
+        return (other.at - self.at) / 1000
+
+
+class StandInStream:
+    synchronized = 0
+
+    def synchronize(self) -> None:
+        self.synchronized += 1
+
+
+def test_on_a_gpu_copies_and_stages_are_timed_by_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of a GPU with stand-ins for its events and streams: order, names and number of what is timed."""
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, pin_memory=False, **more: empty(*size, **more))
+    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: StandInEvent())
+    monkeypatch.setattr(torch.cuda, "Stream", StandInStream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: nullcontext())
+    setting = CacheSetting(encoder_bytes=2400)
+    model = Dlrm(SHAPE, "hybrid", seed=7)
+    given = source(cache_stages=setting)
+    subject = CudaSubject(model, _Pool(given, 0, pinned=False), 64, _cache_stages(given, model))
+    assert subject.stages[:2] == ("transfer in", "table")
+    assert subject.stages[-3:] == ("top MLP", "transfer out", "encoder cache")
+    subject.renew(0)
+    inputs = subject.take(8)
+    served = subject.serve(inputs)
+    assert served.stage_ns == [1000] * (len(model.stages) + 3) and served.total_ns > 0
+    assert torch.equal(subject._answer[:8], model.serve(*inputs))
+    assert subject._stream.synchronized == 2
 
 
 def test_the_first_pool_has_the_weights_of_the_seed() -> None:

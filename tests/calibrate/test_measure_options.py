@@ -11,7 +11,7 @@ from sim.calibrate.measure.cache_setting import CacheSetting, parse_cache, parse
 from sim.calibrate.measure.dlrm_source import DlrmSource
 from sim.calibrate.measure.energy import RaplMeter
 from sim.calibrate.measure.host import processor_name
-from sim.calibrate.measure.memory import available_bytes, rounds_that_fit
+from sim.calibrate.measure.memory import MemoryNeed, available_bytes, rounds_that_fit
 from sim.calibrate.measure.settings import (
     MeasureSettings,
     highest_level,
@@ -83,12 +83,18 @@ def test_caches_and_popularity() -> None:
 
 
 def test_representations_that_do_not_fit_together_go_in_rounds() -> None:
-    needed = {"table": 60, "dhe": 5, "select": 10, "hybrid": 65}
-    assert rounds_that_fit(needed, 200, "this machine") == [["table", "dhe", "select", "hybrid"]]
-    assert rounds_that_fit(needed, 80, "this machine") == [["table", "dhe", "select"], ["hybrid"]]
-    assert rounds_that_fit(needed, None, "this machine") == [list(needed)]
+    needs = {
+        "table": MemoryNeed(60, 1),
+        "dhe": MemoryNeed(5, 10),
+        "select": MemoryNeed(10, 3),
+        "hybrid": MemoryNeed(65, 10),
+    }
+    assert rounds_that_fit(needs, 150, "this machine") == [["table", "dhe", "select", "hybrid"]]
+    assert rounds_that_fit(needs, 149, "this machine") == [["table", "dhe", "select"], ["hybrid"]]
+    assert rounds_that_fit(needs, 75, "this machine") == [["table", "dhe"], ["select"], ["hybrid"]]
+    assert rounds_that_fit(needs, None, "this machine") == [list(needs)]
     with pytest.raises(SpecError, match="hybrid does not fit in the memory of the GPU") as error:
-        rounds_that_fit(needed, 62, "the GPU")
+        rounds_that_fit(needs, 74, "the GPU")
     assert len(error.value.problems) == 1
 
 
@@ -107,10 +113,12 @@ def test_a_lane_needs_its_parameters_and_its_largest_query() -> None:
     shape = find_dlrm_shape("dlrm-kaggle")
     assert shape is not None
     small, large = (DlrmSource(shape, "cpu", 1, size, 1.05, 1) for size in (1, 4096))
-    assert 2_162_000_000 < small.needed_bytes("table") < 2_200_000_000
-    # 26 features of 2048 hashes, 24 bytes each, for 4096 samples.
-    assert large.needed_bytes("dhe") - small.needed_bytes("dhe") > 4095 * 26 * 2048 * 24
-    assert small.needed_bytes("select") < small.needed_bytes("dhe") < small.needed_bytes("hybrid")
+    # Tables and MLPs of 2162.8 MB, and a pool of 65,536 samples with 13 floats and 26 IDs.
+    pool = 65536 * (13 * 4 + 26 * 8)
+    assert small.memory_need("table", 1).kept_bytes == pytest.approx(2162.8e6 + pool, abs=1e5)
+    assert small.memory_need("table", 3).kept_bytes == 3 * small.memory_need("table", 1).kept_bytes
+    assert large.memory_need("hybrid", 2).working_bytes == 2 * 4096 * 26 * 2048 * 16
+    assert large.memory_need("select", 1).working_bytes == 4096 * 5 * 2048 * 16
 
 
 def test_energy_counters_are_read_and_wrap(tmp_path: Path) -> None:

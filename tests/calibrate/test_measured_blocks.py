@@ -85,6 +85,13 @@ def test_a_visit_drops_its_first_query_and_keeps_the_others() -> None:
     assert block.reading == QUIET
 
 
+def test_a_long_query_warms_nothing_up() -> None:
+    clock = Clock()
+    fake = Fake(clock, 10)
+    block = measure_block({"table": fake}, [Visit(Cell("table", 1), 2, 100_000_000)], 0, pacing(clock), Watch, Alone())
+    assert block.times[Cell("table", 1)].shape == (2, 3) and len(fake.taken) == 2
+
+
 def test_a_lane_goes_on_serving_until_the_others_have_what_they_need() -> None:
     class Others(Alone):
         asked = 0

@@ -71,12 +71,9 @@ class Measured:
 
 
 def duration_of_blocks_ns(plan: Mapping[Cell, CellPlan], settings: MeasureSettings) -> int:
-    """How long the blocks of a round will take, without what is between them and without extra blocks.
-
-    Every visit has one query that is not kept.
-    """
+    """How long the blocks of a round will take, without what is between them and without extra blocks."""
     visits = visits_of_block(plan, settings.seed, 0)
-    each = sum((visit.repeats + 1) * visit.usual_ns for visit in visits)
+    each = sum((visit.dropped + visit.repeats) * visit.usual_ns for visit in visits)
     return round(each * settings.blocks / settings.load)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting
+from sim.calibrate.measure.memory import MemoryNeed
 from sim.profile.dlrm import DlrmShape, RepresentationName, dlrm_representation
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ __all__ = ["DlrmSource"]
 
 _FP32 = 4
 _INT64 = 8
+_HASH_BYTES = 16
 POOL_SAMPLES = 65_536
 """Samples of which queries are cut: more IDs than any CPU cache holds rows of."""
 
@@ -62,11 +64,11 @@ class DlrmSource:
         """Samples in the pool that queries are cut from."""
         return max(POOL_SAMPLES, 4 * self.largest_size)
 
-    def needed_bytes(self, representation: RepresentationName) -> int:
-        """Memory of one lane that serves this representation: parameters, and activations of the largest query.
+    def memory_need(self, representation: RepresentationName, lanes: int) -> MemoryNeed:
+        """Memory of all lanes that serve this representation: parameters, inputs, and the largest query's activations.
 
-        The encoder's 64-bit hashes and their floats are the largest activations by far; three arrays of 8 bytes
-        stand for what is alive at the same time.
+        Most of these are the encoder's 64-bit hashes and the floats made of them; 16 bytes a hash leave room for the
+        first layer of the decoder.
         """
         described = dlrm_representation(self.shape, representation, accuracy=1.0, accuracy_evidence="assumed")
         hashes = 0
@@ -74,8 +76,9 @@ class DlrmSource:
             features = len(self.shape.table_rows)
             stacks = min(self.shape.select_dhe_features, features) if representation == "select" else features
             hashes = stacks * self.shape.ids_per_feature * self.shape.dhe.k
-        activations = self.largest_size * (3 * _INT64 * hashes + round(described.traffic_bytes_per_sample or 0))
-        return (described.bytes or 0) + activations + self._pool_bytes
+        activations = max(_HASH_BYTES * hashes, round(described.traffic_bytes_per_sample or 0))
+        kept = (described.bytes or 0) + self._pool_bytes
+        return MemoryNeed(lanes * kept, lanes * self.largest_size * activations)
 
     @property
     def _pool_bytes(self) -> int:

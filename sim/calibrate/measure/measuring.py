@@ -16,7 +16,7 @@ from sim.calibrate.measure.dlrm_source import DlrmSource
 from sim.calibrate.measure.energy import PowerMeter, open_meter
 from sim.calibrate.measure.host import memory_bytes, profile_name
 from sim.calibrate.measure.lanes import Lanes, cores_of_lanes
-from sim.calibrate.measure.memory import available_bytes, rounds_that_fit
+from sim.calibrate.measure.memory import MemoryNeed, available_bytes, rounds_that_fit
 from sim.calibrate.measure.result import (
     about_settings,
     check_free,
@@ -193,7 +193,7 @@ def _require_cuda() -> None:
 
 def _rounds(source: DlrmSource, settings: MeasureSettings) -> list[list[str]]:
     names = cast("Sequence[RepresentationName]", settings.representations)
-    needed: dict[str, int] = {name: source.needed_bytes(name) * settings.lanes for name in names}
+    needed: dict[str, MemoryNeed] = {name: source.memory_need(name, settings.lanes) for name in names}
     if settings.device == "cuda":
         import torch
 

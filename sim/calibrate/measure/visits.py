@@ -18,6 +18,7 @@ PILOT = -1
 
 PILOT_REPEATS = 3
 LONGEST_VISIT = 25
+LONG_NS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Visit:
     ----------
     cell : Cell
     repeats : int
-        How many are kept; one before them is not, because it finds the caches as another cell left them.
+        How many are kept.
     usual_ns : int
         How long one takes, from the pilot; 0 in the pilot.
     """
@@ -36,6 +37,14 @@ class Visit:
     cell: Cell
     repeats: int
     usual_ns: int = 0
+
+    @property
+    def dropped(self) -> int:
+        """Queries before those that are kept: one, which finds the caches as another cell left them.
+
+        A query of a tenth of a second or more hardly notices, and would cost as much as a repeat.
+        """
+        return int(self.usual_ns < LONG_NS)
 
 
 class CellPlan(NamedTuple):
