@@ -17,7 +17,6 @@ __all__ = ["DlrmSource"]
 
 _FP32 = 4
 _INT64 = 8
-_HASH_BYTES = 16
 POOL_SAMPLES = 65_536
 """Samples of which queries are cut: more IDs than any CPU cache holds rows of."""
 
@@ -67,16 +66,11 @@ class DlrmSource:
     def memory_need(self, representation: RepresentationName, lanes: int) -> MemoryNeed:
         """Memory of all lanes that serve this representation: parameters, inputs, and the largest query's activations.
 
-        Most of these are the encoder's 64-bit hashes and the floats made of them; 16 bytes a hash leave room for the
-        first layer of the decoder.
+        All that the operators read and write stands for these: most of it are the encoder's 64-bit hashes and the floats
+        made of them, which are there at the same time.
         """
         described = dlrm_representation(self.shape, representation, accuracy=1.0, accuracy_evidence="assumed")
-        hashes = 0
-        if self.shape.dhe is not None and representation != "table":
-            features = len(self.shape.table_rows)
-            stacks = min(self.shape.select_dhe_features, features) if representation == "select" else features
-            hashes = stacks * self.shape.ids_per_feature * self.shape.dhe.k
-        activations = max(_HASH_BYTES * hashes, round(described.traffic_bytes_per_sample or 0))
+        activations = round(described.traffic_bytes_per_sample or 0)
         kept = (described.bytes or 0) + self._pool_bytes
         return MemoryNeed(lanes * kept, lanes * self.largest_size * activations)
 
