@@ -66,7 +66,7 @@ class DlrmSource:
     def memory_need(self, representation: RepresentationName, lanes: int) -> MemoryNeed:
         """Memory of all lanes that serve this representation: parameters, inputs, and the largest query's activations.
 
-        All that the operators read and write stands for these: most of it are the encoder's 64-bit hashes and the floats
+        All that the operators read and write stands for these: most of it is the 64-bit hashes and the floats
         made of them, which are there at the same time.
         """
         described = dlrm_representation(self.shape, representation, accuracy=1.0, accuracy_evidence="assumed")
