@@ -332,3 +332,35 @@ def test_a_measured_stream_of_ids_is_found_and_counts_for_the_hash(tmp_path: Pat
     (tmp_path / "ids.csv").write_text("feature,id\n" + "\n".join(lines) + "\n0,0\n")
     (again,) = prepare_text(tmp_path, text)
     assert again.profiles["IDs of gpu"]["content_hash"] != before
+
+
+@pytest.mark.parametrize(
+    ("device", "size", "expected"),
+    [("gpu-v100", 1, 0.020), ("gpu-v100", 128, 0.0032), ("cpu-broadwell", 1, 0.13), ("cpu-broadwell", 128, 0.022)],
+)
+def test_how_much_queries_of_one_size_differ_is_what_the_documentation_says(
+    device: str, size: int, expected: float
+) -> None:
+    # 20,000 queries: the standard deviation is known to 0.5%, and the figures are rounded by up to 4%.
+    assert DHE.dhe is not None
+    roofline = find_device(device).roofline
+    assert roofline is not None
+    changed = with_caches(DHE, encoder_bytes=2_000_000)
+    law = ZipfPopularity(1.05)
+    held = hot_entries([law] * 26, DHE.dhe.rows, 2_000_000 // 72)
+    rates = np.array([law.top_mass(n, rows) for n, rows in zip(held, DHE.dhe.rows, strict=True)])
+    misses = np.random.default_rng(3).binomial(size, 1 - rates[:, None], size=(26, 20_000))
+    parts = [seconds for n in GRID if (seconds := roofline_seconds(roofline, changed, n)) is not None]
+    times = StageTimes(
+        {name: (np.array(GRID), np.array([part[name] for part in parts])) for name in ("encoder", "decoder")}
+    )
+    whole = roofline_seconds(roofline, changed, size)
+    assert whole is not None
+    taken = np.full(20_000, sum(value for name, value in whole.items() if name not in times.stages))
+    for name in times.stages:
+        taken += np.where(misses > 0, times.mean_at(name, np.maximum(misses, 1)), 0.0).sum(axis=0) / 26
+    assert taken.std() / taken.mean() == pytest.approx(expected, rel=0.07)
+    # And the mean is that of the composed table, to 5 standard errors of the draws and what a bent line may differ.
+    composed = sum(float(Misses(tuple(rates)).mean_ns(times, name, [size])[0]) for name in times.stages)
+    composed += sum(value for name, value in whole.items() if name not in times.stages)
+    assert composed == pytest.approx(taken.mean(), abs=5 * taken.std() / math.sqrt(20_000), rel=0.002)
