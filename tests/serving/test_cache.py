@@ -18,7 +18,9 @@ from sim.profile.stage_times import StageTimes
 from sim.serving.cache import Misses, hot_entries
 from sim.serving.paths import Path as ServingPath
 from sim.serving.paths import Plan
+from sim.spec.problems import SpecError
 from sim.study.planning import plan_scenarios
+from sim.study.runs import resolved_experiment
 from sim.study.scenario import load_scenarios
 from sim.workload.popularity import Popularity, UniformPopularity, ZipfPopularity, measured_counts
 from tests.engine.test_engine_equality import differences
@@ -267,6 +269,21 @@ def test_measured_stages_of_the_caches_are_taken_where_they_are(measured: Path) 
     assert path.cached is not None and path.cached.notes == ()
 
 
+def test_loading_the_data_is_not_what_a_cache_saves(measured: Path) -> None:
+    (measured / "loaded.csv").write_text("size,0.0,1.0\n10,1000,3000\n40,4000,12000\n")
+    cache = ", data_loading: true, cache: {encoder: 3GB, popularity: {kind: uniform}}"
+    text = measured_text(measured, cache).replace("stages: ", f"data_loading: {measured / 'loaded.csv'}, stages: ")
+    # 600 of 2000 ns are saved.
+    assert table_of(only_path(plan_text(measured, text))).service_ns[0] == pytest.approx([700.0, 2100.0])
+
+
+def test_stages_that_take_longer_than_the_table_are_an_error(measured: Path) -> None:
+    stages = "stage,size,mean_ns\nencoder,10,700\nencoder,40,800\ndecoder,10,400\ndecoder,40,1600\n"
+    text = measured_text(measured, ", cache: {encoder: 3GB, popularity: {kind: uniform}}", stages)
+    with pytest.raises(SpecError, match="at size 10 it would save more than the whole service time of dhe"):
+        plan_text(measured, text)
+
+
 # -- memory and accuracy ----------------------------------------------------------------------------------
 
 
@@ -332,6 +349,9 @@ def test_a_measured_stream_of_ids_is_found_and_counts_for_the_hash(tmp_path: Pat
     (tmp_path / "ids.csv").write_text("feature,id\n" + "\n".join(lines) + "\n0,0\n")
     (again,) = prepare_text(tmp_path, text)
     assert again.profiles["IDs of gpu"]["content_hash"] != before
+    # The resolved experiment lies in the run directory, and finds the file from there.
+    resolved = resolved_experiment(load_scenarios(str(tmp_path / "experiment.yaml")))
+    assert f"file: {tmp_path.resolve() / 'ids.csv'}" in resolved
 
 
 @pytest.mark.parametrize(
