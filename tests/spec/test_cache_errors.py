@@ -45,7 +45,7 @@ ZIPF = "popularity: {kind: zipf, exponent: 1}"
         ),
         (
             "{decoder_centroids: 9, decoder_accuracy_cost: -1%}",
-            "11:62: fleet[0].devices.gpu.cache.decoder_accuracy_cost: a fraction has to be more than 0",
+            "11:62: fleet[0].devices.gpu.cache.decoder_accuracy_cost: a fraction has to be at least 0",
         ),
         (
             "{decoder_centroids: 0}",
@@ -111,8 +111,8 @@ def test_a_bad_line_of_a_file_is_told_where_it_stands(tmp_path: Path) -> None:
         (
             "dlrm-kaggle",
             "{kind: cpu, service: {dlrm-kaggle: {dhe: {sizes: [1, 200], service: [[1ms], [2ms]]}}}}",
-            "profile inline has no times of the encoder and the decoder of dhe (allowed: a profile with stages: FILE.csv "
-            "beside table: FILE.csv, or with a roofline)",
+            "profile inline has no times of the encoder and the decoder of dhe (allowed: a profile with stages: "
+            "FILE.csv beside table: FILE.csv, or with a roofline)",
         ),
         (
             "dlrm-kaggle",
