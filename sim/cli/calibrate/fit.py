@@ -16,7 +16,7 @@ def fit(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SAMPLES...", help="Sample files, as measure and import write them.", show_default=False
+            metavar="SAMPLES", help="Sample files, as measure and import write them.", show_default=False
         ),
     ],
     out: Annotated[
