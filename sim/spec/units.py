@@ -23,6 +23,7 @@ __all__ = [
     "DurationOrZeroNs",
     "FlopsPerS",
     "Fraction",
+    "FractionOrZero",
     "PowerW",
     "PriceUsdPerH",
     "RateOrZeroPerS",
@@ -40,6 +41,7 @@ __all__ = [
     "parse_duration_ns",
     "parse_flops",
     "parse_fraction",
+    "parse_fraction_or_zero",
     "parse_power_w",
     "parse_price_usd_per_h",
     "parse_rate_per_s",
@@ -261,10 +263,17 @@ def parse_fraction(written: object) -> float:
     return float(value)
 
 
+def parse_fraction_or_zero(written: object) -> float:
+    """Return a fraction within [0, 1], written ``"0.02%"`` or ``0.0002``; none of it is ``0`` or ``"0%"``."""
+    if not isinstance(written, bool) and str(written).strip() in ("0", "0.0", "0%", "0.0%"):
+        return 0.0
+    return parse_fraction(written)
+
+
 def format_fraction(fraction: float) -> str:
     """Return `fraction` as it is written, in percent."""
     text = _plain(Decimal(repr(fraction)) * 100) + "%"
-    return text if parse_fraction(text) == fraction else repr(fraction)
+    return text if parse_fraction_or_zero(text) == fraction else repr(fraction)
 
 
 def _positive_duration_ns(written: object) -> int:
@@ -349,4 +358,10 @@ Fraction = Annotated[
     BeforeValidator(parse_fraction),
     PlainSerializer(format_fraction, return_type=str),
     WithJsonSchema({"type": ["string", "number"], "examples": ["78.79%", 0.7879]}),
+]
+FractionOrZero = Annotated[
+    float,
+    BeforeValidator(parse_fraction_or_zero),
+    PlainSerializer(format_fraction, return_type=str),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["0.02%", 0]}),
 ]
