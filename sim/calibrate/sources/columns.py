@@ -31,7 +31,7 @@ _PERCENTILE = re.compile(
 _CELL = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Zµμ]*)")
 
 ALIASES: dict[str, tuple[str, ...]] = {
-    "size": ("size", "batch", "batch_size", "batch size", "batchsize", "query_size", "samples_per_query", "candidates"),
+    "size": ("batch", "batch_size", "batch size", "batchsize", "query_size", "samples_per_query", "candidates", "size"),
     "model": ("model", "model_name"),
     "representation": ("representation", "embedding"),
     "device": ("device", "instance", "gpu", "hardware"),

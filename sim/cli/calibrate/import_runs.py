@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,9 +55,15 @@ def import_runs(
         bool, typer.Option("--with-queueing", help="Take latencies that include waiting as if they were service times.")
     ] = False,
     kind: Annotated[Literal["cpu", "gpu", "tpu", "ipu", "other"], typer.Option(help="Kind of device.")] = "other",
+    description: Annotated[str, typer.Option(help="What the device is, in a line.")] = "",
     memory: Annotated[str | None, typer.Option(help="Memory for representations, as in 16GiB.")] = None,
     lanes: Annotated[int, typer.Option(min=1, help="Queries that the device serves at once.")] = 1,
     price: Annotated[str | None, typer.Option(help="As in 0.34USD/h.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where percentiles come from, for the provenance.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Their licence, for the provenance.")] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Call percentiles published, not measured: others measured them.")
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite a profile of that name.")] = False,
 ) -> None:
     """Read service times that were measured elsewhere: CSV of samples or percentiles, LoadGen, perf_analyzer, AWS.
@@ -92,11 +100,13 @@ def import_runs(
     text = DeviceText(
         name=device or files[0].stem,
         kind=kind,
-        evidence="measured",
+        evidence="published" if published else "measured",
         provenance={
-            "source": f"imported from {', '.join(file.name for file in files)} ({names})",
-            "command": f"mprec calibrate import {' '.join(file.name for file in files)}",
+            "source": source or f"imported from {', '.join(file.name for file in files)} ({names})",
+            **({} if licence is None else {"licence": licence}),
+            "command": _command(files, {"--where": where, "--column": column, "--size": size, "--unit": unit}),
         },
+        description=description,
         memory=memory,
         lanes=lanes,
         price=price,
@@ -106,6 +116,15 @@ def import_runs(
     for table in tables:
         levels = ", ".join(f"p{100 * level:g}" for level in table.levels)
         typer.echo(f"  {table.model}, {table.representation}: {table.sizes.size} sizes, {levels}, as they were given")
+
+
+def _command(files: list[Path], options: Mapping[str, Sequence[object] | str | None]) -> str:
+    """Return the command line that reads the same rows again, without paths."""
+    words = ["mprec", "calibrate", "import", *(file.name for file in files)]
+    for option, values in options.items():
+        for value in [values] if isinstance(values, str) else values or ():
+            words += [option, str(value)]
+    return shlex.join(words)
 
 
 def _pairs(given: list[str] | None, option: str, allowed: tuple[str, ...] = ()) -> dict[str, str]:
