@@ -39,6 +39,7 @@ __all__ = [
     "load_dlrm_shape",
     "load_interference",
     "load_model",
+    "model_file",
     "ships",
 ]
 
@@ -146,6 +147,17 @@ def find_interference(name: str) -> InterferenceProfile:
         If its file is bad.
     """
     return load_interference(_path("interference", "interference profile", name))
+
+
+def model_file(name: str) -> Path:
+    """Return the file of a model, by its name or its path.
+
+    Raises
+    ------
+    UnknownName
+        If there is none of that name.
+    """
+    return _path("models", "model", name)
 
 
 def load_device(path: Path) -> Device:

@@ -9,9 +9,45 @@ from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator,
 from sim.spec.binding import SpecModel, inline_or_name
 from sim.spec.units import Bytes, Fraction
 
-__all__ = ["AccuracySpec", "DheSpec", "DlrmSpec", "ModelSpec", "NamedModel", "RepresentationSpec", "SelectSpec"]
+__all__ = [
+    "AccuracySpec",
+    "DecoderCacheScoreSpec",
+    "DheSpec",
+    "DlrmSpec",
+    "MeasuredScoresSpec",
+    "ModelSpec",
+    "NamedModel",
+    "RepresentationSpec",
+    "ScoreSpec",
+    "SelectSpec",
+]
 
 Width = Annotated[int, Field(ge=1)]
+
+
+class ScoreSpec(SpecModel):
+    """A score over seeds: its mean and the ends of the 95% interval, which one seed does not give."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class DecoderCacheScoreSpec(SpecModel):
+    """What so many centroids in the place of the decoders take off the accuracy, in absolute terms."""
+
+    centroids: int = Field(ge=1)
+    accuracy_cost: ScoreSpec
+
+
+class MeasuredScoresSpec(SpecModel):
+    """Scores of a representation that was trained on a click log, over seeds."""
+
+    seeds: int = Field(ge=1)
+    accuracy: ScoreSpec
+    auc: ScoreSpec
+    log_loss: ScoreSpec
+    decoder_cache: DecoderCacheScoreSpec | None = None
 
 
 class AccuracySpec(SpecModel):
@@ -20,6 +56,9 @@ class AccuracySpec(SpecModel):
     value: Fraction
     evidence: Literal["recalled", "assumed", "published", "measured"]
     source: str = Field(default="", description="Where the value comes from, in words.")
+    measured: MeasuredScoresSpec | None = Field(
+        default=None, description="What a training measured besides, as mprec calibrate accuracy writes it."
+    )
 
 
 class RepresentationSpec(SpecModel):

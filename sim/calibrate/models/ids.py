@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sim.profile.dlrm import DlrmShape
+from sim.serving.cache import hot_entries
 from sim.workload.popularity import Popularity, scattered
 
 __all__ = ["draw_dense", "draw_ids", "hottest_ids_of_law"]
@@ -68,23 +69,7 @@ def hottest_ids_of_law(shape: DlrmShape, features: Sequence[int], entries: int, 
         int64, IDs of each of `features`.
     """
     rows = [shape.table_rows[feature] for feature in features]
-    # Halve the threshold between all and none until it holds as many IDs as it can; what is left goes to the IDs
-    # behind it, feature by feature, which are about as popular as each other.
-    low, high = 0.0, 1.0
-    for _ in range(200):
-        middle = (low + high) / 2 if low else high / 4
-        if sum(law.ids_at_least(middle, count) for count in rows) > entries:
-            low = middle
-        else:
-            high = middle
-        if low and high / low < 1 + 1e-12:
-            break
-    held = [law.ids_at_least(high, count) for count in rows]
-    left = entries - sum(held)
-    for number, count in enumerate(rows):
-        more = min(left, count - held[number], law.ids_at_least(low, count) - held[number])
-        held[number] += more
-        left -= more
+    held = hot_entries([law] * len(rows), rows, entries)
     return [
         torch.from_numpy(scattered(np.arange(number), count, key=feature))
         for number, count, feature in zip(held, rows, features, strict=True)

@@ -272,13 +272,9 @@ def _clustered(stacks: DheStacks, feature: int, accesses: Tensor, centroids: int
     if len(ids) <= centroids:
         # Repeats of the last one fill up what is left: they change no nearest centroid.
         return torch.cat((centres, centres[-1:].expand(centroids - len(centres), -1)))
-    directions = torch.nn.functional.normalize(points, dim=-1)
     for _ in range(iterations):
         nearest = (points @ torch.nn.functional.normalize(centres, dim=-1).T).argmax(dim=-1)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, directions * weights[:, None])
-        lengths = points.norm(dim=-1) * weights
+        sums = torch.zeros_like(centres).index_add_(0, nearest, points * weights[:, None])
         mass = torch.zeros(centroids, device=points.device).index_add_(0, nearest, weights)
-        length = torch.zeros_like(mass).index_add_(0, nearest, lengths) / mass.clamp(min=1)
-        moved = torch.nn.functional.normalize(sums, dim=-1) * length[:, None]
-        centres = torch.where(mass[:, None] > 0, moved, centres)
+        centres = torch.where(mass[:, None] > 0, sums / mass[:, None].clamp(min=1), centres)
     return centres
