@@ -82,9 +82,13 @@ def test_one_command_and_the_profile_runs(tmp_path: Path) -> None:
     assert written["provenance"]["command"].startswith("mprec calibrate measure --model tiny.yaml")
 
     (tmp_path / "run.yaml").write_text(RUN)
-    ran = mprec(tmp_path, "run", "run.yaml")
-    assert ran.returncode == 0, ran.stderr
-    assert "Evidence: measured" in ran.stdout
+    cached = "{profile: mine, cache: {encoder: 1kB, decoder_centroids: 4, popularity: {kind: zipf, exponent: 1.05}}}"
+    (tmp_path / "cached.yaml").write_text(RUN.replace("cpu: mine", f"cpu: {cached}"))
+    # With a cache service times are composed of the measured stages.
+    for file, evidence in (("run.yaml", "measured"), ("cached.yaml", "modelled")):
+        ran = mprec(tmp_path, "run", file)
+        assert ran.returncode == 0, ran.stderr
+        assert f"Evidence: {evidence}" in ran.stdout
 
 
 @needs_torch
