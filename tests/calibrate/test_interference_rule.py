@@ -48,6 +48,12 @@ def test_one_tick_of_steal_in_a_short_block_says_nothing() -> None:
     assert verdict_of(replace(short, steal_ns=20_000_000))[0] == "steal 20.0%"
 
 
+def test_ten_switches_in_a_short_block_say_nothing() -> None:
+    short = replace(QUIET, duration_ns=100_000_000, involuntary_switches=10)
+    assert verdict_of(short) == ("", "")
+    assert verdict_of(replace(short, involuntary_switches=11))[0] == "11 involuntary context switches in 0.1 s"
+
+
 def test_more_than_a_quarter_disturbed_is_unfit() -> None:
     odd = replace(QUIET, waiting_ns=1_000_000_000)
     assert judge([QUIET] * 6 + [odd] * 2, [0.0] * 8).unfit == ""

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,9 @@ class BlockStore:
     def remove(self) -> None:
         """Remove it all: what was measured is in a sample file now."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            # Only if no other measurement is unfinished.
+            self.folder.parent.rmdir()
 
     def _write(self, name: str, content: bytes) -> None:
         with written_whole(self.folder / name) as stream:

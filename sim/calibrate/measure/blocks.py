@@ -100,11 +100,11 @@ def measure_block(
         subject, size = subjects[visit.cell.representation], visit.cell.size
         kept = times.setdefault(visit.cell, [])
         rendezvous.begin()
-        for repeat in range(visit.repeats + 1):
+        for repeat in range(visit.dropped + visit.repeats):
             inputs = subject.take(size)
             pacing.wait(visit.usual_ns)
             served = subject.serve(inputs)
-            if repeat:
+            if repeat >= visit.dropped:
                 kept.append((served.total_ns, *served.stage_ns))
         rendezvous.done()
         while not rendezvous.all_done():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -15,7 +15,7 @@ from sim.calibrate.measure.blocks import MeasuredBlock
 from sim.calibrate.measure.interference import BlockReading, Rule, Verdict, block_disagreement, judge
 from sim.calibrate.measure.settings import MeasureSettings, least_repeats
 from sim.calibrate.measure.subject import Cell
-from sim.calibrate.measure.visits import PILOT, Visit, visits_of_block, visits_of_pilot
+from sim.calibrate.measure.visits import PILOT, CellPlan, Visit, visits_of_block, visits_of_pilot
 from sim.spec.problems import Problem, SpecError
 from sim.spec.units import format_duration_ns
 
@@ -53,6 +53,8 @@ class Measured:
         Stages by representation.
     left_out : dict
         Sizes that would have taken too long, by representation.
+    per_block : dict
+        Repeats in a block, by cell: fewer where all would have taken too long.
     """
 
     blocks: dict[int, list[MeasuredBlock]]
@@ -61,16 +63,18 @@ class Measured:
     disagreement: tuple[float, ...]
     stages: dict[str, tuple[str, ...]]
     left_out: dict[str, tuple[int, ...]]
+    per_block: dict[Cell, int]
 
     def kept_blocks(self) -> list[int]:
         """Numbers of the blocks that were not set aside."""
         return [number for number, kept in zip(self.blocks, self.verdict.kept, strict=True) if kept]
 
 
-def duration_of_blocks_ns(pilot: Pilot, settings: MeasureSettings) -> int:
-    """How long the blocks of a round will take, without gaps between blocks and without extra blocks."""
-    each = sum(pilot.usual_ns.values()) * settings.repeats_per_block * settings.blocks
-    return round(each / settings.load)
+def duration_of_blocks_ns(plan: Mapping[Cell, CellPlan], settings: MeasureSettings) -> int:
+    """How long the blocks of a round will take, without what is between them and without extra blocks."""
+    visits = visits_of_block(plan, settings.seed, 0)
+    each = sum((visit.dropped + visit.repeats) * visit.usual_ns for visit in visits)
+    return round(each * settings.blocks / settings.load)
 
 
 class Campaign:
@@ -111,6 +115,7 @@ class Campaign:
         self._blocks: dict[int, list[MeasuredBlock]] = {}
         self._stages: dict[str, tuple[str, ...]] = {}
         self._left_out: dict[str, tuple[int, ...]] = {}
+        self._per_block: dict[Cell, int] = {}
 
     def run(self) -> Measured:
         """Measure what is missing and judge all of it.
@@ -127,7 +132,7 @@ class Campaign:
                 self._run_round(number, representations, lanes)
         readings, disagreement, verdict = self._judge(list(self._blocks))
         verdict = self._with_enough_repeats(verdict)
-        return Measured(self._blocks, verdict, readings, disagreement, self._stages, self._left_out)
+        return Measured(self._blocks, verdict, readings, disagreement, self._stages, self._left_out, self._per_block)
 
     def _run_round(self, number: int, representations: Sequence[str], lanes: _Lazily) -> None:
         settings = self._settings
@@ -139,9 +144,9 @@ class Campaign:
             measured = lanes.loaded().lanes.measure(PILOT, visits_of_pilot(settings.cells(representations)))
             pilot = Pilot(_usual_ns(measured), stages)
             self._store.keep_pilot(number, pilot)
-        cells = self._within_limit(pilot)
-        usual = [pilot.usual_ns[cell] for cell in cells]
-        expected = duration_of_blocks_ns(Pilot(dict(zip(cells, usual, strict=True)), {}), settings)
+        plan = self._within_limit(pilot)
+        self._per_block.update({cell: own.repeats for cell, own in plan.items()})
+        expected = duration_of_blocks_ns(plan, settings)
         self._say(f"{', '.join(representations)}: about {_rounded(expected)} for {settings.blocks} blocks")
         self._stages.update(pilot.stages)
         first = number * (settings.blocks + settings.most_extra_blocks)
@@ -154,7 +159,7 @@ class Campaign:
             found = self._store.block(block)
             if found is None:
                 self._progress(self._done(), self._total(), "measuring")
-                visits = visits_of_block(cells, settings.repeats_per_block, usual, settings.seed, block)
+                visits = visits_of_block(plan, settings.seed, block)
                 found = lanes.loaded().lanes.measure(block, visits)
                 self._store.keep_block(block, found)
             self._blocks[block] = found
@@ -175,23 +180,24 @@ class Campaign:
                 return Verdict(verdict.reasons, unfit)
         return verdict
 
-    def _within_limit(self, pilot: Pilot) -> list[Cell]:
-        limit = self._settings.cell_limit_ns
-        cells = list(pilot.usual_ns)
-        if limit is None:
-            return cells
-        repeats = self._settings.repeats_per_block * self._settings.blocks
-        kept = [cell for cell in cells if pilot.usual_ns[cell] * repeats <= limit]
-        for name in dict.fromkeys(cell.representation for cell in cells):
-            own = sorted(cell.size for cell in kept if cell.representation == name)
-            gone = tuple(sorted({cell.size for cell in cells if cell.representation == name} - set(own)))
-            if not own:
-                message = f"no size of {name} can be measured {repeats} times within {format_duration_ns(limit)}"
+    def _within_limit(self, pilot: Pilot) -> dict[Cell, CellPlan]:
+        settings = self._settings
+        plan = {cell: CellPlan(settings.repeats_within_limit(usual), usual) for cell, usual in pilot.usual_ns.items()}
+        for name in dict.fromkeys(cell.representation for cell in plan):
+            own = {cell.size: one.repeats for cell, one in sorted(plan.items()) if cell.representation == name}
+            gone = tuple(size for size, repeats in own.items() if not repeats)
+            fewer = {size: repeats for size, repeats in own.items() if 0 < repeats < settings.repeats_per_block}
+            if len(gone) == len(own):
+                limit = format_duration_ns(settings.cell_limit_ns or 0)
+                message = f"no size of {name} can be measured often enough within {limit}"
                 raise SpecError([Problem(message, key_path="--cell-limit")])
             if gone:
                 self._left_out[name] = gone
                 self._say(f"{name}: sizes {', '.join(map(str, gone))} would take longer each and are left out")
-        return kept
+            if fewer:
+                listed = ", ".join(f"{size} ({repeats * settings.blocks})" for size, repeats in fewer.items())
+                self._say(f"{name}: fewer repeats, which do not carry p{settings.level * 100:g}, of sizes {listed}")
+        return {cell: one for cell, one in plan.items() if one.repeats}
 
     def _judge(self, numbers: Sequence[int]) -> tuple[tuple[BlockReading, ...], tuple[float, ...], Verdict]:
         chosen = [self._blocks[number] for number in numbers]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting
+from sim.calibrate.measure.memory import MemoryNeed
 from sim.profile.dlrm import DlrmShape, RepresentationName, dlrm_representation
 
 if TYPE_CHECKING:
@@ -62,20 +63,16 @@ class DlrmSource:
         """Samples in the pool that queries are cut from."""
         return max(POOL_SAMPLES, 4 * self.largest_size)
 
-    def needed_bytes(self, representation: RepresentationName) -> int:
-        """Memory of one lane that serves this representation: parameters, and activations of the largest query.
+    def memory_need(self, representation: RepresentationName, lanes: int) -> MemoryNeed:
+        """Memory of all lanes that serve this representation: parameters, inputs, and the largest query's activations.
 
-        The encoder's 64-bit hashes and their floats are the largest activations by far; three arrays of 8 bytes
-        stand for what is alive at the same time.
+        All that the operators read and write stands for these: most of it is the 64-bit hashes and the floats
+        made of them, which are there at the same time.
         """
         described = dlrm_representation(self.shape, representation, accuracy=1.0, accuracy_evidence="assumed")
-        hashes = 0
-        if self.shape.dhe is not None and representation != "table":
-            features = len(self.shape.table_rows)
-            stacks = min(self.shape.select_dhe_features, features) if representation == "select" else features
-            hashes = stacks * self.shape.ids_per_feature * self.shape.dhe.k
-        activations = self.largest_size * (3 * _INT64 * hashes + round(described.traffic_bytes_per_sample or 0))
-        return (described.bytes or 0) + activations + self._pool_bytes
+        activations = round(described.traffic_bytes_per_sample or 0)
+        kept = (described.bytes or 0) + self._pool_bytes
+        return MemoryNeed(lanes * kept, lanes * self.largest_size * activations)
 
     @property
     def _pool_bytes(self) -> int:

@@ -60,14 +60,15 @@ class Lanes:
     def __init__(self, source: SubjectSource, cores: Sequence[tuple[int, ...]], waiting: Waiting, seed: int) -> None:
         context = get_context("spawn")
         lanes = len(cores)
-        meeting = None if lanes == 1 else Meeting(lanes, context.Barrier(lanes), context.Value("q", 0))
+        # Kept: its semaphores are gone with the last reference in this process, before a lane has opened them.
+        self._meeting = None if lanes == 1 else Meeting(lanes, context.Barrier(lanes), context.Value("q", 0))
         self._connections: list[Connection] = []
         self._processes: list[BaseProcess] = []
         try:
             for lane, own in enumerate(cores):
                 mine, theirs = context.Pipe()
                 process = context.Process(
-                    target=run_lane, args=(theirs, source, lane, own, waiting, seed, meeting), daemon=True
+                    target=run_lane, args=(theirs, source, lane, own, waiting, seed, self._meeting), daemon=True
                 )
                 process.start()
                 theirs.close()

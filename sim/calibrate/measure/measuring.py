@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -16,7 +16,7 @@ from sim.calibrate.measure.dlrm_source import DlrmSource
 from sim.calibrate.measure.energy import PowerMeter, open_meter
 from sim.calibrate.measure.host import memory_bytes, profile_name
 from sim.calibrate.measure.lanes import Lanes, cores_of_lanes
-from sim.calibrate.measure.memory import available_bytes, rounds_that_fit
+from sim.calibrate.measure.memory import MemoryNeed, available_bytes, rounds_that_fit
 from sim.calibrate.measure.result import (
     about_settings,
     check_free,
@@ -96,8 +96,10 @@ def measure(request: MeasureRequest, progress: Progress, say: Callable[[str], No
     RunDirectoryError
     """
     require_pytorch("mprec calibrate measure")
-    settings = request.settings
     shape = _checked_shape(request)
+    # A model file is named by its path on the command line, and by its name in a profile.
+    model = find_model(request.settings.model)
+    settings = replace(request.settings, model=model.name)
     settings.check()
     cores = cores_of_lanes(settings.lanes, settings.threads)
     source = DlrmSource(
@@ -121,7 +123,7 @@ def measure(request: MeasureRequest, progress: Progress, say: Callable[[str], No
         {
             **settings.described(),
             "host": about["host"],
-            "model_hash": find_model(settings.model).content_hash,
+            "model_hash": model.content_hash,
             "rounds": rounds,
         },
         resume=request.resume,
@@ -191,7 +193,7 @@ def _require_cuda() -> None:
 
 def _rounds(source: DlrmSource, settings: MeasureSettings) -> list[list[str]]:
     names = cast("Sequence[RepresentationName]", settings.representations)
-    needed: dict[str, int] = {name: source.needed_bytes(name) * settings.lanes for name in names}
+    needed: dict[str, MemoryNeed] = {name: source.memory_need(name, settings.lanes) for name in names}
     if settings.device == "cuda":
         import torch
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sim.spec.problems import Problem, SpecError
 from sim.spec.units import format_bytes
 
-__all__ = ["available_bytes", "rounds_that_fit"]
+__all__ = ["MemoryNeed", "available_bytes", "rounds_that_fit"]
 
 
 def available_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
@@ -30,13 +31,34 @@ def available_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgr
     return min(found) if found else None
 
 
-def rounds_that_fit(needed_bytes: Mapping[str, int], available: int | None, where: str) -> list[list[str]]:
+@dataclass(frozen=True, slots=True)
+class MemoryNeed:
+    """Memory of a representation, on all lanes.
+
+    Attributes
+    ----------
+    kept_bytes : int
+        Parameters and inputs, for as long as it is loaded.
+    working_bytes : int
+        Activations, while it serves; one representation serves at a time.
+    """
+
+    kept_bytes: int
+    working_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """What it needs when it is alone."""
+        return self.kept_bytes + self.working_bytes
+
+
+def rounds_that_fit(needs: Mapping[str, MemoryNeed], available: int | None, where: str) -> list[list[str]]:
     """Divide representations over rounds so that those of a round fit in memory together, in the given order.
 
     Parameters
     ----------
-    needed_bytes : mapping
-        Bytes by representation, on all lanes.
+    needs : mapping
+        By representation.
     available : int or None
         None: no limit is known, and all go together.
     where : str
@@ -48,30 +70,23 @@ def rounds_that_fit(needed_bytes: Mapping[str, int], available: int | None, wher
         With every representation that does not even fit alone.
     """
     if available is None:
-        return [list(needed_bytes)]
+        return [list(needs)]
     problems = [
-        Problem(f"{name} does not fit in the memory of {where}", value=_rounded(size), allowed=_rounded(available))
-        for name, size in needed_bytes.items()
-        if size > available
+        Problem(f"{name} does not fit in the memory of {where}", None, "", _rounded(need), _rounded(available))
+        for name, size in needs.items()
+        if (need := size.total_bytes) > available
     ]
     if problems:
         raise SpecError(problems)
-    names = list(needed_bytes)
-    return [[names[number] for number in numbers] for numbers in _first_fit(list(needed_bytes.values()), available)]
-
-
-def _first_fit(sizes: Sequence[int], available: int) -> list[list[int]]:
-    rounds: list[list[int]] = []
-    free: list[int] = []
-    for number, size in enumerate(sizes):
-        for place, left in enumerate(free):
-            if size <= left:
-                rounds[place].append(number)
-                free[place] -= size
+    rounds: list[list[str]] = []
+    for name in needs:
+        for together in rounds:
+            joined = [needs[one] for one in (*together, name)]
+            if sum(one.kept_bytes for one in joined) + max(one.working_bytes for one in joined) <= available:
+                together.append(name)
                 break
         else:
-            rounds.append([number])
-            free.append(available - size)
+            rounds.append([name])
     return rounds
 
 

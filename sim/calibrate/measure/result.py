@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from sim.calibrate.fit import fit_table
 from sim.calibrate.measure.campaign import Measured
 from sim.calibrate.measure.host import host_text
-from sim.calibrate.measure.settings import MeasureSettings
+from sim.calibrate.measure.settings import MeasureSettings, least_repeats
 from sim.calibrate.profile_folder import DeviceText, device_file, write_profile
 from sim.calibrate.sample_set import TOTAL, SampleKey, SampleSet, read_sample_csv, write_sample_csv
 from sim.spec.problems import Problem, SpecError
@@ -95,9 +94,13 @@ def sample_set(measured: Measured, settings: MeasureSettings, about: Mapping[str
         Keep all blocks, and say that they are unfit.
     """
     cells = {}
-    for number in measured.blocks if unfit else measured.kept_blocks():
-        lanes = measured.blocks[number]
-        for cell in lanes[0].times:
+    numbers = list(measured.blocks) if unfit else measured.kept_blocks()
+    for cell in settings.cells(settings.representations):
+        for number in numbers:
+            lanes = measured.blocks[number]
+            if cell not in lanes[0].times:
+                # Measured in other blocks, or left out.
+                continue
             times = np.maximum(np.concatenate([one.times[cell] for one in lanes]), 1)
             for column, stage in enumerate((TOTAL, *measured.stages[cell.representation])):
                 key = SampleKey(settings.model, cell.representation, stage, cell.size, number)
@@ -107,9 +110,20 @@ def sample_set(measured: Measured, settings: MeasureSettings, about: Mapping[str
         for name, size in {(key.representation, key.size) for key in cells}
     )
     more = {"repeats": str(repeats), "interference": interference_text(measured)}
+    if fewer := _fewer_repeats(measured, settings):
+        more["fewer repeats"] = fewer
     if unfit:
         more["unfit"] = unfit_text(measured)
     return SampleSet(cells, {**about, **more})
+
+
+def _fewer_repeats(measured: Measured, settings: MeasureSettings) -> str:
+    """Say which sizes have too few repeats for the quantile; empty where all have enough."""
+    found: dict[str, list[int]] = {}
+    for cell, repeats in measured.per_block.items():
+        if repeats * settings.blocks < least_repeats(settings.level):
+            found.setdefault(cell.representation, []).append(cell.size)
+    return ", ".join(f"{settings.model} {name} from size {min(sizes)} on" for name, sizes in found.items())
 
 
 def unfit_text(measured: Measured) -> str:
@@ -118,13 +132,14 @@ def unfit_text(measured: Measured) -> str:
 
 
 def interference_text(measured: Measured) -> str:
-    """Figures of what disturbed the blocks that were kept, in one sentence."""
+    """Figures of what disturbed the blocks that were kept (all, where none was), in one sentence."""
     kept = measured.verdict.kept
-    readings = [reading for reading, good in zip(measured.readings, kept, strict=True) if good] or measured.readings
+    chosen = kept if any(kept) else (True,) * len(kept)
+    readings = [reading for reading, good in zip(measured.readings, chosen, strict=True) if good]
     duration = sum(reading.duration_ns for reading in readings)
     usual = float(np.median([reading.spin_ns for reading in readings]))
     drift = max(abs(reading.spin_ns / usual - 1) for reading in readings)
-    off = [abs(value) for value, good in zip(measured.disagreement, kept, strict=True) if good] or [0.0]
+    off = [abs(value) for value, good in zip(measured.disagreement, chosen, strict=True) if good]
     steal, waiting, switches = (
         [count for reading in readings if (count := getattr(reading, name)) is not None]
         for name in ("steal_ns", "waiting_ns", "involuntary_switches")
@@ -187,20 +202,39 @@ def write_device(
     others = [read_sample_csv(file) for file in _sample_files(folder, device) if file != own]
     every = SampleSet.joined([*others, samples])
     tables = [fit_table(every, *pair).rows for pair in every.pairs()]
+    before = own.read_bytes() if own.exists() else None
     write_sample_csv(own, samples)
-    written = read_sample_csv(own)
-    digest = SampleSet.joined([*others, written]).sha256
+    try:
+        digest = SampleSet.joined([*others, read_sample_csv(own)]).sha256
+        text = _device_text(device, every, digest, memory=memory, power=power)
+        write_profile(folder, text, tables, replace=True)
+    except BaseException:
+        # Samples and profile belong together: both are new, or none is.
+        if before is None:
+            own.unlink(missing_ok=True)
+        else:
+            own.write_bytes(before)
+        raise
+    return [own, device_file(folder, device)]
+
+
+def _device_text(
+    device: str, every: SampleSet, digest: str, *, memory: str | None, power: Mapping[str, str] | None
+) -> DeviceText:
+    """What the device file says beside its tables."""
     about = every.about
     unfit = about.get("unfit")
     notes = [
         f"IDs drawn by {about['ids']}; {about['waiting']}, load {about['load']}; {about['threads']} threads a lane, "
         f"pinned; MP-Cache: {about['cache']}. Interference: {about['interference']}."
     ]
+    if fewer := about.get("fewer repeats"):
+        notes.append(f"Fewer repeats than {about['quantile']} takes: {fewer}.")
     if about["kind"] == "gpu":
         notes.append("The copies to and from the GPU's memory are part of the service time.")
     if unfit:
         notes.insert(0, f"UNFIT: {unfit}.")
-    text = DeviceText(
+    return DeviceText(
         name=device,
         kind="gpu" if about["kind"] == "gpu" else "cpu",
         evidence="measured",
@@ -219,15 +253,16 @@ def write_device(
         lanes=int(about["lanes"]),
         power=power,
     )
-    write_profile(folder, text, tables, replace=True)
-    return [own, device_file(folder, device)]
 
 
 def _description(about: Mapping[str, str]) -> str:
     host = about["host"].split("; ")
     hardware = host[1] if about["kind"] == "gpu" else host[0]
-    lanes: Literal["lane", "lanes"] = "lane" if about["lanes"] == "1" else "lanes"
-    return f"{hardware}: {about['lanes']} {lanes} of {about['threads']} threads"
+    lanes, threads = (
+        f"{about[key]} {word}{'' if about[key] == '1' else 's'}"
+        for key, word in (("lanes", "lane"), ("threads", "thread"))
+    )
+    return f"{hardware}; {lanes}, {threads} each"
 
 
 def _sample_files(folder: Path, device: str) -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from sim.calibrate.measure.pacing import Waiting, WaitingStyle
 from sim.calibrate.measure.subject import Cell
 from sim.spec.problems import Problem, SpecError
+from sim.spec.units import parse_duration_ns
 
 __all__ = [
     "BEYOND",
@@ -18,6 +19,7 @@ __all__ = [
     "MeasureSettings",
     "highest_level",
     "least_repeats",
+    "parse_cell_limit",
     "parse_level",
     "parse_load",
     "parse_sizes",
@@ -53,7 +55,9 @@ class MeasureSettings:
     cache, cache_stages : str
         MP-Cache that serves, and one that is looked up apart, as they were written; empty without one.
     cell_limit_ns : int or None
-        Sizes that would take longer than this, with all repeats, are left out.
+        Sizes that would take longer than this, with all repeats, get fewer.
+    fewest_repeats : int or None
+        Sizes that would get fewer than this are left out; None: as `repeats`, so that all carry the quantile.
     seed : int
     """
 
@@ -72,6 +76,7 @@ class MeasureSettings:
     cache: str = ""
     cache_stages: str = ""
     cell_limit_ns: int | None = None
+    fewest_repeats: int | None = None
     seed: int = 1
 
     def check(self) -> None:
@@ -91,6 +96,10 @@ class MeasureSettings:
         if not 3 <= self.blocks <= self.repeats:
             allowed = "from 3, of which drift can be told, to the number of repeats"
             problems.append(Problem("bad number of blocks", key_path="--blocks", value=self.blocks, allowed=allowed))
+        if self.fewest_repeats is not None and not self.blocks <= self.fewest_repeats <= self.repeats:
+            allowed = f"from {self.blocks}, one a block, to {self.repeats}"
+            message = "bad least number of repeats"
+            problems.append(Problem(message, None, "--fewest-repeats", self.fewest_repeats, allowed))
         if self.load < 1 and self.lanes > 1 and self.device == "cuda":
             problems.append(Problem("several lanes of one GPU are measured back-to-back only", key_path="--load"))
         if problems:
@@ -105,6 +114,14 @@ class MeasureSettings:
     def repeats_per_block(self) -> int:
         """Repeats of a cell in a block; with all blocks at least `repeats`."""
         return -(-self.repeats // self.blocks)
+
+    def repeats_within_limit(self, usual_ns: int) -> int:
+        """Repeats in a block of a cell whose queries take `usual_ns`; 0 where it is to be left out."""
+        if self.cell_limit_ns is None:
+            return self.repeats_per_block
+        affordable = min(self.cell_limit_ns // max(usual_ns * self.blocks, 1), self.repeats_per_block)
+        fewest = self.repeats if self.fewest_repeats is None else self.fewest_repeats
+        return affordable if affordable * self.blocks >= fewest else 0
 
     @property
     def most_extra_blocks(self) -> int:
@@ -159,6 +176,19 @@ def parse_load(written: float) -> float:
         allowed = "from 0.01 to 1, which is back-to-back"
         raise SpecError([Problem("bad load", key_path="--load", value=written, allowed=allowed)])
     return written
+
+
+def parse_cell_limit(written: str) -> int:
+    """Parse a time as in "60s" to ns.
+
+    Raises
+    ------
+    SpecError
+    """
+    try:
+        return parse_duration_ns(written)
+    except ValueError as error:
+        raise SpecError([Problem(str(error), key_path="--cell-limit", value=written)]) from error
 
 
 def parse_sizes(written: str) -> tuple[int, ...]:

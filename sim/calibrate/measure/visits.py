@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from sim.calibrate.measure.subject import Cell
 from sim.workload.streams import open_stream
 
-__all__ = ["PILOT", "Visit", "visits_of_block", "visits_of_pilot"]
+__all__ = ["PILOT", "CellPlan", "Visit", "visits_of_block", "visits_of_pilot"]
 
 PILOT = -1
 """Number of the block before the first: it warms up, and says how long a query takes."""
 
 PILOT_REPEATS = 3
 LONGEST_VISIT = 25
+LONG_NS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Visit:
     ----------
     cell : Cell
     repeats : int
-        How many are kept; one before them is not, because it finds the caches as another cell left them.
+        How many are kept.
     usual_ns : int
         How long one takes, from the pilot; 0 in the pilot.
     """
@@ -36,29 +38,42 @@ class Visit:
     repeats: int
     usual_ns: int = 0
 
+    @property
+    def dropped(self) -> int:
+        """Queries before those that are kept: one, which finds the caches as another cell left them.
+
+        A query of a tenth of a second or more hardly notices, and would cost as much as a repeat.
+        """
+        return int(self.usual_ns < LONG_NS)
+
+
+class CellPlan(NamedTuple):
+    """How often a cell is measured in a block, and how long one of its queries takes."""
+
+    repeats: int
+    usual_ns: int
+
 
 def visits_of_pilot(cells: Sequence[Cell]) -> list[Visit]:
     """Every cell once, the small sizes first."""
     return [Visit(cell, PILOT_REPEATS) for cell in sorted(cells, key=lambda cell: cell.size)]
 
 
-def visits_of_block(cells: Sequence[Cell], repeats: int, usual_ns: Sequence[int], seed: int, block: int) -> list[Visit]:
-    """Every cell `repeats` times, in visits of at most 25 and in an order that is drawn for each block.
+def visits_of_block(plan: Mapping[Cell, CellPlan], seed: int, block: int) -> list[Visit]:
+    """Every cell with its repeats, in visits of at most 25 and in an order that is drawn for each block.
 
     Parameters
     ----------
-    cells : sequence of Cell
-    repeats : int
-        Repeats of each cell in this block.
-    usual_ns : sequence of int
-        How long a query takes, one a cell.
+    plan : mapping
+        By cell.
     seed, block : int
         The same give the same order.
     """
     visits = []
-    for cell, usual in zip(cells, usual_ns, strict=True):
-        count = -(-repeats // LONGEST_VISIT)
+    for cell, own in plan.items():
+        count = -(-own.repeats // LONGEST_VISIT)
         for number in range(count):
-            visits.append(Visit(cell, repeats * (number + 1) // count - repeats * number // count, usual))
+            repeats = own.repeats * (number + 1) // count - own.repeats * number // count
+            visits.append(Visit(cell, repeats, own.usual_ns))
     order = np.argsort(open_stream(seed, "visits", block).uniforms(len(visits)), kind="stable")
     return [visits[place] for place in order]

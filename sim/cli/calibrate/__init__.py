@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sim.cli.calibrate import accuracy, fit, measure, observe
+from sim.cli.calibrate import accuracy, fit, import_runs, measure, observe, roofline
 
 __all__ = ["app"]
 
@@ -12,5 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="Make profiles from measurements, a
 app.command("accuracy")(accuracy.accuracy)
 app.command("click-log")(accuracy.click_log)
 app.command("fit")(fit.fit)
+app.command("import")(import_runs.import_runs)
 app.command("measure")(measure.measure)
 app.command("observe")(observe.observe)
+app.command("roofline")(roofline.roofline)

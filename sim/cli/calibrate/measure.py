@@ -49,7 +49,10 @@ def measure(
         str | None, typer.Option(metavar="SIZES", help="Serve without; time its look-ups apart, as stages.")
     ] = None,
     cell_limit: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Leave out sizes whose repeats would take longer, as in 60s.")
+        str | None, typer.Option(metavar="TIME", help="Sizes whose repeats would take longer, as in 60s, get fewer.")
+    ] = None,
+    fewest_repeats: Annotated[
+        int | None, typer.Option(min=1, help="Leave out sizes that would get fewer; as --repeats, if left out.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the profile; left out, after the hardware.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, IDs and order.")] = 1,
@@ -71,9 +74,14 @@ def measure(
     from sim.calibrate.measure.lanes import LaneFailed
     from sim.calibrate.measure.measuring import MeasureRequest, Unfit
     from sim.calibrate.measure.measuring import measure as measured
-    from sim.calibrate.measure.settings import MeasureSettings, parse_level, parse_load, parse_sizes
+    from sim.calibrate.measure.settings import (
+        MeasureSettings,
+        parse_cell_limit,
+        parse_level,
+        parse_load,
+        parse_sizes,
+    )
     from sim.report.rundir import RunDirectoryError
-    from sim.spec.units import parse_duration_ns
 
     settings = MeasureSettings(
         model=model,
@@ -90,7 +98,8 @@ def measure(
         ids=ids,
         cache=cache or "",
         cache_stages=cache_stages or "",
-        cell_limit_ns=None if cell_limit is None else parse_duration_ns(cell_limit),
+        cell_limit_ns=None if cell_limit is None else parse_cell_limit(cell_limit),
+        fewest_repeats=fewest_repeats,
         seed=seed,
     )
     request = MeasureRequest(
