@@ -89,7 +89,7 @@ def _rows(sheet: Sheet, file: str, unit: str | None) -> list[PercentileRow]:
             break
         if model is not None and choices.model not in (None, row[model]):
             continue
-        own_unit = sheet.row_unit(row, line, unit_column) or shared
+        own_unit = sheet.row_unit(row, line, unit_column, shared)
         before = len(complaints.problems)
         times = {
             level: time_ns(row, index, own_unit, line, complaints, zero=level == 0.0) for index, level in levels.items()

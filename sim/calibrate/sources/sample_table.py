@@ -63,7 +63,7 @@ def read_sample_table(text: str, file: str, choices: Choices, default_device: st
         said = {holds: defaults[holds] if at is None else row[at] for holds, at in columns.items()}
         if _left_out(said, columns, choices):
             continue
-        service_ns = time_ns(row, time, sheet.row_unit(row, line, unit_column) or unit, line, complaints)
+        service_ns = time_ns(row, time, sheet.row_unit(row, line, unit_column, unit), line, complaints)
         samples = choices.size if size is None else whole_size(row, size, line, complaints)
         assert samples is not None
         number = _number(row, repeat, line, sheet)
