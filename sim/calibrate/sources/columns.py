@@ -13,6 +13,7 @@ __all__ = [
     "UNITS_NS",
     "column_unit",
     "find_column",
+    "name_in",
     "percentile_level",
     "shared_unit",
     "time_columns",
@@ -155,6 +156,13 @@ def time_ns(
     return max(round(value), 1)
 
 
+def name_in(row: Sequence[str], index: int, line: int, what: str, complaints: Complaints) -> str:
+    """Return the name in a cell; an empty cell is reported."""
+    if not row[index]:
+        complaints.report(line, column_of(row, index), f"the {what} has no name")
+    return row[index]
+
+
 def whole_size(row: Sequence[str], index: int, line: int, complaints: Complaints) -> int:
     """Return a query size; what is none is reported, and 1 stands for it."""
     written = row[index]
@@ -162,7 +170,7 @@ def whole_size(row: Sequence[str], index: int, line: int, complaints: Complaints
         value = float(written)
     except ValueError:
         value = math.nan
-    if not (value >= 1 and value == math.floor(value) and value < LARGEST):
+    if not (1 <= value < LARGEST and value == math.floor(value)):
         complaints.report(
             line, column_of(row, index), "not a query size", written, allowed="a whole number of at least 1"
         )
