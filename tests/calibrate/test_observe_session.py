@@ -264,13 +264,11 @@ def test_readings_of_several_processes_add_up() -> None:
 def test_the_grid_holds_the_bounds_and_stands_for_equal_parts() -> None:
     values = np.arange(1, 1201)
     grid = grid_of(DiscreteSizes(values, np.full(1200, 1 / 1200)))
-    body = [size for size, repeats in zip(grid.sizes, grid.repeats, strict=True) if repeats == 2]
-    # The middles of twelve parts, to the rounding of a sum of probabilities.
-    np.testing.assert_allclose(body, [50 + 100 * part for part in range(12)], atol=1)
-    tail = sorted(set(grid.sizes) - set(body))
-    np.testing.assert_allclose(tail, [1, 1176, 1194, 1199, 1200], atol=1)
-    assert (grid.sizes[0], grid.sizes[-1]) == (1, 1200)
-    assert grid_of(DiscreteSizes(np.array([7]), np.array([1.0]))).sizes == (7,)
+    # The bounds, the middles of 24 parts, and the tail, to the rounding of a sum of probabilities.
+    expected = [1, *(25 + 50 * part for part in range(24)), 1188, 1194, 1199, 1200]
+    np.testing.assert_allclose(grid, expected, atol=1)
+    assert (grid[0], grid[-1]) == (1, 1200)
+    assert grid_of(DiscreteSizes(np.array([7]), np.array([1.0]))) == (7,)
 
 
 def scenario_of(tmp_path: Path) -> LaidOut:
