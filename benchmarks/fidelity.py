@@ -96,7 +96,7 @@ def section(found: Agreement, manifest: dict[str, Any]) -> str:
         "",
         f"{manifest['started'][:10]}, {manifest['host']}. Load 1 is {about['capacity_per_s']:,.0f} queries per second; "
         f"workers {about['waiting']} for work. Dispatch costs {overhead['back to back']:.0f} us a query back to back "
-        f"and {overhead['idle']:.0f} us where the server is idle (median, empty subject); a query that finds the server "
+        f"and {overhead['idle']:.0f} us where the server is idle (median, empty subject); one that finds the server "
         f"idle takes {about['idle_over_back_to_back']:.3f} times as long as one back to back. "
         f"{about['blocks_set_aside']} of {about['blocks_run']} blocks were set aside.",
         "",
