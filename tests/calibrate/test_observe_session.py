@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +70,9 @@ def invoke(*arguments: object) -> tuple[int, str]:
 
 def test_a_session_leaves_a_run_that_is_read_like_a_simulated_one(tmp_path: Path) -> None:
     out = tmp_path / "real"
-    code, output = invoke(
-        written(tmp_path), "--out", out, "--loads", "0.2,0.4", "--rehearse", "--share-cores", "--calibration", "100ms"
-    )
+    # Where cores are shared, workers that sleep leave the dispatcher its core.
+    options = ("--rehearse", "--share-cores", "--calibration", "50ms", "--waiting", "block", "--replications", "1")
+    code, output = invoke(written(tmp_path), "--out", out, "--loads", "0.2,0.4", *options)
     assert code == 1, "shared cores are never fit"
     assert "unfit: the cores were shared" in output
     names = {file.name for file in out.iterdir()}
@@ -90,9 +95,9 @@ def test_a_session_leaves_a_run_that_is_read_like_a_simulated_one(tmp_path: Path
     assert 0 < overhead["back to back"]["p50"] <= overhead["back to back"]["p99"]
 
     blocks = json.loads((out / "manifest.json").read_text())["observation"]["blocks"]
-    assert [one["kind"] for one in blocks] == [*["calibration", "observed"] * 4, "calibration"]
-    assert [one["scenario"] for one in blocks if one["kind"] == "observed"] == [0, 1, 1, 0]
-    assert [one["replication"] for one in blocks if one["kind"] == "observed"] == [0, 0, 1, 1]
+    assert [one["kind"] for one in blocks] == [*["calibration"] * 3, *["observed", "calibration"] * 2]
+    assert [one["scenario"] for one in blocks if one["kind"] == "observed"] == [0, 1]
+    assert [one["replication"] for one in blocks if one["kind"] == "observed"] == [0, 0]
 
     device = load_device(out / "hwprofiles" / "devices" / "cpu-observed.yaml")
     assert device.evidence == "measured"
@@ -121,7 +126,7 @@ def test_the_arrivals_and_sizes_are_those_of_a_simulation(tmp_path: Path) -> Non
     out, simulated = tmp_path / "real", tmp_path / "simulated"
     file = written(tmp_path)
     options = ("--set", "policy={kind: static, representation: table, device: cpu}", "--replications", "1")
-    invoke(file, "--out", out, "--rehearse", "--share-cores", "--calibration", "50ms", *options)
+    invoke(file, "--out", out, "--rehearse", "--share-cores", "--calibration", "50ms", "--waiting", "block", *options)
     CliRunner().invoke(app, ["run", str(file), "--out", str(simulated), "-q", "--jobs", "1", *options])
     # Whether its block is kept depends on the machine; what arrived in it is in the record only if it was.
     manifest = json.loads((out / "manifest.json").read_text())
@@ -197,6 +202,36 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     code, output = invoke(written(tmp_path), "--out", tmp_path, "--rehearse")
     assert code == 2
     assert "is not empty" in output
+
+
+def ended(group: int) -> bool:
+    """Whether every process of a group ends within some seconds."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "sim.cli.main", "calibrate", "observe", str(written(tmp_path)), "--out", str(out)]
+    options = ["--rehearse", "--share-cores", "--calibration", "60s"]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        while "warming up" not in process.stderr.readline():
+            assert process.poll() is None
+        # As a terminal does: to all processes of the group.
+        os.killpg(process.pid, signal.SIGINT)
+        errors = process.stderr.read()
+    assert process.returncode == 130
+    assert "nothing was written" in errors
+    assert "Traceback" not in errors
+    assert not out.exists()
+    assert ended(process.pid), "a process of the session was left"
 
 
 # -- the rule, by hand ------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ with half as many, a curve that bends cost 0.2% of the mean, which is over 1% of
 TAIL_LEVELS = (0.99, 0.995, 0.999)
 """Further sizes, because large queries make the tail of latency."""
 
-OVERHEAD_QUERIES = 400
+OVERHEAD_QUERIES = 200
 
 MOST_PASSES = 200
 

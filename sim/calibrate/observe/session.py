@@ -31,6 +31,9 @@ Tell = Callable[[str], None]
 
 RATE = "workload.arrivals.rate"
 
+FIRST_CALIBRATIONS = 3
+"""Calibration blocks before anything is observed: of fewer none can be told from the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
@@ -86,7 +89,7 @@ class Session:
     calibrations : tuple of CalibrationBlock
         Those that were kept.
     capacity_per_s : float
-        What a load of 1 was, by the first calibration block.
+        What a load of 1 was, by the first calibration blocks.
     """
 
     scenarios: tuple[LaidOut, ...]
@@ -221,7 +224,7 @@ def _observe(
     subjects: Sequence[int],
     tell: Tell,
 ) -> Session:
-    """Run the blocks: calibration, observed, calibration, observed, ..., calibration."""
+    """Run the blocks: a few of calibration, then observed and calibration in turns."""
     sizes = size_distribution(first.experiment.workload, first.base_dir)
     used = [device for device in devices if device.paths]
     grid = grid_of(sizes)
@@ -249,19 +252,18 @@ def _observe(
         mean_ns = float(np.mean([times.mean() for times in block.times_ns.values()]))
         blocks.append(Block("calibration", -1, -1, watch.end(), 0, mean_ns))
 
-    calibrate()
-    capacity = capacity_per_s([fit_device(calibrations, first, device, _name(first, device)) for device in used], sizes)
-    sweep = _sweep(request.loads, capacity)
-
-    def overrides() -> list[str]:
-        """Say what is known so far."""
+    def known() -> tuple[list[CalibrationBlock], list[CalibratedDevice]]:
+        """Return the undisturbed calibration blocks so far, and what they say."""
         kept = _kept_calibrations(blocks, assess(blocks, calibrations, []), calibrations) or calibrations
-        known = [fit_device(kept, first, device, _name(first, device)) for device in used]
-        return [*(device_override(one, first, request.provenance) for one in known), *sweep]
+        return kept, [fit_device(kept, first, device, _name(first, device)) for device in used]
 
+    for _ in range(FIRST_CALIBRATIONS):
+        calibrate()
+    capacity = capacity_per_s(known()[1], sizes)
+    sweep = _sweep(request.loads, capacity)
     scenarios: Sequence[LaidOut] = ()
     for replication in range(first.experiment.replications):
-        scenarios = variable.lay_out(overrides())
+        scenarios = variable.lay_out(_overrides(known()[1], first, request, sweep))
         total = len(scenarios) * first.experiment.replications
         for turn in range(len(scenarios)):
             # Another scenario begins each round, so that what drifts slowly does not look like load.
@@ -276,19 +278,24 @@ def _observe(
     fitness = assess(blocks, calibrations, [_label(one) for one in scenarios])
     if request.share_cores:
         fitness = replace(fitness, unfit=(*fitness.unfit, "the cores were shared"))
-    kept = _kept_calibrations(blocks, fitness, calibrations)
-    fitted = [fit_device(kept or calibrations, first, device, _name(first, device)) for device in used]
+    kept, fitted = known()
     return Session(
         scenarios=tuple(scenarios),
-        overrides=(*(device_override(one, first, request.provenance) for one in fitted), *sweep),
+        overrides=tuple(_overrides(fitted, first, request, sweep)),
         devices=tuple(fitted),
         blocks=tuple(blocks),
         fitness=fitness,
         observed=observed,
         overhead_ns=overhead,
-        calibrations=tuple(kept or calibrations),
+        calibrations=tuple(kept),
         capacity_per_s=capacity,
     )
+
+
+def _overrides(
+    known: Sequence[CalibratedDevice], first: LaidOut, request: SessionRequest, sweep: Sequence[str]
+) -> list[str]:
+    return [*(device_override(one, first, request.provenance) for one in known), *sweep]
 
 
 def _sweep(loads: Sequence[float], capacity_per_s: float) -> list[str]:

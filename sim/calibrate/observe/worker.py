@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import time
 import traceback
 from collections.abc import Sequence
@@ -129,6 +130,8 @@ def _run(
     shared: Any, pipe: Connection, specs: Sequence[SubjectSpec], core: int | None, waiting: Waiting, seed: int
 ) -> None:
     mailbox = Mailbox(shared)
+    # Ctrl-C goes to all processes of a terminal; the dispatcher ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         if core is not None:
             os.sched_setaffinity(0, {core})
@@ -143,8 +146,8 @@ def _run(
     pipe.send(None)
     try:
         _serve(mailbox, pipe, [subject.serve for subject in subjects], [] if core is None else [core], waiting)
-    except (EOFError, KeyboardInterrupt):
-        # The dispatcher went away, or the user ended both.
+    except EOFError:
+        # The dispatcher went away.
         mailbox.fail()
     except Exception:
         mailbox.fail()
