@@ -106,8 +106,8 @@ def _notes(session: Session) -> list[str]:
     """Return what the session found out that its profile has to say."""
     overhead = {name: float(np.median(times)) / 1e3 for name, times in session.overhead_ns.items()}
     return [
-        f"dispatch alone costs {overhead['back to back']:.1f} us a query back to back and {overhead['idle']:.1f} us where "
-        "the server is idle (medians)",
+        f"dispatch alone costs {overhead['back to back']:.1f} us a query back to back and {overhead['idle']:.1f} us "
+        "where the server is idle (medians)",
         *(f"UNFIT: {reason}" for reason in session.fitness.unfit),
     ]
 
