@@ -118,14 +118,17 @@ def _lightest_drawn(w: World, i: int, model: int, now_ns: int) -> int:
     best = among[drawn[0]]
     if table[best].next_ns <= now_ns:
         bring_to_now(w, best, now_ns)
+    least = table[best].unfinished
+    lanes = table[best].lanes
     for j in range(1, min(w.choices, count)):
         node = among[drawn[j]]
         n = table[node]
         if n.next_ns <= now_ns:
             bring_to_now(w, node, now_ns)
-        b = table[best]
-        if lighter(n.unfinished, n.lanes, b.unfinished, b.lanes):
-            best = node
+        lighter_one = lighter(n.unfinished, n.lanes, least, lanes)
+        best = node if lighter_one else best
+        least = n.unfinished if lighter_one else least
+        lanes = n.lanes if lighter_one else lanes
     return best  # type: ignore[no-any-return]
 
 
@@ -170,7 +173,8 @@ def _pick_most_accurate(
             wait_ns = expected_wait_of_ns(w, first_device + slot, now_ns)
         completion_ns = mean[k] + wait_ns
         seen |= completion_ns
-        before = level[k] if completion_ns <= limit_ns else NOT_IN_TIME
+        # All bits of the level, if it is late.
+        before = level[k] | (NOT_IN_TIME & -int(completion_ns > limit_ns))
         least = min(least, before + (completion_ns << PATH_BITS) + k)
     if seen >> (LEVEL_SHIFT - PATH_BITS) > 0:
         w.now = now_ns
