@@ -14,6 +14,8 @@ import numpy as np
 from sim.profile.model import Model
 from sim.profile.roofline import Roofline, roofline_table
 from sim.profile.service import Beyond, Evidence, ParametricService, Service, ServiceTable, SizeStep
+from sim.profile.stage_file import parse_stage_csv
+from sim.profile.stage_times import StageTimes
 from sim.profile.table_file import parse_service_csv
 from sim.spec.binding import problem_at
 from sim.spec.device import DeviceSpec, InlineTableSpec, ParametricSpec, RooflineSpec, TableFileSpec
@@ -25,10 +27,11 @@ __all__ = ["Device", "Profile", "build_device"]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Service times of one representation of one model: computing alone, and with the data loaded first."""
+    """Service times of one representation of one model: computing alone, with the data loaded first, and by stage."""
 
     service: Service
     with_loading: Service | None = None
+    stages: StageTimes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +149,7 @@ class Device:
         for key, profile in self.profiles.items():
             service = read(profile.service)
             assert service is not None
-            profiles[key] = Profile(service, read(profile.with_loading))
+            profiles[key] = Profile(service, read(profile.with_loading), profile.stages)
         return replace(
             self,
             name=self.name if name is None else name,
@@ -247,18 +250,43 @@ class _Builder:
         loading = None
         if entry.data_loading is not None:
             loading = self._file(entry, entry.data_loading, (*path, "data_loading"))
-        return None if service is None else Profile(service, loading)
+        if service is None:
+            return None
+        stages = None if entry.stages is None else self._stages(entry.stages, service, (*path, "stages"))
+        return Profile(service, loading, stages)
 
-    def _file(self, entry: TableFileSpec, file: str, path: tuple[str, ...]) -> ServiceTable | None:
-        location = self.folder / file
+    def _read(self, file: str, what: str, path: tuple[str, ...]) -> bytes | None:
         try:
-            content = location.read_bytes()
+            content = (self.folder / file).read_bytes()
         except OSError as error:
-            self._report(path, f"cannot read the table file: {error.strerror}", file)
+            self._report(path, f"cannot read the {what} file: {error.strerror}", file)
             return None
         self.contents.append(content)
+        return content
+
+    def _stages(self, file: str, table: ServiceTable, path: tuple[str, ...]) -> StageTimes | None:
+        content = self._read(file, "stage", path)
+        if content is None:
+            return None
         try:
-            data = parse_service_csv(content, str(location))
+            times = parse_stage_csv(content, str(self.folder / file))
+        except SpecError as error:
+            self.problems.extend(error.problems)
+            return None
+        first, last = int(table.sizes[0]), int(table.sizes[-1])
+        for stage in times.stages:
+            low, high = times.bounds(stage)
+            if low > first or high < last:
+                message = f"{stage} is given for the sizes {low} to {high}, and the table goes from {first} to {last}"
+                self._report(path, message, file)
+        return times
+
+    def _file(self, entry: TableFileSpec, file: str, path: tuple[str, ...]) -> ServiceTable | None:
+        content = self._read(file, "table", path)
+        if content is None:
+            return None
+        try:
+            data = parse_service_csv(content, str(self.folder / file))
         except SpecError as error:
             self.problems.extend(error.problems)
             return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
-from sim.profile.model import AccuracyEvidence, Representation, Stage
+from sim.profile.model import AccuracyEvidence, DheStacks, Representation, Stage
 
 __all__ = ["DheShape", "DlrmShape", "RepresentationName", "dlrm_representation"]
 
@@ -173,6 +173,23 @@ def dlrm_representation(
         input_bytes_per_sample=_FP32 * shape.bottom_mlp[0] + _ID_BYTES * features * shape.ids_per_feature,
         exchange_bytes_per_sample=_FP32 * dim * len(tables),
         stages=tuple(stages),
+        dhe=_dhe_stacks(shape, dhe_features) if dhe_features else None,
+    )
+
+
+def _dhe_stacks(shape: DlrmShape, features: int) -> DheStacks:
+    """Return the stacks of the `features` with most rows; between equal ones the last come first."""
+    assert shape.dhe is not None
+    by_rows = sorted(range(len(shape.table_rows)), key=lambda feature: (shape.table_rows[feature], feature))
+    chosen = sorted(by_rows[len(by_rows) - features :])
+    widths = (shape.dhe.k, *shape.dhe.hidden, shape.embedding_dim)
+    return DheStacks(
+        features=tuple(chosen),
+        rows=tuple(shape.table_rows[feature] for feature in chosen),
+        ids_per_feature=shape.ids_per_feature,
+        k=shape.dhe.k,
+        embedding_dim=shape.embedding_dim,
+        decoder_flops_per_id=2 * sum(a * b for a, b in pairwise(widths)),
     )
 
 

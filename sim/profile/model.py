@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-__all__ = ["AccuracyEvidence", "Model", "Representation", "Stage"]
+__all__ = ["AccuracyEvidence", "DheStacks", "Model", "Representation", "Stage"]
 
 AccuracyEvidence: TypeAlias = Literal["recalled", "assumed", "published", "measured"]
 
@@ -43,6 +43,34 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class DheStacks:
+    """The deep hash embeddings of a representation: what a cache of their embeddings has to know.
+
+    Attributes
+    ----------
+    features, rows : tuple of int
+        The features that have a stack, by their place in the model file from 0, and the IDs that each has.
+    ids_per_feature : int
+        IDs looked up per feature and sample.
+    k, embedding_dim : int
+        Length of what an encoder gives, and of an embedding.
+    decoder_flops_per_id : int
+    """
+
+    features: tuple[int, ...]
+    rows: tuple[int, ...]
+    ids_per_feature: int
+    k: int
+    embedding_dim: int
+    decoder_flops_per_id: int
+
+    @property
+    def lookups_per_sample(self) -> int:
+        """IDs that are encoded and decoded per sample."""
+        return len(self.features) * self.ids_per_feature
+
+
+@dataclass(frozen=True, slots=True)
 class Representation:
     """One way to represent a model's embeddings.
 
@@ -70,6 +98,8 @@ class Representation:
         Inputs sent to the device, and embedding vectors that cross between chips when tables are sharded.
     stages : tuple of Stage
         The forward pass; empty for a model that is opaque.
+    dhe : DheStacks or None
+        None where no feature has a deep hash embedding, or for a model that is opaque.
     """
 
     name: str
@@ -84,6 +114,7 @@ class Representation:
     input_bytes_per_sample: float = 0.0
     exchange_bytes_per_sample: float = 0.0
     stages: tuple[Stage, ...] = ()
+    dhe: DheStacks | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sim.profile.device import Device
 from sim.profile.service import Service
+from sim.serving.cache import CachedPath, DeviceCache
 from sim.serving.classes import PlannedModel, QueryClass
 
 __all__ = ["Path", "Plan", "PlannedDevice", "PlannedGroup", "Rung", "is_named"]
@@ -25,6 +26,7 @@ class PlannedDevice:
     lanes: int
     queue_limit: int | None
     data_loading: bool
+    cache: DeviceCache | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,10 @@ class PlannedGroup:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A representation of a model on a device of a group's nodes; `slot` is the device's place on its node."""
+    """A representation of a model on a device of a group's nodes.
+
+    `slot` is the device's place on its node; `cached` says what a cache makes of the path, None without one.
+    """
 
     name: str
     group: int
@@ -47,6 +52,7 @@ class Path:
     representation: str
     accuracy: float
     service: Service
+    cached: CachedPath | None = None
 
 
 @dataclass(frozen=True, slots=True)

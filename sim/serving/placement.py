@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path as FolderPath
 
 from sim.profile.device import Device
 from sim.profile.library import UnknownName, build_device, find_device
 from sim.profile.model import Model
 from sim.profile.service import Service
+from sim.serving.cache import CachedPath, cached_path, find_cache
 from sim.serving.classes import PlannedModel
 from sim.serving.findings import Findings
 from sim.serving.mapping import Candidate, most_accurate_first, resident_bytes
@@ -20,23 +22,26 @@ from sim.spec.source import KeyPath
 
 __all__ = ["Found", "find_devices", "place"]
 
-Candidates = dict[str, tuple[Candidate, Service]]
+Candidates = dict[str, tuple[Candidate, Service, CachedPath | None]]
 Found = list[list[PlannedDevice | None]]
 
 
 # -- profiles -------------------------------------------------------------------------------------------
 
 
-def find_devices(experiment: Experiment, findings: Findings) -> Found:
-    """Return the devices of a node of each group, as this fleet uses them; None where one cannot be had."""
+def find_devices(experiment: Experiment, base_dir: FolderPath, findings: Findings) -> Found:
+    """Return the devices of a node of each group, as this fleet uses them; None where one cannot be had.
+
+    Files of measured IDs, for caches, are looked for in `base_dir`, then in the working directory.
+    """
     return [
-        [_planned(("fleet", g, "devices", name), name, use, findings) for name, use in group.devices.items()]
+        [_planned(("fleet", g, "devices", name), name, use, base_dir, findings) for name, use in group.devices.items()]
         for g, group in enumerate(experiment.fleet)
     ]
 
 
 def _planned(
-    path: KeyPath, name: str, use: str | DeviceSpec | DeviceUseSpec, findings: Findings
+    path: KeyPath, name: str, use: str | DeviceSpec | DeviceUseSpec, base_dir: FolderPath, findings: Findings
 ) -> PlannedDevice | None:
     if not isinstance(use, DeviceUseSpec):
         profile = _find_device(path, use, findings)
@@ -53,6 +58,7 @@ def _planned(
         profile.lanes if use.lanes is None else use.lanes,
         use.queue_limit,
         use.data_loading,
+        find_cache(use.cache, (*path, "cache"), base_dir, findings),
     )
 
 
@@ -158,7 +164,7 @@ def _place_on_device(
         room = left
         if planned.memory is not None and memory is not None and left is not None:
             room = min(left, round(planned.memory * memory))
-        candidates = _candidates(model, device, mean_size)
+        candidates = _candidates(model, device, mean_size, findings)
         if device.data_loading and not candidates:
             findings.report(
                 ("fleet", g, "devices", device.name, "data_loading"),
@@ -176,7 +182,7 @@ def _place_on_device(
             its = (
                 f"its memory of {room:,} bytes" if room == memory else f"the {room:,} bytes of memory that it may take"
             )
-            smallest = min(candidate.total_bytes for candidate, _ in candidates.values())
+            smallest = min(candidate.total_bytes for candidate, _, _ in candidates.values())
             placed.unmapped.append(
                 (m, f"{group}/{device.name}: no representation{of} fits {its} (smallest: {smallest:,})")
             )
@@ -184,29 +190,35 @@ def _place_on_device(
             placed.unmapped.append((m, f"{group}/{device.name}: the mapping puts no representation{of} there"))
         prefix = f"{model.name}:" if len(models) > 1 else ""
         for representation in held:
-            candidate, service = candidates[representation]
+            candidate, service, cached = candidates[representation]
             name = f"{prefix}{representation}@{where}"
-            placed.mapped.append(Path(name, g, m, slot, representation, candidate.accuracy, service))
+            placed.mapped.append(Path(name, g, m, slot, representation, candidate.accuracy, service, cached))
 
 
-def _candidates(model: Model, device: PlannedDevice, mean_size: float) -> Candidates:
+def _candidates(model: Model, device: PlannedDevice, mean_size: float, findings: Findings) -> Candidates:
     candidates = {}
     for name, representation in model.representations.items():
         service = device.profile.service(model, name, data_loading=device.data_loading)
         if service is None:
             continue
+        cached = None
+        if device.cache is not None:
+            cached = cached_path(device.cache, device.profile, model, representation, service, findings)
+        if cached is not None:
+            service = cached.service
         low = service.min_size or 0
         high = service.max_size
         size = max(mean_size, low) if high is None else min(max(mean_size, low), high)
         candidates[name] = (
             Candidate(
                 name,
-                representation.accuracy,
-                representation.bytes or 0,
+                representation.accuracy if cached is None else cached.accuracy,
+                (representation.bytes or 0) if cached is None else cached.bytes,
                 representation.table_bytes or 0,
                 float(service.mean_at(size)),
             ),
             service,
+            cached,
         )
     return candidates
 
@@ -225,7 +237,11 @@ def _map(
     if not isinstance(mapping, ExplicitMappingSpec):
         asked = mapping.representations
         return most_accurate_first(
-            [candidate for candidate, _ in candidates.values() if asked is None or candidate.representation in asked],
+            [
+                candidate
+                for candidate, _, _ in candidates.values()
+                if asked is None or candidate.representation in asked
+            ],
             room,
             shared_tables=mapping.shared_tables,
             reserve_fastest=mapping.reserve_fastest,

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path as FolderPath
 
+from sim.serving.cache_check import cache_assumptions, check_caches
 from sim.serving.checks import Load, check_batches, check_lanes, check_named_devices, check_sizes, model_loads
 from sim.serving.classes import PlannedModel, find_classes
 from sim.serving.findings import Findings
@@ -21,7 +23,7 @@ from sim.spec.source import Node
 __all__ = ["Load", "Path", "Plan", "PlannedDevice", "PlannedGroup", "is_named", "plan_fleet"]
 
 
-def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load]) -> Plan:
+def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load], base_dir: FolderPath) -> Plan:
     """Plan the fleet of a scenario.
 
     Parameters
@@ -32,6 +34,8 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load]) -> Pla
         The YAML it was read from, for the positions of problems.
     loads : sequence of Load
         The sizes that each source of queries can draw.
+    base_dir : pathlib.Path
+        Folder of the experiment file, for files named relative to it.
 
     Raises
     ------
@@ -41,11 +45,13 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load]) -> Pla
     """
     findings = Findings(node)
     models, classes = find_classes(experiment, findings)
-    found = find_devices(experiment, findings)
+    found = find_devices(experiment, base_dir, findings)
     check_named_devices(experiment, models, findings)
     findings.stop_if_broken()
     loads_of = [model_loads(loads, classes, m) for m in range(len(models))]
     mean_sizes = [_mean_size(mine) for mine in loads_of]
+    check_caches(found, models, findings)
+    findings.stop_if_broken()
     groups, mapped = place(experiment, models, mean_sizes, found, findings)
     findings.stop_if_broken()
     rungs: tuple[Rung, ...] = ()
@@ -60,7 +66,7 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load]) -> Pla
     preference = _preference(experiment, groups, eligible, findings)
     check_lanes(experiment, models, groups, eligible, findings)
     findings.stop_if_broken()
-    _note_assumptions(experiment, models, groups, eligible, findings)
+    _note_assumptions(experiment, models, groups, mapped, eligible, findings)
     return Plan(
         tuple(models),
         tuple(classes),
@@ -143,6 +149,7 @@ def _note_assumptions(
     experiment: Experiment,
     models: Sequence[PlannedModel],
     groups: Sequence[PlannedGroup],
+    mapped: Sequence[Path],
     eligible: Sequence[Path],
     findings: Findings,
 ) -> None:
@@ -158,7 +165,14 @@ def _note_assumptions(
                 findings.assume(f"a batch on {device.profile.name} costs what one query of as many samples costs")
         if getattr(experiment.policy, "queue", "ignored") != "ignored":
             findings.assume("the policy expects waits as if what waits were served one at a time")
-    slots = {(path.group, path.slot) for path in eligible if path.service.evidence == "modelled"}
+    for line in cache_assumptions(groups, mapped, eligible):
+        findings.assume(line)
+    slots = {
+        (path.group, path.slot)
+        for path in eligible
+        if path.service.evidence == "modelled"
+        and (path.cached is None or groups[path.group].devices[path.slot].profile.roofline is not None)
+    }
     profiles = dict.fromkeys(groups[group].devices[slot].profile.name for group, slot in sorted(slots))
     for name in profiles:
         findings.assume(f"service times of {name} are modelled, not measured")

@@ -5,7 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from sim.spec.binding import SpecModel
 from sim.spec.units import (
@@ -82,6 +91,19 @@ class TableFileSpec(_TableOptions):
     data_loading: str | None = Field(
         default=None, min_length=1, description="The same table with the time to load the data included."
     )
+    stages: str | None = Field(
+        default=None,
+        min_length=1,
+        description="CSV file of the mean times of the table's stages, `stage,size,mean_ns`; what caches need.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_absent_stages(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The hash of a profile is that of its text; one without stages keeps the hash that it always had.
+        written: dict[str, Any] = handler(self)
+        if self.stages is None:
+            written.pop("stages", None)
+        return written
 
 
 class InlineTableSpec(_TableOptions):

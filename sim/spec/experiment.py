@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from sim.spec.binding import Contradiction, Name, SpecModel, inline_or_name
+from sim.spec.cache import CacheSpec
 from sim.spec.classes import ClassSpec
 from sim.spec.clients import HedgingSpec, RetriesSpec, TimeoutSpec
 from sim.spec.device import DeviceSpec
@@ -83,6 +84,7 @@ class DeviceUseSpec(SpecModel):
     round_to: DurationNs | None = Field(
         None, description="Round service times to multiples of this; as the profile says by default."
     )
+    cache: CacheSpec | None = Field(None, description="MP-Cache of the paths that compute embeddings; off by default.")
 
 
 def _device_tag(value: Any) -> str:

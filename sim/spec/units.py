@@ -23,6 +23,7 @@ __all__ = [
     "DurationOrZeroNs",
     "FlopsPerS",
     "Fraction",
+    "FractionOrZero",
     "PowerW",
     "PriceUsdPerH",
     "RateOrZeroPerS",
@@ -40,6 +41,7 @@ __all__ = [
     "parse_duration_ns",
     "parse_flops",
     "parse_fraction",
+    "parse_fraction_or_zero",
     "parse_power_w",
     "parse_price_usd_per_h",
     "parse_rate_per_s",
@@ -246,6 +248,21 @@ def format_bandwidth(bytes_per_s: float) -> str:
 
 def parse_fraction(written: object) -> float:
     """Return a fraction within (0, 1], written ``"78.79%"`` or ``0.7879``."""
+    value = _fraction(written)
+    if not 0 < value <= 1:
+        raise ValueError("a fraction has to be more than 0 and at most 1 (100%)")
+    return value
+
+
+def parse_fraction_or_zero(written: object) -> float:
+    """Return a fraction within [0, 1], written ``"0.02%"`` or ``0.0002``."""
+    value = _fraction(written)
+    if not 0 <= value <= 1:
+        raise ValueError("a fraction has to be at least 0 and at most 1 (100%)")
+    return value
+
+
+def _fraction(written: object) -> float:
     if isinstance(written, bool) or not isinstance(written, str | int | float):
         raise ValueError("a fraction is written as 0.7879 or 78.79%")
     text = str(written).strip()
@@ -256,15 +273,13 @@ def parse_fraction(written: object) -> float:
         raise ValueError("a fraction is written as 0.7879 or 78.79%") from error
     if percent:
         value /= 100
-    if not value.is_finite() or not 0 < value <= 1:
-        raise ValueError("a fraction has to be more than 0 and at most 1 (100%)")
-    return float(value)
+    return float(value) if value.is_finite() else math.nan
 
 
 def format_fraction(fraction: float) -> str:
     """Return `fraction` as it is written, in percent."""
     text = _plain(Decimal(repr(fraction)) * 100) + "%"
-    return text if parse_fraction(text) == fraction else repr(fraction)
+    return text if parse_fraction_or_zero(text) == fraction else repr(fraction)
 
 
 def _positive_duration_ns(written: object) -> int:
@@ -349,4 +364,10 @@ Fraction = Annotated[
     BeforeValidator(parse_fraction),
     PlainSerializer(format_fraction, return_type=str),
     WithJsonSchema({"type": ["string", "number"], "examples": ["78.79%", 0.7879]}),
+]
+FractionOrZero = Annotated[
+    float,
+    BeforeValidator(parse_fraction_or_zero),
+    PlainSerializer(format_fraction, return_type=str),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["0.02%", 0]}),
 ]

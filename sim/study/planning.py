@@ -63,7 +63,7 @@ def plan_scenario(scenario: Scenario) -> Plan:
     if len(loads) < len(sources) or unequal:
         raise SpecError(problems)
     try:
-        plan = plan_fleet(one_cell(experiment), scenario.node, loads)
+        plan = plan_fleet(one_cell(experiment), scenario.node, loads, scenario.base_dir)
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from error
     problems += check_interference(experiment, plan, scenario.node)

@@ -86,8 +86,8 @@ class PreparedScenario:
         The weakest kind that an eligible path stands on; the slowdown of busy lanes counts too.
     assumptions : tuple of str
     profiles : dict
-        Content hash, kind of evidence and provenance of every device profile and of a named slowdown, and the
-        model's hash, by name.
+        Content hash, kind of evidence and provenance of every device profile, of measured IDs and of a named slowdown,
+        and the model's hash, by name.
     """
 
     label: str
@@ -211,6 +211,14 @@ def _profiles(experiment: Experiment, plan: Plan) -> dict[str, dict[str, str]]:
             "evidence": profile.evidence,
             "provenance": profile.provenance,
         }
+    for device in (one for group in plan.groups for one in group.devices):
+        laws = None if device.cache is None else device.cache.laws
+        if laws is not None and laws.content_hash is not None:
+            described[f"IDs of {device.name}"] = {
+                "content_hash": laws.content_hash,
+                "evidence": "measured",
+                "provenance": laws.described,
+            }
     interference = interference_profile(experiment)
     if interference is not None:
         described[f"interference {interference.name}"] = {

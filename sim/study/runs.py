@@ -228,13 +228,15 @@ def _models(experiment: Experiment) -> list[str]:
 def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
     """Return the experiment as YAML that says everything: what was extended, set and left to defaults.
 
-    It runs as it is: trace files are named by their whole path.
+    It runs as it is: files of traces and of IDs are named by their whole path.
     """
     scenario = scenarios[0]
     content = scenario.experiment.model_dump(mode="json", by_alias=True, exclude_none=True)
     own = [one["workload"] for one in content.get("classes", ()) if "workload" in one]
-    for workload, part in product([content["workload"], *own], ("arrivals", "sizes")):
-        block = workload[part]
+    blocks = [workload[part] for workload, part in product([content["workload"], *own], ("arrivals", "sizes"))]
+    uses = [use for group in content["fleet"] for use in group["devices"].values() if isinstance(use, dict)]
+    blocks += [use["cache"].get("popularity") for use in uses if "cache" in use]
+    for block in blocks:
         if isinstance(block, dict) and "file" in block and (scenario.base_dir / block["file"]).is_file():
             block["file"] = str((scenario.base_dir / block["file"]).resolve())
     if scenario.sweep is not None:
