@@ -18,7 +18,9 @@ from sim.profile.stage_times import StageTimes
 from sim.serving.cache import Misses, hot_entries
 from sim.serving.paths import Path as ServingPath
 from sim.serving.paths import Plan
+from sim.spec.problems import SpecError
 from sim.study.planning import plan_scenarios
+from sim.study.runs import resolved_experiment
 from sim.study.scenario import load_scenarios
 from sim.workload.popularity import Popularity, UniformPopularity, ZipfPopularity, measured_counts
 from tests.engine.test_engine_equality import differences
@@ -226,6 +228,9 @@ def measured(tmp_path: Path) -> Path:
     return tmp_path
 
 
+SOME = ", cache: {encoder: 900MB, sharing: evenly, popularity: {kind: uniform}}"
+
+
 def measured_text(folder: Path, cache: str, stages: str | None = None) -> str:
     if stages is not None:
         (folder / "stages.csv").write_text(stages)
@@ -265,6 +270,38 @@ def test_measured_stages_of_the_caches_are_taken_where_they_are(measured: Path) 
     # 400 of the decoder saved, 100 spent.
     assert table_of(path).service_ns[0] == pytest.approx([0.7 * 500, 0.7 * 1500])
     assert path.cached is not None and path.cached.notes == ()
+
+
+def test_misses_are_worked_on_feature_by_feature_where_that_was_measured(measured: Path) -> None:
+    # Twice as slow by feature. Of 1000 and 4000 ns, 400 and 1600 are no work of encoder and decoder.
+    stages = (measured / "stages.csv").read_text()
+    batched = only_path(plan_text(measured, measured_text(measured, SOME, stages)))
+    stages += "encoder by feature,10,400\nencoder by feature,40,1600\n"
+    stages += "decoder by feature,10,800\ndecoder by feature,40,3200\n"
+    apart = only_path(plan_text(measured, measured_text(measured, SOME, stages)))
+    together, by_itself = (table_of(path).mean_ns - np.array([400.0, 1600.0]) for path in (batched, apart))
+    assert np.all(together > 0)
+    assert by_itself == pytest.approx(2 * together)
+    # Without an encoder cache nothing is missed, and all features are worked on together.
+    cache = ", cache: {decoder_centroids: 289}"
+    path = only_path(plan_text(measured, measured_text(measured, cache, stages)))
+    half = 2 * 289 * 2048 / DHE.dhe.decoder_flops_per_id  # type: ignore[union-attr]
+    assert table_of(path).service_ns[0] == pytest.approx((1 - 0.4 * (1 - half)) * np.array([500.0, 1500.0]))
+
+
+def test_loading_the_data_is_not_what_a_cache_saves(measured: Path) -> None:
+    (measured / "loaded.csv").write_text("size,0.0,1.0\n10,1000,3000\n40,4000,12000\n")
+    cache = ", data_loading: true, cache: {encoder: 3GB, popularity: {kind: uniform}}"
+    text = measured_text(measured, cache).replace("stages: ", f"data_loading: {measured / 'loaded.csv'}, stages: ")
+    # 600 of 2000 ns are saved.
+    assert table_of(only_path(plan_text(measured, text))).service_ns[0] == pytest.approx([700.0, 2100.0])
+
+
+def test_stages_that_take_longer_than_the_table_are_an_error(measured: Path) -> None:
+    stages = "stage,size,mean_ns\nencoder,10,700\nencoder,40,800\ndecoder,10,400\ndecoder,40,1600\n"
+    text = measured_text(measured, ", cache: {encoder: 3GB, popularity: {kind: uniform}}", stages)
+    with pytest.raises(SpecError, match="at size 10 it would save more than the whole service time of dhe"):
+        plan_text(measured, text)
 
 
 # -- memory and accuracy ----------------------------------------------------------------------------------
@@ -332,3 +369,38 @@ def test_a_measured_stream_of_ids_is_found_and_counts_for_the_hash(tmp_path: Pat
     (tmp_path / "ids.csv").write_text("feature,id\n" + "\n".join(lines) + "\n0,0\n")
     (again,) = prepare_text(tmp_path, text)
     assert again.profiles["IDs of gpu"]["content_hash"] != before
+    # The resolved experiment lies in the run directory, and finds the file from there.
+    resolved = resolved_experiment(load_scenarios(str(tmp_path / "experiment.yaml")))
+    assert f"file: {tmp_path.resolve() / 'ids.csv'}" in resolved
+
+
+@pytest.mark.parametrize(
+    ("device", "size", "expected"),
+    [("gpu-v100", 1, 0.020), ("gpu-v100", 128, 0.0032), ("cpu-broadwell", 1, 0.13), ("cpu-broadwell", 128, 0.022)],
+)
+def test_how_much_queries_of_one_size_differ_is_what_the_documentation_says(
+    device: str, size: int, expected: float
+) -> None:
+    # 20,000 queries: the standard deviation is known to 0.5%, and the figures are rounded by up to 4%.
+    assert DHE.dhe is not None
+    roofline = find_device(device).roofline
+    assert roofline is not None
+    changed = with_caches(DHE, encoder_bytes=2_000_000)
+    law = ZipfPopularity(1.05)
+    held = hot_entries([law] * 26, DHE.dhe.rows, 2_000_000 // 72)
+    rates = np.array([law.top_mass(n, rows) for n, rows in zip(held, DHE.dhe.rows, strict=True)])
+    misses = np.random.default_rng(3).binomial(size, 1 - rates[:, None], size=(26, 20_000))
+    parts = [seconds for n in GRID if (seconds := roofline_seconds(roofline, changed, n)) is not None]
+    times = StageTimes(
+        {name: (np.array(GRID), np.array([part[name] for part in parts])) for name in ("encoder", "decoder")}
+    )
+    whole = roofline_seconds(roofline, changed, size)
+    assert whole is not None
+    taken = np.full(20_000, sum(value for name, value in whole.items() if name not in times.stages))
+    for name in times.stages:
+        taken += np.where(misses > 0, times.mean_at(name, np.maximum(misses, 1)), 0.0).sum(axis=0) / 26
+    assert taken.std() / taken.mean() == pytest.approx(expected, rel=0.07)
+    # And the mean is that of the composed table, to 5 standard errors of the draws and what a bent line may differ.
+    composed = sum(float(Misses(tuple(rates)).mean_ns(times, name, [size])[0]) for name in times.stages)
+    composed += sum(value for name, value in whole.items() if name not in times.stages)
+    assert composed == pytest.approx(taken.mean(), abs=5 * taken.std() / math.sqrt(20_000), rel=0.002)

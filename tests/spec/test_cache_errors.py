@@ -45,7 +45,7 @@ ZIPF = "popularity: {kind: zipf, exponent: 1}"
         ),
         (
             "{decoder_centroids: 9, decoder_accuracy_cost: -1%}",
-            "11:62: fleet[0].devices.gpu.cache.decoder_accuracy_cost: a fraction has to be more than 0",
+            "11:62: fleet[0].devices.gpu.cache.decoder_accuracy_cost: a fraction has to be at least 0",
         ),
         (
             "{decoder_centroids: 0}",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sim.spec.problems import SpecError
@@ -68,3 +71,27 @@ def test_mistakes_in_streams(text: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         read_stream(write(tmp_path, text))
     assert expected in str(error.value)
+
+
+def test_a_published_reuse_histogram_is_a_file_of_counts(tmp_path: Path) -> None:
+    given = os.environ.get("MPREC_SHARED")
+    shared = Path(given) if given else Path(__file__).resolve().parents[2].parent / "shared"
+    file = shared / "data" / "id_streams" / "meta_2021_locality_stats.txt"
+    if not file.is_file():
+        pytest.skip("the histograms are absent: no id_streams in $MPREC_SHARED or ../shared/data")
+    first = file.read_text().split(".pt")[1]
+    of_ids, of_lookups = (
+        np.array([float(share) for share in re.findall(r"\(\d+(?:, \d+\]|\+): ([\d.]+)", part)])
+        for part in first.split("Ratio of index distribution")
+    )
+    lookups, ids = (int(re.search(rf"# of {what}: (\d+)", first)[1]) for what in ("indices", "unique cols"))  # type: ignore[index]
+    # The bins up to (8, 16], each a group of so many IDs with its mean count; what is hotter is known to 3 digits only.
+    known = of_ids >= 0.05
+    counts = of_lookups[known] * lookups / (of_ids[known] * ids)
+    edges = 2.0 ** np.arange(known.sum())
+    assert np.all(counts <= edges * 1.02) and np.all(counts > edges / 2)
+    rows = [f"{round(share * ids)},{count}" for share, count in zip(of_ids[known], counts, strict=True)]
+    law = read_counts(write(tmp_path, "ids,count\n" + "\n".join(rows) + "\n"))[None]
+    held = np.cumsum(np.round(of_ids[known] * ids)[::-1]).astype(int)
+    expected = np.cumsum(of_lookups[known][::-1]) / of_lookups[known].sum()
+    assert [law.top_mass(int(n), 10**9) for n in held] == pytest.approx(expected.tolist(), rel=1e-6)
