@@ -212,7 +212,7 @@ def _files(folder: str) -> dict[str, Path]:
 
 
 def own_file(name: str, base_dir: Path | None) -> Path | None:
-    """Return the file that a name ending in .yaml is the path of; None if it is a mere name or there is no such file."""
+    """Return the file that a name ending in .yaml is the path of; None for a mere name, or if there is no such file."""
     if not name.endswith(".yaml"):
         return None
     places = (Path(name),) if base_dir is None else (base_dir / name, Path(name))
