@@ -1,4 +1,9 @@
-"""Finding devices, models and measured interference by name, from a wheel, an editable install or a checkout."""
+"""Finding devices, models and measured interference by name, from a wheel, an editable install or a checkout.
+
+What ships is found from everywhere. Besides, a folder `hwprofiles` in the working directory is looked into, where a
+user's own profiles are; and what ends in .yaml is the path of a file, from the folder of the experiment that names it
+or from the working directory.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +37,13 @@ __all__ = [
     "load_device",
     "load_interference",
     "load_model",
+    "own_file",
+    "ships",
 ]
 
 
 class UnknownName(KeyError):
-    """A name that no shipped file has.
+    """A name that no profile has.
 
     Attributes
     ----------
@@ -69,22 +76,27 @@ def data_dir(name: Literal["hwprofiles", "workloads", "experiments"]) -> Path:
 
 
 def list_devices() -> tuple[str, ...]:
-    """Names of the shipped device profiles, sorted."""
-    return _names("devices")
+    """Names of the device profiles that are found by name, sorted."""
+    return tuple(sorted(_files("devices")))
 
 
 def list_models() -> tuple[str, ...]:
-    """Names of the shipped models, sorted."""
-    return _names("models")
+    """Names of the models that are found by name, sorted."""
+    return tuple(sorted(_files("models")))
 
 
 def list_interference() -> tuple[str, ...]:
-    """Names of the shipped interference profiles, sorted."""
-    return _names("interference")
+    """Names of the interference profiles that are found by name, sorted."""
+    return tuple(sorted(_files("interference")))
 
 
-def find_device(name: str) -> Device:
-    """Load a shipped device profile.
+def ships(folder: Literal["devices", "models", "interference"], name: str) -> bool:
+    """Whether a profile of that name ships."""
+    return (data_dir("hwprofiles") / folder / f"{name}.yaml").is_file()
+
+
+def find_device(name: str, base_dir: Path | None = None) -> Device:
+    """Load a device profile by its name, or by the path of its file: from `base_dir`, else from the working directory.
 
     Raises
     ------
@@ -93,11 +105,11 @@ def find_device(name: str) -> Device:
     SpecError
         If its files are bad.
     """
-    return load_device(_path("devices", "device", name))
+    return load_device(_path("devices", "device", name, base_dir))
 
 
-def find_model(name: str) -> Model:
-    """Load a shipped model.
+def find_model(name: str, base_dir: Path | None = None) -> Model:
+    """Load a model by its name, or by the path of its file: from `base_dir`, else from the working directory.
 
     Raises
     ------
@@ -106,11 +118,11 @@ def find_model(name: str) -> Model:
     SpecError
         If its file is bad.
     """
-    return load_model(_path("models", "model", name))
+    return load_model(_path("models", "model", name, base_dir))
 
 
 def find_interference(name: str) -> InterferenceProfile:
-    """Load a shipped interference profile.
+    """Load an interference profile by its name, or by the path of its file.
 
     Raises
     ------
@@ -193,12 +205,25 @@ def _shape(spec: DlrmSpec) -> DlrmShape:
     )
 
 
-def _names(folder: str) -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in (data_dir("hwprofiles") / folder).glob("*.yaml")))
+def _files(folder: str) -> dict[str, Path]:
+    """Files by name; what ships goes before a user's own of that name."""
+    own = Path("hwprofiles")
+    return {path.stem: path for place in (own, data_dir("hwprofiles")) for path in (place / folder).glob("*.yaml")}
 
 
-def _path(folder: str, kind: str, name: str) -> Path:
-    known = _names(folder)
+def own_file(name: str, base_dir: Path | None) -> Path | None:
+    """Return the file that a name ending in .yaml is the path of; None for a mere name, or if there is no such file."""
+    if not name.endswith(".yaml"):
+        return None
+    places = (Path(name),) if base_dir is None else (base_dir / name, Path(name))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _path(folder: str, kind: str, name: str, base_dir: Path | None = None) -> Path:
+    file = own_file(name, base_dir)
+    if file is not None:
+        return file
+    known = _files(folder)
     if name not in known:
-        raise UnknownName(name, kind, known)
-    return data_dir("hwprofiles") / folder / f"{name}.yaml"
+        raise UnknownName(name, kind, tuple(sorted(known)))
+    return known[name]

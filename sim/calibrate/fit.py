@@ -1,0 +1,198 @@
+"""Samples to a service table: quantiles by size, made monotone over the sizes.
+
+Each size gives a row of sample quantiles that keeps the sample mean (`sim.calibrate.samples.quantile_row`). Then each
+quantile becomes the nearest function of size that does not fall (isotonic regression, weighted by the number of
+samples): a service time that falls where the size grows is noise, and neighbours that disagree so are averaged.
+Isotonic regression keeps order between functions, so rows do not cross afterwards either. Nothing else is smoothed:
+between sizes the simulator interpolates, outside it refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.calibrate.profile_folder import TableRows
+from sim.calibrate.sample_set import TOTAL, SampleSet
+from sim.calibrate.samples import LEVELS, quantile_row
+from sim.profile.service import ServiceTable
+
+__all__ = [
+    "OUTLIER",
+    "WARM_UP",
+    "FittedTable",
+    "fit_quantiles",
+    "fit_table",
+    "levels_for",
+    "service_table",
+    "stage_means",
+]
+
+OUTLIER = 3.0
+"""A sample of this many times the median of its cell is reported as an outlier; it stays in the fit."""
+
+WARM_UP = 1.25
+"""Where the first repeats of half of the cells take this many times the median, warming up is reported."""
+
+_FINE_TAIL = (0.995, 0.998, 0.999)
+
+
+def levels_for(repeats: int) -> tuple[float, ...]:
+    """Quantile levels that a cell of so many samples can carry: the extremes, the median, and each level that has
+    about one sample beyond it.
+
+    With 100 repeats these are `sim.calibrate.samples.LEVELS`; from 1,000 on they reach to p99.9.
+    """
+    # 0.9 of a sample, because published campaigns have 99 repeats, too.
+    return tuple(
+        level
+        for level in sorted((*LEVELS, *_FINE_TAIL))
+        if level in (0.0, 0.5, 1.0) or min(level, 1.0 - level) * repeats >= 0.9
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FittedTable:
+    """A service table and what was seen on the way to it.
+
+    Attributes
+    ----------
+    rows : TableRows
+        What is written.
+    repeats : int
+        Samples of the size that has fewest.
+    samples : int
+        Samples of all sizes.
+    moved : float
+        Largest change that making it monotone made to a median, as a fraction of it.
+    outliers : int
+        Samples of more than `OUTLIER` times the median of their cell. They are kept: they are the tail.
+    worst_outlier : float
+        The largest sample over the median of its cell.
+    worst_size : int
+        Where that is.
+    first_repeat : float
+        Median over the cells of the first repeat of a block over the median of the cell.
+    """
+
+    rows: TableRows
+    repeats: int
+    samples: int
+    moved: float
+    outliers: int
+    worst_outlier: float
+    worst_size: int
+    first_repeat: float
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether the first repeats are slower than the rest."""
+        return self.first_repeat > WARM_UP
+
+
+def fit_table(samples: SampleSet, model: str, representation: str, *, skip: int = 0) -> FittedTable:
+    """Fit the service table of a pair from its samples of the whole query.
+
+    Parameters
+    ----------
+    samples : SampleSet
+    model, representation : str
+    skip : int
+        Repeats to leave out at the start of every block of a cell, as warm-up.
+
+    Raises
+    ------
+    ValueError
+        If there are no such samples, or none are left.
+    """
+    sizes = samples.sizes(model, representation)
+    cells = [kept_samples(samples, model, representation, size, skip=skip) for size in sizes]
+    if not sizes or any(cell.size == 0 for cell in cells):
+        raise ValueError(f"no samples of {model}, {representation} are left to fit")
+    levels = levels_for(min(cell.size for cell in cells))
+    plain = np.array([quantile_row(cell, levels) for cell in cells], dtype=np.float64)
+    rows = fit_quantiles(plain, [cell.size for cell in cells])
+    medians = np.array([np.median(cell) for cell in cells])
+    worst = [float(cell.max() / median) for cell, median in zip(cells, medians, strict=True)]
+    middle = levels.index(0.5)
+    first = [
+        float(samples.cells[key][0] / medians[sizes.index(key.size)])
+        for key in samples.cells
+        if key[:3] == (model, representation, TOTAL) and samples.cells[key].size > 1
+    ]
+    return FittedTable(
+        rows=TableRows(
+            model,
+            representation,
+            np.array(sizes, dtype=np.int64),
+            np.array(levels),
+            np.rint(rows).astype(np.int64),
+            stage_means(samples, model, representation, skip=skip),
+        ),
+        repeats=min(cell.size for cell in cells),
+        samples=sum(cell.size for cell in cells),
+        moved=float(np.max(np.abs(rows[:, middle] / plain[:, middle] - 1.0))),
+        outliers=sum(int(np.sum(cell > OUTLIER * m)) for cell, m in zip(cells, medians, strict=True)),
+        worst_outlier=max(worst),
+        worst_size=sizes[int(np.argmax(worst))],
+        first_repeat=float(np.median(first)) if first else 1.0,
+    )
+
+
+def kept_samples(
+    samples: SampleSet, model: str, representation: str, size: int, *, stage: str = TOTAL, skip: int = 0
+) -> NDArray[np.int64]:
+    """Samples of a size without the first `skip` of every block, int64."""
+    if skip == 0:
+        return samples.service_ns(model, representation, size, stage)
+    parts = [cell[skip:] for key, cell in samples.cells.items() if key[:4] == (model, representation, stage, size)]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+
+def fit_quantiles(rows: NDArray[np.float64], weights: Sequence[float]) -> NDArray[np.float64]:
+    """Make every column the nearest one that does not fall, in least squares.
+
+    Parameters
+    ----------
+    rows : float64, shape (S, Q)
+        Quantiles by size; a row does not decrease.
+    weights : sequence of float, length S
+        Positive, the same for all quantiles of a size: so that rows still do not decrease afterwards.
+
+    Returns
+    -------
+    float64, shape (S, Q)
+        Monotone both ways. The weighted mean of a column is kept.
+
+    References
+    ----------
+    Barlow, Bartholomew, Bremner, Brunk: Statistical Inference under Order Restrictions, 1972, theorem 1.8 (order).
+    """
+    from scipy.optimize import isotonic_regression
+
+    weight = np.asarray(weights, dtype=np.float64)
+    columns = [isotonic_regression(column, weights=weight).x for column in np.asarray(rows, dtype=np.float64).T]
+    # Monotone by theory; the last digit of a float may disagree.
+    return np.asarray(np.maximum.accumulate(np.array(columns, dtype=np.float64).T, axis=1))
+
+
+def service_table(rows: TableRows) -> ServiceTable:
+    """Return the table as the simulator reads it: linear between sizes, refused outside."""
+    return ServiceTable(rows.sizes, rows.levels, rows.service_ns.astype(np.float64), evidence="measured")
+
+
+def stage_means(samples: SampleSet, model: str, representation: str, *, skip: int = 0) -> dict[str, dict[int, float]]:
+    """Mean time of each measured stage by size, in ns, monotone over the sizes; empty where none was measured."""
+    found: dict[str, dict[int, float]] = {}
+    for stage in samples.stages(model, representation):
+        if stage == TOTAL:
+            continue
+        sizes = samples.sizes(model, representation, stage)
+        cells = [kept_samples(samples, model, representation, size, stage=stage, skip=skip) for size in sizes]
+        means = np.array([[cell.mean()] for cell in cells])
+        fitted = fit_quantiles(means, [cell.size for cell in cells])[:, 0]
+        found[stage] = dict(zip(sizes, fitted.tolist(), strict=True))
+    return found

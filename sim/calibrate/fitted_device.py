@@ -1,0 +1,189 @@
+"""A device fitted from its samples: its tables, their checks, what to say of them, and the profile that is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sim.calibrate.fit import OUTLIER, FittedTable, fit_table
+from sim.calibrate.held_out import LIMITS, HeldOut, Judged, check_held_out
+from sim.calibrate.profile_folder import DeviceText, write_profile
+from sim.calibrate.sample_set import SampleSet, read_sample_csv
+from sim.profile.device import Device
+from sim.spec.problems import Problem, SpecError
+
+__all__ = ["FittedDevice", "devices_in", "fit_device", "fit_lines", "provenance", "total_lines", "write_fitted"]
+
+_HEADER = (
+    f"  {'model':<16} {'representation':<14} {'sizes':>5} {'repeats':>7}  "
+    f"{'p50 <5%':>8} {'error':>6} {'floor':>6}  {'p99 <15%':>8} {'error':>6} {'floor':>6}"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedDevice:
+    """Fits of all that was measured on a device.
+
+    Attributes
+    ----------
+    name : str
+    samples : SampleSet
+    tables : tuple of FittedTable
+    checks : tuple of HeldOut or None
+        As many; None where there are too few sizes to hold half of them out.
+    skip : int
+        Repeats that were left out at the start of every block of a cell.
+    """
+
+    name: str
+    samples: SampleSet
+    tables: tuple[FittedTable, ...]
+    checks: tuple[HeldOut | None, ...]
+    skip: int
+
+
+def devices_in(files: Sequence[Path], name: str | None = None) -> dict[str, SampleSet]:
+    """Read sample files and put those of one device together.
+
+    A device is called what its samples say, else like the file; with `name` all files are of that device.
+
+    Raises
+    ------
+    SpecError
+        As `sim.calibrate.sample_set.read_sample_csv`, for all files at once.
+    """
+    found: dict[str, list[SampleSet]] = {}
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            samples = read_sample_csv(file)
+        except SpecError as error:
+            problems += error.problems
+            continue
+        found.setdefault(name or samples.about.get("device") or file.name.split(".csv")[0], []).append(samples)
+    if problems:
+        raise SpecError(problems)
+    return {device: SampleSet.joined(sets) for device, sets in found.items()}
+
+
+def fit_device(samples: SampleSet, name: str, *, skip: int = 0) -> FittedDevice:
+    """Fit and check every model and representation of a device.
+
+    Raises
+    ------
+    SpecError
+        If a pair has no samples of the whole query, or `skip` leaves none.
+    """
+    tables = []
+    problems = []
+    for model, representation in samples.pairs():
+        try:
+            tables.append(fit_table(samples, model, representation, skip=skip))
+        except ValueError as error:
+            problems.append(Problem(f"{name}: {error}"))
+    if problems:
+        raise SpecError(problems)
+    checks = [check_held_out(samples, *pair, skip=skip) for pair in samples.pairs()]
+    return FittedDevice(name, samples, tuple(tables), tuple(checks), skip)
+
+
+def fit_lines(device: FittedDevice) -> list[str]:
+    """What there is to say of a fit: the check by model and representation, outliers, warming up."""
+    total = sum(table.samples for table in device.tables)
+    lines = [f"{device.name}: {total:,} samples", _HEADER]
+    for table, check in zip(device.tables, device.checks, strict=True):
+        rows = table.rows
+        line = f"  {rows.model:<16} {rows.representation:<14} {rows.sizes.size:>5} {table.repeats:>7}"
+        lines.append(line + ("  too few sizes to hold half of them out" if check is None else _judged(check)))
+    lines += [line for table in device.tables for line in _remarks(table)]
+    return lines
+
+
+def _judged(check: HeldOut) -> str:
+    text = ""
+    for level, width in zip(LIMITS, (8, 8), strict=True):
+        one = check.judged[level]
+        text += f"  {one.within:>{width}.1%} {np.median(np.abs(one.error)):>6.1%} {one.floor:>6.1%}"
+    return text
+
+
+def _remarks(table: FittedTable) -> Iterable[str]:
+    where = f"  {table.rows.model}, {table.rows.representation}: "
+    if table.outliers:
+        yield (
+            f"{where}{table.outliers} of {table.samples:,} samples take more than {OUTLIER:g} times the median of "
+            f"their size, up to {table.worst_outlier:.3g} times at size {table.worst_size}; they are kept"
+        )
+    if table.warms_up:
+        yield (
+            f"{where}the first repeat of a block takes {table.first_repeat:.3g} times the median; "
+            "--skip 1 leaves it out as warm-up"
+        )
+    if table.moved > LIMITS[0.5]:
+        yield f"{where}medians that fall with size were averaged, which moves one of them by {table.moved:.1%}"
+
+
+def total_lines(devices: Sequence[FittedDevice], apart: str | None = None) -> list[str]:
+    """The check over all devices; those with `apart` in their name are added up apart."""
+    groups = {"all devices": list(devices)}
+    if apart is not None:
+        groups = {
+            f"without {apart}": [device for device in devices if apart not in device.name],
+            f"{apart} alone": [device for device in devices if apart in device.name],
+        }
+    lines = []
+    for name, group in groups.items():
+        checks = [check for device in group for check in device.checks if check is not None]
+        for level, limit in LIMITS.items():
+            judged = [check.judged[level] for check in checks]
+            if judged:
+                lines += _total(f"{name}, p{100 * level:g}", judged, limit)
+    return lines
+
+
+def _total(name: str, judged: Sequence[Judged], limit: float) -> list[str]:
+    errors = np.abs(np.concatenate([one.error for one in judged]))
+    noise = np.concatenate([one.noise for one in judged])
+    floor = np.average([one.floor for one in judged], weights=[one.error.size for one in judged])
+    return [
+        f"{name}: {np.mean(errors <= limit):.1%} of {errors.size:,} sizes held out are predicted within {limit:.0%}; "
+        f"error {np.median(errors):.2%} in the median, {np.quantile(errors, 0.95):.1%} at its 95th percentile",
+        f"  noise floor: a measurement of a size has a standard error of {np.median(noise):.2%} in the median, and two "
+        f"would agree within {limit:.0%} in {floor:.1%}",
+    ]
+
+
+def provenance(device: FittedDevice, command: str) -> dict[str, str | int]:
+    """Return the provenance block of a fitted device, from what its samples say of themselves."""
+    about = device.samples.about
+    found: dict[str, str | int] = {"source": about.get("source", "own measurement")}
+    found |= {key: about[key] for key in ("citation", "licence", "host", "date") if key in about}
+    found["command"] = " && ".join(filter(None, (about.get("command"), command)))
+    found["repeats"] = min(table.repeats for table in device.tables)
+    found["samples"] = sum(table.samples for table in device.tables)
+    if device.samples.sha256:
+        found["sha256"] = device.samples.sha256
+    notes = [
+        about.get("notes", ""),
+        "Quantiles of the repeats of each size, made monotone over the sizes; outliers kept.",
+    ]
+    if device.skip:
+        notes.append(f"The first {device.skip} repeats of every block of a cell are left out as warm-up.")
+    for level, limit in LIMITS.items():
+        errors = [check.judged[level].error for check in device.checks if check is not None]
+        if errors:
+            within = np.mean(np.abs(np.concatenate(errors)) <= limit)
+            notes.append(
+                f"Half of the sizes predicts p{100 * level:g} of the others within {limit:.0%} in {within:.1%}."
+            )
+    found["notes"] = " ".join(filter(None, notes))
+    return found
+
+
+def write_fitted(folder: Path, device: FittedDevice, text: DeviceText, *, replace_there: bool = False) -> Device:
+    """Write the profile of a fitted device; `text` says what the samples do not. Raises as `write_profile`."""
+    rows = [table.rows for table in device.tables]
+    return write_profile(folder, replace(text, name=device.name), rows, replace=replace_there)

@@ -1,0 +1,112 @@
+"""Text files of measurements: unpacked, in rows that know their line, with everything that is wrong told at once."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import lzma
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sim.spec.problems import Position, Problem, SpecError, nearest_name
+
+__all__ = ["LARGEST", "Complaints", "about_and_body", "column_of", "decoded_text", "numbered_rows"]
+
+MOST_SHOWN = 20
+
+LARGEST = 2**62
+"""Times and sizes are 64-bit integers, with room to add a few up."""
+
+
+def decoded_text(path: Path) -> tuple[str, str]:
+    """Return the text of a file, unpacked where its name ends in .xz, and the SHA-256 of its bytes.
+
+    Raises
+    ------
+    SpecError
+        If it cannot be read, is cut off within the compressed data, or is not UTF-8 text.
+    """
+    try:
+        raw = path.read_bytes()
+        content = lzma.decompress(raw) if path.suffix == ".xz" else raw
+        return content.decode("utf-8-sig"), hashlib.sha256(raw).hexdigest()
+    except UnicodeDecodeError as error:
+        message = f"{path} is not UTF-8 text: {error.reason} at byte {error.start}"
+    except lzma.LZMAError as error:
+        message = f"{path} cannot be unpacked, it is damaged or cut off: {error}"
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror or error}"
+    raise SpecError([Problem(message)])
+
+
+class Complaints:
+    """Gathers what is wrong with a file, each with its place."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are so many that reading on helps nobody."""
+        return len(self.problems) >= MOST_SHOWN
+
+    def report(
+        self, line: int, column: int, message: str, value: object = None, *, allowed: str | Sequence[str] | None = None
+    ) -> None:
+        """Add a problem; `allowed` is said in words, or is a list of names of which the nearest is offered."""
+        nearest = None
+        if allowed is not None and not isinstance(allowed, str):
+            nearest = nearest_name(str(value), allowed)
+            allowed = ", ".join(allowed)
+        where = Position(self.file, line, column)
+        self.problems.append(Problem(message, where, value=value, allowed=allowed, nearest=nearest))
+
+    def raise_any(self) -> None:
+        """Raise a `SpecError` if there is any problem."""
+        if self.problems:
+            raise SpecError(self.problems)
+
+
+def about_and_body(text: str) -> tuple[dict[str, str], int, str]:
+    """Split off the lines `# KEY: VALUE` before the first row.
+
+    Returns
+    -------
+    about : dict
+    lines : int
+        How many lines were split off.
+    body : str
+        The rest.
+    """
+    about: dict[str, str] = {}
+    lines = start = 0
+    for line in io.StringIO(text, newline=""):
+        if not line.startswith("#"):
+            break
+        key, found, value = line[1:].partition(":")
+        if found:
+            about[key.strip()] = value.strip()
+        lines += 1
+        start += len(line)
+    return about, lines, text[start:]
+
+
+def numbered_rows(body: str, complaints: Complaints, skipped: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV that are not empty, each with the line where it ends; cells have no blanks around them.
+
+    What is no CSV is reported and ends the rows.
+    """
+    reader = csv.reader(io.StringIO(body, newline=""))
+    try:
+        for row in reader:
+            if any(row):
+                yield skipped + reader.line_num, [cell.strip() for cell in row]
+    except csv.Error as error:
+        complaints.report(skipped + reader.line_num, 1, f"not a CSV: {error}")
+
+
+def column_of(row: Sequence[str], index: int) -> int:
+    """Column of the line where a cell starts, from 1, for cells that are written without quotes and blanks."""
+    return 1 + sum(len(cell) + 1 for cell in row[:index])

@@ -1,0 +1,87 @@
+"""``mprec calibrate fit``: samples to a device profile, checked on sizes that were held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from sim.cli.calibrate.writing import told_if_unwritable
+
+__all__ = ["fit"]
+
+Kind = Literal["cpu", "gpu", "tpu", "ipu", "other"]
+
+
+def fit(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="SAMPLES", help="Sample files, as measure and import write them.", show_default=False),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Profile folder to write into; left out, only the check is printed."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the device; left out, the one in the samples, or that of the file.")
+    ] = None,
+    kind: Annotated[Kind, typer.Option(help="Kind of device.")] = "other",
+    description: Annotated[str, typer.Option(help="What the device is, in a line.")] = "",
+    memory: Annotated[str | None, typer.Option(help="Memory for representations, as in 16GiB.")] = None,
+    lanes: Annotated[int, typer.Option(min=1, help="Queries that the device serves at once.")] = 1,
+    price: Annotated[str | None, typer.Option(help="As in 0.34USD/h.")] = None,
+    skip: Annotated[
+        int, typer.Option(min=0, help="Repeats to leave out at the start of every block of a size, as warm-up.")
+    ] = 0,
+    apart: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Add up devices with this in their name apart from the others.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to draw the errors; left out: FOLDER/figures.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite a profile of that name in FOLDER.")] = False,
+) -> None:
+    """Fit samples to service tables that do not fall over sizes, and check them: half of the sizes predicts the others.
+
+    Samples of one device in several files are put together; each device becomes one profile. By model and
+    representation the check says in which share of the sizes p50 came out within 5% and p99 within 15%, the median
+    error, and the floor: in which share a second measurement would agree that well with the first. The profile refuses
+    sizes outside those that were measured.
+    """
+    from sim.calibrate.fitted_device import devices_in, fit_device, fit_lines, provenance, total_lines, write_fitted
+    from sim.calibrate.held_out import LIMITS
+    from sim.calibrate.profile_folder import DeviceText, device_file
+    from sim.report.figures.fit_errors import plot_held_out
+
+    devices = [fit_device(samples, device, skip=skip) for device, samples in devices_in(files, name).items()]
+    for device in devices:
+        typer.echo("\n".join(fit_lines(device)))
+    typer.echo("\n".join(total_lines(devices, apart)))
+    command = f"mprec calibrate fit {' '.join(file.name for file in files)}" + (f" --skip {skip}" if skip else "")
+    for device in devices:
+        if out is not None:
+            text = DeviceText(
+                name=device.name,
+                kind=kind,
+                evidence="measured",
+                provenance=provenance(device, command),
+                description=description or device.samples.about.get("description", ""),
+                memory=memory,
+                lanes=lanes,
+                price=price,
+            )
+            with told_if_unwritable():
+                write_fitted(out, device, text, replace_there=replace)
+            typer.echo(f"wrote {device_file(out, device.name)}")
+        folder = figures or (None if out is None else out / "figures")
+        series = [
+            (f"{check.model}, {check.representation}", check.sizes, {q: one.error for q, one in check.judged.items()})
+            for check in device.checks
+            if check is not None
+        ]
+        if folder is not None and series:
+            title = f"{device.name}: how far off is the fit at sizes it did not see?"
+            with told_if_unwritable():
+                drawn = plot_held_out(folder / f"{device.name}-fit", title, series, LIMITS)
+            typer.echo(f"drew {' and '.join(str(file) for file in drawn)}")

@@ -1,0 +1,67 @@
+"""Errors of a fit at the sizes that it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.report.figures.style import colour, legend_beside, marker, save, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_held_out"]
+
+Series = tuple[str, NDArray[np.int64], Mapping[float, NDArray[np.float64]]]
+
+
+def plot_held_out(stem: Path, title: str, series: Sequence[Series], limits: Mapping[float, float]) -> list[Path]:
+    """Draw the signed errors over size, one panel for each quantile level, as SVG and PNG.
+
+    Parameters
+    ----------
+    stem : Path
+        The files without their suffixes.
+    title : str
+    series : sequence of (label, sizes, errors)
+        `sizes` int64 (N,) and, by level, `errors` float64 (N,): predicted over measured, less 1.
+    limits : dict
+        By level: the error that counts as small, drawn as a band.
+
+    Raises
+    ------
+    RunDirectoryError
+        If a file cannot be written.
+    """
+    with styled():
+        return save(_figure(title, series, limits), stem)
+
+
+def _figure(title: str, series: Sequence[Series], limits: Mapping[float, float]) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.set_size_inches(figure.get_figwidth(), 1.5 * figure.get_figheight())
+    panels = figure.subplots(len(limits), 1, sharex=True)
+    for axes, (level, limit) in zip(panels, limits.items(), strict=True):
+        axes.axhspan(-100 * limit, 100 * limit, color="0.9", linewidth=0)
+        axes.axhline(0.0, color="0.6", linewidth=0.8)
+        for index, (label, sizes, errors) in enumerate(series):
+            axes.plot(
+                sizes,
+                100 * errors[level],
+                linestyle="none",
+                marker=marker(index),
+                markersize=3.5,
+                color=colour(index),
+                label=label,
+            )
+        axes.set_ylabel(f"error of p{100 * level:g}, %")
+    panels[0].set_title(title)
+    panels[-1].set_xlabel("query size, samples")
+    legend_beside(panels[0])
+    return figure

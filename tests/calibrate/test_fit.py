@@ -1,0 +1,122 @@
+"""Fitting: monotone both ways, the mean kept, outliers kept, and a check that never sees what it judges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sim.calibrate.fit import fit_quantiles, fit_table, levels_for, service_table
+from sim.calibrate.fitted_device import devices_in, fit_device, fit_lines, total_lines
+from sim.calibrate.held_out import check_held_out
+from sim.calibrate.sample_set import SampleKey, SampleSet, write_sample_csv
+from sim.calibrate.samples import LEVELS
+from sim.profile.service import SizeOutOfRange
+from sim.spec.problems import SpecError
+
+
+def samples_of(by_size: dict[int, list[int]], stage: str = "total") -> SampleSet:
+    return SampleSet({SampleKey("m", "table", stage, n, 0): np.array(cell) for n, cell in by_size.items()})
+
+
+def test_levels_are_those_that_the_repeats_carry() -> None:
+    assert levels_for(100) == levels_for(99) == LEVELS
+    assert levels_for(5) == (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
+    assert levels_for(1000)[-3:] == (0.998, 0.999, 1.0)
+
+
+def test_quantiles_that_fall_are_averaged_by_hand() -> None:
+    rows = np.array([[1.0, 4.0], [3.0, 4.0], [2.0, 9.0]])
+    # The first column's 3 (weight 1) and 2 (weight 3) become their weighted mean, 2.25.
+    assert fit_quantiles(rows, [1, 1, 3]).tolist() == [[1.0, 4.0], [2.25, 4.0], [2.25, 9.0]]
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 10**6), min_size=4, max_size=4), min_size=1, max_size=12),
+    st.data(),
+)
+@settings(max_examples=80, deadline=None)
+def test_a_fit_is_monotone_both_ways_and_keeps_the_mean(values: list[list[int]], data: st.DataObject) -> None:
+    rows = np.sort(np.array(values, dtype=np.float64), axis=1)
+    weights = data.draw(st.lists(st.integers(1, 50), min_size=len(values), max_size=len(values)))
+    fitted = fit_quantiles(rows, weights)
+    assert np.all(np.diff(fitted, axis=0) >= -1e-9)
+    assert np.all(np.diff(fitted, axis=1) >= 0)
+    np.testing.assert_allclose(np.average(fitted, axis=0, weights=weights), np.average(rows, axis=0, weights=weights))
+
+
+def test_outliers_are_kept_and_told_and_warm_up_is_left_out_when_asked() -> None:
+    cell = [500, *([100] * 98), 1000]
+    samples = samples_of({1: cell, 2: cell})
+    table = fit_table(samples, "m", "table")
+    assert (table.outliers, table.worst_outlier, table.worst_size) == (4, 10.0, 1)
+    assert table.warms_up and table.first_repeat == 5.0
+    assert table.rows.service_ns[0, -1] == 1000
+    assert service_table(table.rows).mean_ns[0] == pytest.approx(np.mean(cell), abs=0.5)
+    skipped = fit_table(samples, "m", "table", skip=1)
+    assert (skipped.outliers, skipped.repeats, skipped.samples) == (2, 99, 198)
+
+
+def test_a_fit_refuses_sizes_that_were_not_measured() -> None:
+    table = service_table(fit_table(samples_of({2: [10] * 20, 4: [20] * 20}), "m", "table").rows)
+    assert table.mean_at(3) == 15
+    for size in (1, 5):
+        with pytest.raises(SizeOutOfRange):
+            table.mean_at(size)
+
+
+def test_sizes_held_out_are_predicted_by_their_neighbours_alone() -> None:
+    # A straight line but for size 3, which takes twice as long: its neighbours predict the line, and it is off by half;
+    # size 2 lies between 1 and 3, and 4 between 3 and 5, so they see the bump.
+    times = {1: 100, 2: 200, 3: 600, 4: 400, 5: 500, 6: 600}
+    check = check_held_out(samples_of({n: [ns] * 30 for n, ns in times.items()}), "m", "table")
+    assert check is not None
+    assert check.sizes.tolist() == [2, 3, 4, 5]
+    # From 1, 3, 5: the bump and what follows are averaged to 550. From 2, 4, 6: the line.
+    expected = [325 / 200 - 1, 300 / 600 - 1, 550 / 400 - 1, 0.0]
+    for judged in check.judged.values():
+        np.testing.assert_allclose(judged.error, expected)
+        assert judged.within == 0.25
+        assert judged.floor == 1.0 and np.all(judged.noise == 0)
+
+
+def test_the_noise_floor_is_that_of_the_median() -> None:
+    # Exponential times: the standard error of the median of n is 1/(f(m) 2 sqrt(n)) = m / (ln 2 sqrt(n)) relatively,
+    # with n = 400 that is 7.2%; two of them agree within 5% with probability 2 Phi(0.05 / (0.0721 sqrt 2)) - 1 = 0.376.
+    random = np.random.default_rng(5)
+    times = {n: (random.exponential(size=400) * 1e6 + 1).astype(int).tolist() for n in range(1, 31)}
+    check = check_held_out(samples_of(times), "m", "table")
+    assert check is not None
+    assert np.median(check.judged[0.5].noise) == pytest.approx(0.0721, rel=0.15)
+    assert check.judged[0.5].floor == pytest.approx(0.376, abs=0.08)
+
+
+def test_few_sizes_are_fitted_but_not_checked() -> None:
+    device = fit_device(samples_of({1: [5, 6], 2: [7, 8], 3: [9, 9]}), "d")
+    assert device.checks == (None,)
+    assert "too few sizes" in "\n".join(fit_lines(device))
+    assert total_lines([device]) == []
+
+
+def test_files_of_one_device_are_fitted_together(tmp_path: Path) -> None:
+    one, other = samples_of({1: [5, 6]}), samples_of({2: [7, 8]})
+    files = [
+        write_sample_csv(tmp_path / "a.csv", one.with_about(device="d")),
+        write_sample_csv(tmp_path / "b.csv.xz", other.with_about(device="d")),
+        write_sample_csv(tmp_path / "c.csv", one),
+    ]
+    found = devices_in(files)
+    assert {name: samples.sizes("m", "table") for name, samples in found.items()} == {"d": (1, 2), "c": (1,)}
+    (tmp_path / "c.csv").write_text("broken")
+    (tmp_path / "b.csv.xz").write_text("broken")
+    with pytest.raises(SpecError) as caught:
+        devices_in(files)
+    assert len(caught.value.problems) == 2
+
+
+def test_stages_alone_are_no_fit() -> None:
+    with pytest.raises(SpecError, match="no samples of m, table"):
+        fit_device(samples_of({1: [5, 6]}, stage="encoder"), "d")
