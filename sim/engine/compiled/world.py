@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from sim.engine.compiled.choice import CHOICES, ROUTES, entry_point
 from sim.engine.compiled.memory import Memory
+from sim.engine.compiled.plain import is_plain, lay_out_flows, set_levels
 from sim.engine.compiled.tables import (
     ATTEMPT,
     CHANGE,
     DEVICE,
     EVENT,
-    FLOW,
     LANE,
-    LATER,
     LINE,
     NODE,
     NONE,
@@ -27,15 +26,15 @@ from sim.engine.compiled.tables import (
     WORLD,
     empty,
 )
-from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SERVED_ROW, SPAN_ROW
+from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SPAN_ROW
 from sim.serving.clients import DropReason
 from sim.serving.faults import FaultSchedule, slowdowns
 from sim.serving.interference import FULL_SPEED
-from sim.serving.queueing import Order, Shed
+from sim.serving.queueing import Shed
 from sim.serving.state import State
 from sim.serving.system import System
 
-__all__ = ["Draws", "grow", "is_plain", "lay_out", "make_room_for"]
+__all__ = ["Draws", "grow", "lay_out"]
 
 FIRST_ROOM = 1024
 
@@ -46,26 +45,6 @@ class Draws:
 
     parts: int
     choices: int
-
-
-def is_plain(system: System) -> bool:
-    """Whether nothing comes between a query's arrival and its end, so that both are known at once."""
-    return bool(
-        system.late_lanes is None
-        and system.part_size == 0
-        and system.order == Order.FIFO
-        and system.shed == Shed.NEVER
-        and not system.batches
-        and np.all(system.device_limit < 0)
-        and system.clients is None
-        and not system.controls_lanes
-        and not system.has_faults
-        and not system.scaling
-        and system.remapping is None
-        and not system.has_network
-        and system.routers == 1
-        and system.knowledge_delay_ns == 0
-    )
 
 
 def lay_out(system: System, draws: Draws, faults: FaultSchedule | None) -> tuple[Memory, tuple[object, ...]]:
@@ -84,6 +63,7 @@ def lay_out(system: System, draws: Draws, faults: FaultSchedule | None) -> tuple
     """
     world = Memory(WORLD)
     alive = _set_policy(world, system)
+    set_levels(world, system)
     _set_queues_and_router(world, system)
     _lay_out_fleet(world, system)
     _lay_out_state(world, system)
@@ -94,7 +74,7 @@ def lay_out(system: System, draws: Draws, faults: FaultSchedule | None) -> tuple
     _lay_out_remapping(world, system)
     _lay_out_scratch(world, system, draws)
     if is_plain(system):
-        _lay_out_flows(world, system)
+        lay_out_flows(world, system)
     _lay_out_rooms(world, system, draws)
     return world, alive
 
@@ -374,6 +354,7 @@ def _lay_out_scratch(world: Memory, system: System, draws: Draws) -> None:
     world.put("candidates", np.zeros(nodes + 1, dtype=np.int64))
     world.put("best", np.zeros(max(nodes, devices), dtype=np.int64))
     world.put("picks", np.zeros(max(draws.choices, world.get("mappings"), 1), dtype=np.int64))
+    world.put("draws_out", np.zeros(draws.choices))
     world.put("touched", np.zeros(devices, dtype=np.int64))
 
 
@@ -396,7 +377,7 @@ def _lay_out_rooms(world: Memory, system: System, draws: Draws) -> None:
         world,
         row_margin=batch + 4,
         event_margin=64 + 4 * draws.parts + (batch * columns + 2) * retimed,
-        change_margin=64 + 8 * lanes_a_device,
+        change_margin=64 + 10 * lanes_a_device,
         busy_lanes_margin=int(system.device_lane[-1]) * retimed,
     )
     world.put("event", np.zeros(FIRST_ROOM, dtype=EVENT))
@@ -428,46 +409,9 @@ def grow(world: Memory) -> None:
     for name, room in needed.items():
         if room > get(f"{name}_room"):
             world.grow(name, 2 * room)
-    changes = get("change_count") + get("change_margin") + 8 * (over * get("draws") + get("lanes"))
+    changes = get("change_count") + get("change_margin") + 10 * (over * get("draws") + get("lanes"))
     if get("knowledge_delay_ns") and changes > get("change_room"):
         # The ring is laid straight first, so that what is new comes after what is there.
         world.put("change", np.roll(world["change"], -get("change_first")))
         world.set("change_first", 0)
         world.grow("change", 2 * changes)
-
-
-def _lay_out_flows(world: Memory, system: System) -> None:
-    """Lay out what a plain system has instead of a calendar; all its lanes are idle."""
-    devices, lanes = len(system.device_lane) - 1, int(system.device_lane[-1])
-    table = empty(FLOW, devices)
-    table["finish_ns"] = np.iinfo(np.int64).max
-    table["first_lane"], table["end_lane"] = system.device_lane[:-1], system.device_lane[1:]
-    table["lanes"] = np.diff(system.device_lane)
-    world.put("next_change_ns", np.full(len(system.node_group), np.iinfo(np.int64).max))
-    looks_at_work = getattr(system.router, "measure", "queries") == "work"
-    world.set("keeps_state", looks_at_work or system.router.kind == "least-expected-completion")
-    world.put("flow", table)
-    world["idle_lanes"][:] = np.diff(system.device_lane)
-    for name in ("busy_until_ns", "free_ns", "lane_order"):
-        world.put(name, np.zeros(lanes, dtype=np.int64))
-    world.put("drawn", np.zeros(0, dtype=np.int64))
-    world.set("free_later", NONE)
-    world.put("later", empty(LATER, FIRST_ROOM))
-    for name in ("served_row", "pending_row"):
-        world.put(name, np.zeros(FIRST_ROOM, dtype=SERVED_ROW))
-
-
-def make_room_for(world: Memory, queries: int) -> None:
-    """Make room for the next queries of a plain system. Its rows have been handed on."""
-    pending = world.get("pending_row_count")
-    if world["drawn"].size < queries * world.get("choices"):
-        world.put("drawn", np.zeros(queries * world.get("choices"), dtype=np.int64))
-    needed = {
-        "later": world.get("later_used") + queries,
-        "pending_row": pending + queries,
-        "served_row": pending + queries,
-        "query_row": queries,
-    }
-    for name, room in needed.items():
-        if room > world.get(f"{name}_room"):
-            world.grow(name, 2 * room)
