@@ -12,7 +12,7 @@ import numpy as np
 
 from sim.calibrate.observe.subject import Empty, Rehearsal, SubjectSpec, TorchModel
 from sim.profile.dlrm import DlrmShape
-from sim.profile.library import dlrm_shape, find_dlrm_shape
+from sim.profile.library import dlrm_shape, find_dlrm_shape, load_dlrm_shape, own_file
 from sim.serving.paths import Plan
 from sim.serving.system import System
 from sim.spec.binding import problem_at
@@ -219,14 +219,15 @@ def subjects_of(
     return specs, of_path
 
 
-def _shape(model: str | ModelSpec) -> DlrmShape | None:
+def _shape(model: str | ModelSpec, base_dir: Path) -> DlrmShape | None:
     if isinstance(model, str):
-        return find_dlrm_shape(model)
+        file = own_file(model, base_dir)
+        return find_dlrm_shape(model) if file is None else load_dlrm_shape(file)
     return None if model.dlrm is None else dlrm_shape(model.dlrm)
 
 
 def _model(scenario: LaidOut, device: RealDevice, representation: str, law: Popularity) -> TorchModel:
-    shape = _shape(scenario.experiment.model)
+    shape = _shape(scenario.experiment.model, scenario.base_dir)
     if shape is None:
         message, allowed = "the model has no shape that could be built", "a model with a dlrm block"
         raise SpecError([problem_at(scenario.node, ("model",), message, allowed=allowed)])
