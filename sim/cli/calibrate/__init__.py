@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sim.cli.calibrate import accuracy, fit, import_runs, measure, roofline
+from sim.cli.calibrate import accuracy, cache_effect, fit, import_runs, measure, roofline
 
 __all__ = ["app"]
 
@@ -14,4 +14,5 @@ app.command("import")(import_runs.import_runs)
 app.command("accuracy")(accuracy.accuracy)
 app.command("click-log")(accuracy.click_log)
 app.command("fit")(fit.fit)
+app.command("cache-effect")(cache_effect.cache_effect)
 app.command("roofline")(roofline.roofline)
