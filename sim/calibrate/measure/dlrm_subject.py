@@ -141,7 +141,7 @@ class CudaSubject:
         self._model = model
         self._pool = pool
         self._cache_stages = tuple(cache_stages)
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream()
         self._answer = torch.empty(largest_size, dtype=torch.float32, pin_memory=True)
         count = len(model.stages) + 3
         self._marks = [_timing_event() for _ in range(count)]
@@ -246,4 +246,4 @@ def _cache_stages(source: DlrmSource, model: Dlrm) -> list[CacheStage]:
 
 
 def _timing_event() -> Any:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    return torch.cuda.Event(enable_timing=True)
