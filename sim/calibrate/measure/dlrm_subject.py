@@ -199,6 +199,9 @@ def load_subjects(source: DlrmSource, representations: Sequence[str], lane: int)
             loaded[name] = CudaSubject(model, pool, source.largest_size, apart)
         else:
             loaded[name] = CpuSubject(model, pool, apart)
+    if source.device == "cuda":
+        # Caches are filled on another stream than queries are served on.
+        torch.cuda.synchronize()
     return loaded
 
 
