@@ -45,7 +45,7 @@ __all__ = [
 
 
 class UnknownName(KeyError):
-    """A name that no shipped file has.
+    """A name that no profile has.
 
     Attributes
     ----------

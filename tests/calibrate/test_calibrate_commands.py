@@ -100,3 +100,11 @@ def test_bad_input_leaves_nothing(tmp_path: Path) -> None:
     done = mprec("calibrate", "fit", "raw.csv", "--out", "out", cwd=tmp_path)
     assert done.returncode == 2 and "raw.csv:1:1: not the columns of a sample file" in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "raw.csv").write_text(samples_text())
+    (tmp_path / "file").write_text("")
+    done = mprec("calibrate", "import", "raw.csv", "--model", "rm2", "--out", "file/own.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "file/own.csv could not be written" in done.stderr and "Traceback" not in done.stderr
