@@ -149,7 +149,11 @@ def parse_sample_csv(text: str, file: str) -> SampleSet:
     header_line, header = next(rows, (skipped + 1, []))
     if tuple(header) != COLUMNS:
         complaints.report(
-            header_line, 1, "not the columns of a sample file", ",".join(header), allowed=",".join(COLUMNS)
+            header_line,
+            1,
+            "not the columns of a sample file",
+            ",".join(header),
+            allowed=f"{','.join(COLUMNS)}; `mprec calibrate import` reads other files",
         )
         complaints.raise_any()
     cells: dict[SampleKey, list[int]] = {}

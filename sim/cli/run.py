@@ -65,8 +65,8 @@ def run(
     from sim.engine.audit import InvariantError
     from sim.report.rundir import RunDirectoryError
     from sim.study.checkpoint import CheckpointMismatch
-    from sim.study.execute import WorkerLost
     from sim.study.runs import DirectoryInUse, RunRequest, perform
+    from sim.study.workers import WorkerLost
 
     add_plugins(plugins)
     request = RunRequest(experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value)

@@ -38,6 +38,9 @@ def device_text(device: Device, models: Sequence[Model]) -> str:
             service = device.service(model, representation)
             if service is not None:
                 lines += ["", f"  {model.name}, {representation}: service time in ms", *_service_lines(service)]
+                profile = device.profiles.get((model.name, representation))
+                if profile is not None and profile.stages is not None:
+                    lines.append(f"    stages: {', '.join(profile.stages.stages)}")
     return "\n".join(lines)
 
 

@@ -96,24 +96,35 @@ class Misses:
         """Share of the IDs that miss."""
         return 1.0 - math.fsum(self.hit_rates) / len(self.hit_rates)
 
-    def some(self, size: ArrayLike) -> Floats:
-        """Probability that any ID of queries of `size` samples misses, if IDs are independent; the shape of `size`."""
-        samples = np.asarray(size, dtype=np.float64)
-        if min(self.hit_rates) <= 0.0:
-            return np.ones(samples.shape)
-        none = self.ids_per_feature * math.fsum(math.log(min(rate, 1.0)) for rate in self.hit_rates)
-        return np.asarray(-np.expm1(samples * none))
-
     def mean_ns(self, times: StageTimes, stage: str, size: ArrayLike) -> Floats:
-        """Mean time of a stage that works on misses only, in ns, float64 of the shape of `size`.
+        """Mean time of a stage that works on misses only, in ns.
 
-        Where the time is a line in the work, this is its exact mean over the number of misses: a query without any
-        pays nothing, and the mean work of the others is that of all over their share.
+        Parameters
+        ----------
+        times : StageTimes
+            Times of the stage where every ID of every feature is worked on.
+        stage : str
+        size : integers, shape (S,)
+            Samples of a query.
+
+        Returns
+        -------
+        float64, shape (S,)
+
+        Notes
+        -----
+        The features share the time of a stage equally, and each takes what its own misses take: nothing where a query
+        has none. IDs are independent, so a query of n IDs has misses with probability p = 1 - hit_rate^n, and then
+        n (1 - hit_rate) / p of them on average. Where the time is a line in the work, this is its exact mean.
         """
-        some = self.some(size)
-        work = self.share * np.asarray(size, dtype=np.float64)
-        worked = np.divide(work, some, out=np.zeros_like(work), where=some > 0)
-        return np.asarray(np.where(some > 0, some * times.mean_at(stage, worked), 0.0))
+        samples = np.asarray(size, dtype=np.float64)
+        total = np.zeros(samples.shape)
+        for rate in self.hit_rates:
+            if rate >= 1.0:
+                continue
+            some = -np.expm1(samples * self.ids_per_feature * math.log(rate)) if rate > 0 else np.ones(samples.shape)
+            total += some * times.mean_at(stage, samples * (1.0 - rate) / some)
+        return np.asarray(total / len(self.hit_rates))
 
 
 def find_cache(spec: CacheSpec | None, path: KeyPath, base_dir: Path, findings: Findings) -> DeviceCache | None:

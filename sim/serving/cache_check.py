@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sim.serving.cache import CachedPath
+from sim.serving.cache import DeviceCache
 from sim.serving.classes import PlannedModel
 from sim.serving.findings import Findings
 from sim.serving.paths import Path, PlannedDevice, PlannedGroup
+from sim.spec.units import format_bytes
 
 __all__ = ["cache_assumptions", "check_caches"]
 
@@ -58,32 +59,39 @@ def cache_assumptions(groups: Sequence[PlannedGroup], mapped: Sequence[Path], el
             where = f"{group.name}/{device.name}" if len(groups) > 1 else device.name
             if not any(path.cached for path in mapped if (path.group, path.slot) == (g, slot)):
                 lines[f"the cache of {where} serves nothing: no path with a deep hash embedding is mapped there"] = None
-    for path in eligible:
-        device = groups[path.group].devices[path.slot]
-        if device.cache is None:
-            continue
-        if path.cached is not None:
-            lines.update(dict.fromkeys(_lines(path, path.cached, device)))
-        elif path.representation in ("dhe", "select", "hybrid"):
-            lines[f"{path.name} is served without the cache: the times of its encoder and decoder are not known"] = None
+            mine = [path for path in eligible if (path.group, path.slot) == (g, slot)]
+            lines.update(dict.fromkeys(_lines(where, device, device.cache, mine)))
     return list(lines)
 
 
-def _lines(path: Path, cached: CachedPath, device: PlannedDevice) -> list[str]:
-    assert device.cache is not None
-    spec, laws = device.cache.spec, device.cache.laws
+def _lines(where: str, device: PlannedDevice, cache: DeviceCache, paths: Sequence[Path]) -> list[str]:
+    """Return what the cache of a device stands on; `paths` are those of the device that the policy may use."""
+    with_cache = [(path, path.cached) for path in paths if path.cached is not None]
+    if not with_cache:
+        return []
     lines = []
-    if laws is not None:
-        entries = f"{cached.entries:,} embeddings"
-        lines.append(f"{path.name} hits {cached.hit_rate:.1%} of its IDs in a cache of {entries}, {laws.described}")
-    if spec.decoder_centroids is not None:
-        cost = spec.decoder_accuracy_cost
-        what = f"the decoder cache of {spec.decoder_centroids} centroids on {device.name}"
+    if cache.laws is not None and cache.spec.encoder is not None:
+        rates: dict[str, list[str]] = {}
+        for path, cached in with_cache:
+            rates.setdefault(f"{cached.hit_rate:.1%}", []).append(path.name.partition("@")[0])
+        hits = " and ".join(f"{rate} ({', '.join(names)})" for rate, names in rates.items())
+        size = format_bytes(cache.spec.encoder)
+        lines.append(f"an encoder cache of {size} on {where} hits {hits} of the IDs, {cache.laws.described}")
+    if cache.spec.decoder_centroids is not None:
+        cost = cache.spec.decoder_accuracy_cost
+        what = f"the decoder cache of {cache.spec.decoder_centroids} centroids on {where}"
         lines.append(
             f"{what} is assumed to cost no accuracy"
             if cost is None
             else f"{what} takes {cost * 100:g} points off the accuracy, as the experiment says"
         )
     if device.profile.roofline is None:
-        lines.append(f"service times of {path.name} are composed of measured stages, not measured with the cache")
-    return lines + [f"{path.name}: {note}" for note in cached.notes]
+        named = ", ".join(path.name for path, _ in with_cache)
+        lines.append(f"service times of {named} are composed of measured stages, not measured with the cache")
+    lines += [f"{path.name}: {note}" for path, cached in with_cache for note in cached.notes]
+    lines += [
+        f"{path.name} is served without the cache: the times of its encoder and decoder are not known"
+        for path in paths
+        if path.cached is None and path.representation in ("dhe", "select", "hybrid")
+    ]
+    return lines

@@ -178,8 +178,9 @@ def _fields_at(model: type[BaseModel], loc: Sequence[str | int], parent: Node) -
 
 
 def _has_kind(model: type[BaseModel], kind: str) -> bool:
+    # One kind only: the kinds of a device are no names of different models, and may be the name of a device.
     field = model.model_fields.get("kind")
-    return field is not None and kind in get_args(field.annotation)
+    return field is not None and get_args(field.annotation) == (kind,)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

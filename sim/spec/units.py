@@ -248,6 +248,21 @@ def format_bandwidth(bytes_per_s: float) -> str:
 
 def parse_fraction(written: object) -> float:
     """Return a fraction within (0, 1], written ``"78.79%"`` or ``0.7879``."""
+    value = _fraction(written)
+    if not 0 < value <= 1:
+        raise ValueError("a fraction has to be more than 0 and at most 1 (100%)")
+    return value
+
+
+def parse_fraction_or_zero(written: object) -> float:
+    """Return a fraction within [0, 1], written ``"0.02%"`` or ``0.0002``."""
+    value = _fraction(written)
+    if not 0 <= value <= 1:
+        raise ValueError("a fraction has to be at least 0 and at most 1 (100%)")
+    return value
+
+
+def _fraction(written: object) -> float:
     if isinstance(written, bool) or not isinstance(written, str | int | float):
         raise ValueError("a fraction is written as 0.7879 or 78.79%")
     text = str(written).strip()
@@ -258,16 +273,7 @@ def parse_fraction(written: object) -> float:
         raise ValueError("a fraction is written as 0.7879 or 78.79%") from error
     if percent:
         value /= 100
-    if not value.is_finite() or not 0 < value <= 1:
-        raise ValueError("a fraction has to be more than 0 and at most 1 (100%)")
-    return float(value)
-
-
-def parse_fraction_or_zero(written: object) -> float:
-    """Return a fraction within [0, 1], written ``"0.02%"`` or ``0.0002``; none of it is ``0`` or ``"0%"``."""
-    if not isinstance(written, bool) and str(written).strip() in ("0", "0.0", "0%", "0.0%"):
-        return 0.0
-    return parse_fraction(written)
+    return float(value) if value.is_finite() else math.nan
 
 
 def format_fraction(fraction: float) -> str:

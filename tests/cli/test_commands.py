@@ -238,7 +238,7 @@ def test_finished_cells_are_kept_and_resumed(how: signal.Signals, code: int, fol
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert "--resume" in errors and "Traceback" not in errors
-    # What is complete of a replication is one file instead of its cells'; the other worker may have got so far meanwhile.
+    # The cells of a replication that is complete are one file; the other worker may have got so far meanwhile.
     finished = list((folder / "out" / "replications").glob("s*"))
     assert any(file.suffix in {".cell", ".json"} for file in finished)
     assert not list((folder / "out" / "replications").glob("*.partial"))

@@ -11,8 +11,9 @@ import pytest
 from sim.profile.device import Device
 from sim.profile.library import build_device, find_device, find_model, list_devices, load_device
 from sim.profile.service import ParametricService, ServiceTable
+from sim.report.profiles import device_text
 from sim.spec.binding import bind
-from sim.spec.device import DeviceSpec
+from sim.spec.device import DeviceSpec, TableFileSpec
 from sim.spec.problems import SpecError
 from sim.spec.source import parse_yaml
 
@@ -21,7 +22,12 @@ RIBBON = (
     *("c5.2xlarge", "c5a.2xlarge", "g4dn.xlarge", "m5.xlarge"),
     *("m5n.xlarge", "r5.large", "r5n.large", "t3.xlarge"),
 )
-MODELLED = ("cpu-broadwell", "gpu-v100", "tpu-v3-8", "ipu-gc200", "ipu-pod16")
+TRITON = ("t4", "a30", "a100")
+MODELLED = (
+    *("cpu-broadwell", "gpu-v100", "tpu-v3-8", "ipu-gc200", "ipu-pod16"),
+    *(f"gpu-{name}" for name in TRITON),
+)
+PUBLISHED = tuple(f"triton-{name}" for name in TRITON)
 
 
 def inline(text: str, folder: Path | None = None) -> Device:
@@ -36,7 +42,7 @@ def problems(text: str, folder: Path | None = None) -> list[str]:
 
 
 def test_what_ships() -> None:
-    expected = [*MODELLED, *(f"kairos-{t}" for t in KAIROS), *(f"ribbon-{t}" for t in RIBBON)]
+    expected = [*MODELLED, *PUBLISHED, *(f"kairos-{t}" for t in KAIROS), *(f"ribbon-{t}" for t in RIBBON)]
     assert list(list_devices()) == sorted(expected)
 
 
@@ -44,7 +50,8 @@ def test_what_ships() -> None:
 def test_shipped_devices_are_whole(name: str) -> None:
     device = find_device(name)
     assert device.name == name
-    assert device.evidence == ("modelled" if name in MODELLED else "measured")
+    evidence = {**dict.fromkeys(MODELLED, "modelled"), **dict.fromkeys(PUBLISHED, "published")}
+    assert device.evidence == evidence.get(name, "measured")
     assert "source: " in device.provenance
     assert device.memory_bytes is not None
     assert device.lanes >= 1
@@ -123,6 +130,42 @@ def test_a_table_file_lies_beside_the_device_file(tmp_path: Path) -> None:
     service = device.service(find_model("rm2"), "table")
     assert service is not None
     assert service.mean_at(3) == 3000.0
+
+
+def test_stages_lie_beside_the_table(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("size,0.5\n10,100\n40,400\n")
+    (tmp_path / "s.csv").write_text("stage,size,mean_ns\nencoder,10,40\nencoder,40,90\n")
+    text = "service: {dlrm-kaggle: {dhe: {table: t.csv, stages: s.csv}, table: {table: t.csv}}}\n"
+    device = inline(text, tmp_path)
+    stages = device.profiles["dlrm-kaggle", "dhe"].stages
+    assert stages is not None and stages.mean_at("encoder", [10, 25]).tolist() == [40.0, 65.0]
+    assert device.profiles["dlrm-kaggle", "table"].stages is None
+    assert device.with_overrides(beyond="linear").profiles["dlrm-kaggle", "dhe"].stages is stages
+    assert "stages: encoder" in device_text(device, [find_model("dlrm-kaggle")])
+    before = device.content_hash
+    (tmp_path / "s.csv").write_text("stage,size,mean_ns\nencoder,10,40\nencoder,40,91\n")
+    assert inline(text, tmp_path).content_hash != before
+    # What a profile without stages is hashed by has no word of them, as before there were any.
+    assert "stages" not in TableFileSpec(table="t.csv").model_dump(mode="json")
+    assert TableFileSpec(table="t.csv", stages="s.csv").model_dump(mode="json")["stages"] == "s.csv"
+
+
+def test_stages_that_do_not_reach_as_far_as_the_table(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("size,0.5\n10,100\n40,400\n")
+    (tmp_path / "s.csv").write_text("stage,size,mean_ns\nencoder,10,40\nencoder,30,90\n")
+    text = "service: {dlrm-kaggle: {dhe: {table: t.csv, stages: %s}}}\n"
+    assert problems(text % "s.csv", tmp_path) == [
+        "d.yaml:1:53: service.dlrm-kaggle.dhe.stages: encoder is given for the sizes 10 to 30, and the table goes from "
+        "10 to 40 (got 's.csv')"
+    ]
+    assert problems(text % "none.csv", tmp_path) == [
+        "d.yaml:1:53: service.dlrm-kaggle.dhe.stages: cannot read the stage file: No such file or directory (got "
+        "'none.csv')"
+    ]
+    (tmp_path / "s.csv").write_text("stage,size,mean_ns\nencoder,10,fast\n")
+    assert problems(text % "s.csv", tmp_path) == [
+        f"{tmp_path / 's.csv'}:2:12: not a mean time (got 'fast'; allowed: a number of ns, at least 0)"
+    ]
 
 
 def test_the_content_hash_follows_the_content(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def inline(text: str) -> Model:
 
 
 def test_models_that_ship() -> None:
-    assert list_models() == ("dien", "dlrm-kaggle", "dlrm-terabyte", "mtwnd", "ncf", "rm2", "wnd")
+    assert list_models() == ("dien", "dlrm-kaggle", "dlrm-nvidia", "dlrm-terabyte", "mtwnd", "ncf", "rm2", "wnd")
     for name in list_models():
         assert find_model(name).name == name
 

@@ -92,6 +92,16 @@ def test_fractions_come_back(value: float) -> None:
     assert units.parse_fraction(units.format_fraction(value)) == value
 
 
+def test_only_some_fractions_may_be_zero() -> None:
+    assert units.format_fraction(0.0) == "0%"
+    for text in ("0%", "-0.1", "101%", "nan"):
+        with pytest.raises(ValueError, match="a fraction has to be more than 0"):
+            units.parse_fraction(text)
+    for text in ("-0.1%", "1.01", "inf"):
+        with pytest.raises(ValueError, match="a fraction has to be at least 0"):
+            units.parse_fraction_or_zero(text)
+
+
 @pytest.mark.parametrize(
     ("parse", "text", "value"),
     [
@@ -102,6 +112,8 @@ def test_fractions_come_back(value: float) -> None:
         (units.parse_price_usd_per_h, "$0.432/h", 0.432),
         (units.parse_price_usd_per_h, "0.432 USD/h", 0.432),
         (units.parse_fraction, "78.79%", 0.7879),
+        (units.parse_fraction_or_zero, "0%", 0.0),
+        (units.parse_fraction_or_zero, 0.0002, 0.0002),
         (units.parse_duration_ns, "0", 0),
         (units.parse_duration_ns, "1.5us", 1500),
         (units.parse_flops, "14TFLOP/s", 14e12),

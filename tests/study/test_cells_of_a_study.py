@@ -6,8 +6,6 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from sim.engine.audit import InvariantError
 from sim.report.rundir import RunDirectoryError, written_whole
 from sim.stats.summary import ReplicationResult
 from sim.study.checkpoint import Checkpoint, CheckpointMismatch
-from sim.study.execute import Task, WorkerLost, _finished, execute
+from sim.study.execute import Task, execute
 from sim.study.gather import Gathered
 from sim.study.replication import Part, run_part, run_record
 from sim.study.scenario import load_scenarios
@@ -190,59 +188,6 @@ def test_a_law_that_is_broken_is_told_with_the_cell(
     monkeypatch.setattr(laws, lambda *_: ["a lane served two"])
     with pytest.raises(InvariantError, match="replication 1, cell 3, seed 1: a lane served two"):
         run_part(made.prepared[0], 1, 3, tmp_path / "records.npz" if recorded else None)
-
-
-def test_what_was_finished_is_handed_on_when_a_worker_dies(parts: dict[Task, Part]) -> None:
-    """Futures of a broken pool: two finished, three lost, in any order."""
-    futures: dict[Future[Part], Task] = {}
-    for cell, finished in enumerate((False, True, False, True, False)):
-        future: Future[Part] = Future()
-        futures[future] = (0, 0, cell)
-        if finished:
-            future.set_result(parts[0, 0, 0])
-        else:
-            future.set_exception(BrokenProcessPool("terminated abruptly"))
-    got: list[Task] = []
-    with pytest.raises(WorkerLost, match="a worker process died"):
-        for task, _ in _finished(futures):
-            got.append(task)
-    assert sorted(got) == [(0, 0, 1), (0, 0, 3)]
-
-
-def test_what_was_finished_is_handed_on_upon_an_interrupt(
-    monkeypatch: pytest.MonkeyPatch, parts: dict[Task, Part]
-) -> None:
-    futures: dict[Future[Part], Task] = {Future(): (0, 0, cell) for cell in range(4)}
-    ordered = list(futures)
-    ordered[0].set_result(parts[0, 0, 0])
-    ordered[2].set_result(parts[0, 0, 0])
-    ordered[3].set_exception(OSError("disk full"))
-
-    def interrupted(given: list[Future[Part]]) -> Iterator[Future[Part]]:
-        yield ordered[0]
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sim.study.execute.as_completed", interrupted)
-    got: list[Task] = []
-    with pytest.raises(KeyboardInterrupt):
-        for task, _ in _finished(futures):
-            got.append(task)
-    assert got == [(0, 0, 0), (0, 0, 2)]
-
-
-def test_what_was_finished_is_handed_on_when_a_task_fails(
-    monkeypatch: pytest.MonkeyPatch, parts: dict[Task, Part]
-) -> None:
-    futures: dict[Future[Part], Task] = {Future(): (0, 0, cell) for cell in range(3)}
-    ordered = list(futures)
-    ordered[1].set_exception(OSError("disk full"))
-    ordered[2].set_result(parts[0, 0, 0])
-    monkeypatch.setattr("sim.study.execute.as_completed", lambda _: iter([ordered[1], ordered[2]]))
-    got: list[Task] = []
-    with pytest.raises(OSError, match="disk full"):
-        for task, _ in _finished(futures):
-            got.append(task)
-    assert got == [(0, 0, 2)]
 
 
 def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path) -> None:

@@ -15,9 +15,7 @@ Kind = Literal["cpu", "gpu", "tpu", "ipu", "other"]
 def fit(
     files: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="SAMPLES...", help="Sample files, as measure and import write them.", show_default=False
-        ),
+        typer.Argument(metavar="SAMPLES", help="Sample files, as measure and import write them.", show_default=False),
     ],
     out: Annotated[
         Path | None,
@@ -27,6 +25,7 @@ def fit(
         str | None, typer.Option(help="Name of the device; left out, the one in the samples, or that of the file.")
     ] = None,
     kind: Annotated[Kind, typer.Option(help="Kind of device.")] = "other",
+    description: Annotated[str, typer.Option(help="What the device is, in a line.")] = "",
     memory: Annotated[str | None, typer.Option(help="Memory for representations, as in 16GiB.")] = None,
     lanes: Annotated[int, typer.Option(min=1, help="Queries that the device serves at once.")] = 1,
     price: Annotated[str | None, typer.Option(help="As in 0.34USD/h.")] = None,
@@ -65,7 +64,7 @@ def fit(
                 kind=kind,
                 evidence="measured",
                 provenance=provenance(device, command),
-                description=device.samples.about.get("description", ""),
+                description=description or device.samples.about.get("description", ""),
                 memory=memory,
                 lanes=lanes,
                 price=price,

@@ -1,0 +1,100 @@
+"""What is written of runs that were imported: sample files to be fitted, or a profile of percentiles as they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from sim.calibrate.profile_folder import DeviceText, TableRows, write_profile
+from sim.calibrate.sample_set import SampleSet, write_sample_csv
+from sim.calibrate.sources.percentile_rows import PercentileRow, percentile_tables
+from sim.calibrate.sources.reading import Imported
+from sim.profile.device import Device
+from sim.spec.problems import Problem, SpecError
+
+__all__ = ["sample_files", "write_percentiles", "write_samples"]
+
+
+def sample_files(samples: dict[str, SampleSet], out: Path) -> dict[str, Path]:
+    """Return the file of each device: `out` itself if it is called .csv or .csv.xz, else one a device in that folder.
+
+    Raises
+    ------
+    SpecError
+        If there are several devices for one file.
+    """
+    if out.name.endswith((".csv", ".csv.xz")):
+        if len(samples) > 1:
+            names = ", ".join(samples)
+            message = (
+                f"samples of {len(samples)} devices do not go into one file; choose one with --device, or a folder"
+            )
+            raise SpecError([Problem(message, value=str(out), allowed=names)])
+        return dict.fromkeys(samples, out)
+    return {device: out / f"{device}.csv.xz" for device in samples}
+
+
+def write_samples(samples: dict[str, SampleSet], out: Path) -> list[Path]:
+    """Write the samples of each device into its file. Raises as `sample_files`, and RunDirectoryError."""
+    return [write_sample_csv(file, samples[device]) for device, file in sample_files(samples, out).items()]
+
+
+def write_percentiles(
+    imported: Imported, folder: Path, text: DeviceText, *, with_queueing: bool = False, replace_there: bool = False
+) -> tuple[Device, list[TableRows]]:
+    """Write a profile whose tables are the percentiles as they were given, and return it with its tables.
+
+    `text` needs no provenance but a source and a command: what is behind the numbers is added.
+
+    Raises
+    ------
+    SpecError
+        If they are no tables (`percentile_tables`), if `folder` is called like a file of samples, or as
+        `sim.calibrate.profile_folder.write_profile`.
+    """
+    if folder.name.endswith((".csv", ".csv.xz")):
+        raise SpecError([Problem("percentiles become a profile, in a folder", value=str(folder), allowed="a folder")])
+    devices = sorted({row.device for row in imported.rows if row.device})
+    if len(devices) > 1:
+        message = f"percentiles of {len(devices)} devices do not make one profile; --where chooses rows by a column"
+        raise SpecError([Problem(message, value=", ".join(devices))])
+    tables = percentile_tables(imported.rows)
+    digest = hashlib.sha256("".join(imported.sha256).encode()).hexdigest()
+    provenance = dict(text.provenance)
+    if devices:
+        provenance["host"] = f"as the source calls it: {devices[0]}"
+    queries = _behind(imported.rows)
+    if queries is not None:
+        provenance["samples"] = queries
+    provenance["sha256"] = imported.sha256[0] if len(imported.sha256) == 1 else digest
+    provenance["notes"] = " ".join(_notes(tables, with_queueing))
+    device = write_profile(folder, replace(text, provenance=provenance), tables, replace=replace_there)
+    return device, tables
+
+
+def _behind(rows: Sequence[PercentileRow]) -> int | None:
+    counts = [row.queries for row in rows]
+    return None if any(count is None for count in counts) else sum(count or 0 for count in counts)
+
+
+def _notes(tables: Sequence[TableRows], with_queueing: bool) -> list[str]:
+    notes = [
+        "Percentiles as they were given, without the samples: nothing was fitted, smoothed or checked against sizes "
+        "that were held out."
+    ]
+    low, high = min(table.levels[0] for table in tables), max(table.levels[-1] for table in tables)
+    if low > 0:
+        notes.append(f"Times below p{100 * low:g} are taken to be those of p{100 * low:g}, so the mean is too high.")
+    if high < 1:
+        notes.append(
+            f"Times beyond p{100 * high:g} are taken to be those of p{100 * high:g}, so the tail is too short."
+        )
+    if any(np.any(np.diff(table.service_ns, axis=0) < 0) for table in tables):
+        notes.append("They fall from one size to a larger one somewhere.")
+    if with_queueing:
+        notes.append("They include waiting for other queries, so a simulation with them counts waiting twice.")
+    return notes

@@ -1,0 +1,249 @@
+"""DLRMs that serve queries and time each stage; importing this needs PyTorch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeAlias, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting
+from sim.calibrate.measure.dlrm_source import DlrmSource
+from sim.calibrate.measure.subject import Served, Subject, Subjects
+from sim.calibrate.models.dlrm import Activations, Dlrm
+from sim.calibrate.models.ids import draw_dense, draw_ids
+from sim.calibrate.models.mp_cache import CachedDhe, DecoderCache, EncoderCache, hottest_ids
+from sim.profile.dlrm import RepresentationName
+from sim.profile.stage_times import ENCODER_CACHE, decoder_cache_stage
+from sim.workload.popularity import UniformPopularity, ZipfPopularity
+
+__all__ = ["CpuSubject", "CudaSubject", "load_subjects"]
+
+ACCESSES = 65_536
+"""Samples whose IDs say which are hot: the caches are filled from these and looked up by others."""
+
+Inputs: TypeAlias = tuple[Tensor, Tensor]
+
+
+class CacheStage(NamedTuple):
+    """A cache that is looked up apart from the queries: its name, and what to do with the IDs of the stacks."""
+
+    name: str
+    prepare: Callable[[Tensor], Tensor]
+    look_up: Callable[[Tensor], object]
+
+
+class _Pool:
+    """Samples that queries are cut from one after the other; drawn anew for each block."""
+
+    def __init__(self, source: DlrmSource, lane: int, pinned: bool) -> None:
+        self._source = source
+        self._lane = lane
+        self._pinned = pinned
+        self._block: int | None = None
+        self._next = 0
+        self._dense = torch.empty(0)
+        self._ids = torch.empty(0, dtype=torch.int64)
+
+    def renew(self, block: int) -> None:
+        if block == self._block:
+            return
+        self._dense, self._ids = drawn_inputs(self._source, self._source.pool_samples, ("pool", self._lane, block))
+        if self._pinned:
+            self._dense, self._ids = self._dense.pin_memory(), self._ids.pin_memory()
+        self._block, self._next = block, 0
+
+    def take(self, size: int) -> Inputs:
+        if self._next + size > len(self._ids):
+            self._next = 0
+        chosen = slice(self._next, self._next + size)
+        self._next += size
+        return self._dense[chosen], self._ids[chosen]
+
+
+def drawn_inputs(source: DlrmSource, samples: int, key: tuple[str, int, int]) -> Inputs:
+    """Draw dense inputs and IDs; the same key gives the same."""
+    law = UniformPopularity() if source.zipf_exponent is None else ZipfPopularity(source.zipf_exponent)
+    words = np.random.SeedSequence(source.seed, spawn_key=(*key[0].encode(), key[1], key[2] + 1))
+    random = np.random.Generator(np.random.Philox(words))
+    return draw_dense(source.shape, samples, random), draw_ids(source.shape, samples, law, random)
+
+
+class CpuSubject:
+    """A representation on the cores of this process.
+
+    Parameters
+    ----------
+    model : Dlrm
+    pool : _Pool
+        Shared by the representations of a lane.
+    cache_stages : sequence of CacheStage
+        Looked up after each query.
+    clock : callable
+        Nanoseconds that do not run backwards.
+    """
+
+    def __init__(
+        self,
+        model: Dlrm,
+        pool: _Pool,
+        cache_stages: Sequence[CacheStage] = (),
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.stages = (*model.stages, *(stage.name for stage in cache_stages))
+        self._model = model
+        self._pool = pool
+        self._cache_stages = tuple(cache_stages)
+        self._clock = clock
+
+    def renew(self, block: int) -> None:
+        """Draw the inputs of a block anew."""
+        self._pool.renew(block)
+
+    def take(self, size: int) -> Inputs:
+        """Copy the inputs of a query out of the pool, as they would come off the network."""
+        dense, ids = self._pool.take(size)
+        return dense.clone(), ids.clone()
+
+    def serve(self, inputs: Inputs) -> Served:
+        """Serve a query, then look up what is measured apart."""
+        clock, run_stage = self._clock, self._model.run_stage
+        marks = [clock()]
+        with torch.inference_mode():
+            activations = Activations(*inputs)
+            for stage in self._model.stages:
+                run_stage(stage, activations)
+                marks.append(clock())
+        ended = clock()
+        durations = [after - before for before, after in pairwise(marks)]
+        with torch.inference_mode():
+            for apart in self._cache_stages:
+                prepared = apart.prepare(self._model.stack_ids(inputs[1]))
+                started = clock()
+                apart.look_up(prepared)
+                durations.append(clock() - started)
+        return Served(ended - marks[0], durations)
+
+
+class CudaSubject:
+    """A representation on a GPU: inputs come from pinned memory, the answer goes back there.
+
+    Stages are timed by events of the GPU's stream, which cost the query nothing; the whole query by the host's clock,
+    from the first copy until the answer is there.
+    """
+
+    def __init__(self, model: Dlrm, pool: _Pool, largest_size: int, cache_stages: Sequence[CacheStage] = ()) -> None:
+        self.stages = ("transfer in", *model.stages, "transfer out", *(stage.name for stage in cache_stages))
+        self._model = model
+        self._pool = pool
+        self._cache_stages = tuple(cache_stages)
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._answer = torch.empty(largest_size, dtype=torch.float32, pin_memory=True)
+        count = len(model.stages) + 3
+        self._marks = [_timing_event() for _ in range(count)]
+        self._apart = [(_timing_event(), _timing_event()) for _ in cache_stages]
+
+    def renew(self, block: int) -> None:
+        """Draw the inputs of a block anew."""
+        self._pool.renew(block)
+
+    def take(self, size: int) -> Inputs:
+        """Return a part of the pool, which is pinned."""
+        return self._pool.take(size)
+
+    def serve(self, inputs: Inputs) -> Served:
+        """Serve a query and wait for its answer, then look up what is measured apart."""
+        model, marks, device = self._model, self._marks, self._model.device
+        started = time.perf_counter_ns()
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            marks[0].record()
+            activations = Activations(*(part.to(device, non_blocking=True) for part in inputs))
+            marks[1].record()
+            for number, stage in enumerate(model.stages):
+                model.run_stage(stage, activations)
+                marks[number + 2].record()
+            assert activations.probabilities is not None
+            self._answer[: len(inputs[0])].copy_(activations.probabilities, non_blocking=True)
+            marks[-1].record()
+            self._stream.synchronize()
+        total = time.perf_counter_ns() - started
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            for (before, after), apart in zip(self._apart, self._cache_stages, strict=True):
+                prepared = apart.prepare(model.stack_ids(activations.ids))
+                before.record()
+                apart.look_up(prepared)
+                after.record()
+            self._stream.synchronize()
+        pairs = [*pairwise(marks), *self._apart]
+        # Milliseconds, with a resolution of about half a microsecond.
+        return Served(total, [round(before.elapsed_time(after) * 1e6) for before, after in pairs])
+
+
+def load_subjects(source: DlrmSource, representations: Sequence[str], lane: int) -> Subjects:
+    """Load representations on the device of the source, with as many threads as it says.
+
+    Every lane has weights of the same seed, and inputs of its own.
+    """
+    torch.set_num_threads(source.threads)
+    pool = _Pool(source, lane, pinned=source.device == "cuda")
+    loaded: dict[str, Subject] = {}
+    for name in representations:
+        model = Dlrm(source.shape, cast("RepresentationName", name), seed=source.seed, device=source.device)
+        _put_caches(source, model)
+        apart = _cache_stages(source, model)
+        if source.device == "cuda":
+            loaded[name] = CudaSubject(model, pool, source.largest_size, apart)
+        else:
+            loaded[name] = CpuSubject(model, pool, apart)
+    return loaded
+
+
+def _accesses(source: DlrmSource, model: Dlrm) -> Tensor:
+    return model.stack_ids(drawn_inputs(source, ACCESSES, ("accesses", 0, 0))[1].to(model.device))
+
+
+def _caches(source: DlrmSource, model: Dlrm, setting: CacheSetting) -> tuple[EncoderCache | None, DecoderCache | None]:
+    if model.stacks is None or setting == NO_CACHE:
+        return None, None
+    accesses = _accesses(source, model)
+    encoder = decoder = None
+    with torch.inference_mode():
+        if setting.encoder_bytes:
+            entries = setting.entries(source.shape.embedding_dim)
+            encoder = EncoderCache(model.stacks, hottest_ids(accesses, entries))
+        if setting.centroids:
+            decoder = DecoderCache.fitted(model.stacks, accesses, setting.centroids)
+    return encoder, decoder
+
+
+def _put_caches(source: DlrmSource, model: Dlrm) -> None:
+    encoder, decoder = _caches(source, model, source.cache)
+    if model.stacks is not None and (encoder is not None or decoder is not None):
+        model.dhe_forward = CachedDhe(model.stacks, encoder, decoder)
+
+
+def _cache_stages(source: DlrmSource, model: Dlrm) -> list[CacheStage]:
+    encoder, decoder = _caches(source, model, source.cache_stages)
+    stages = []
+    if encoder is not None:
+        held = encoder
+
+        def look_up(ids: Tensor) -> Tensor:
+            _, positions = held.look_up(ids)
+            return held.vectors[positions]
+
+        stages.append(CacheStage(ENCODER_CACHE, lambda ids: ids, look_up))
+    if decoder is not None:
+        assert model.stacks is not None
+        stages.append(
+            CacheStage(decoder_cache_stage(source.cache_stages.centroids), model.stacks.encode, decoder.decode)
+        )
+    return stages
+
+
+def _timing_event() -> Any:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

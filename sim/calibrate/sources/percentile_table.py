@@ -1,0 +1,119 @@
+"""CSV of percentiles: one row a query size, one column a percentile. Triton's perf_analyzer writes such a file, too.
+
+perf_analyzer (`-f FILE`) writes `Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server
+Compute Input,Server Compute Infer,Server Compute Output,Client Recv,p50 latency,p90 latency,p95 latency,p99 latency`,
+with `Request Rate` instead of `Concurrency` under open load and more columns with `--verbose-csv`: all times in whole
+microseconds, rows sorted by throughput. It does not say the batch size (`-b`); reports that were made from it often do,
+as a column `Batch`. Format: github triton-inference-server/perf_analyzer, src/report_writer.cc.
+"""
+
+from __future__ import annotations
+
+from sim.calibrate.measured_text import Complaints, column_of
+from sim.calibrate.sources.choices import Choices
+from sim.calibrate.sources.columns import percentile_level, shared_unit, time_ns, whole_size
+from sim.calibrate.sources.percentile_rows import PercentileRow, check_order
+from sim.calibrate.sources.sheet import Sheet, read_sheet
+from sim.spec.problems import Position
+
+__all__ = ["read_percentile_table", "read_perf_analyzer"]
+
+
+def read_percentile_table(text: str, file: str, choices: Choices) -> list[PercentileRow]:
+    """Read percentiles whose columns are found by their names (p50, p99_ms, 95th percentile, min, max).
+
+    Raises
+    ------
+    SpecError
+        With the lines of everything that is wrong: no percentiles or sizes, times that are not positive or not
+        sorted, units that are missing or mixed.
+    """
+    sheet = read_sheet(text, file, choices)
+    return _rows(sheet, file, choices.unit)
+
+
+def read_perf_analyzer(text: str, file: str, choices: Choices) -> list[PercentileRow]:
+    """Read what perf_analyzer wrote; times are in microseconds unless their columns say otherwise.
+
+    Only rows of concurrency 1 are service times: with more, or under open load, requests wait for each other at the
+    server. Other rows are left out, or taken with `choices.with_queueing`.
+
+    Raises
+    ------
+    SpecError
+        As `read_percentile_table`, and if no row has concurrency 1.
+    """
+    sheet = read_sheet(text, file, choices)
+    names = [name.lower() for name in sheet.header]
+    if "inferences/second" not in names and not sheet.header_is_bad:
+        sheet.missing("Inferences/Second", "a file that perf_analyzer wrote with -f")
+    if not choices.with_queueing and not sheet.header_is_bad:
+        if "concurrency" not in names:
+            sheet.missing(
+                "Concurrency", "--with-queueing, to take latencies under open load as if they were service times"
+            )
+        else:
+            at = names.index("concurrency")
+            alone = [(line, row) for line, row in sheet.rows if row[at] == "1"]
+            if not alone:
+                line, row = sheet.rows[0]
+                message = "no row of concurrency 1: requests that are under way together wait for each other"
+                sheet.complaints.report(line, column_of(row, at), message, row[at], allowed="1, or --with-queueing")
+            sheet = Sheet(sheet.about, sheet.line, sheet.header, alone, sheet.complaints, choices)
+    unit = choices.unit
+    if not any(name.endswith(")") for name in names):
+        unit = unit or "us"
+    return _rows(sheet, file, unit)
+
+
+def _rows(sheet: Sheet, file: str, unit: str | None) -> list[PercentileRow]:
+    complaints, choices = sheet.complaints, sheet.choices
+    levels = {index: level for index, name in enumerate(sheet.header) if (level := percentile_level(name)) is not None}
+    if not levels and not sheet.header_is_bad:
+        sheet.missing("percentiles", "columns such as p50, p99_ms, max")
+    for index, level in levels.items():
+        if list(levels.values()).count(level) > 1:
+            message = f"two columns hold the {100 * level:g}th percentile"
+            complaints.report(sheet.line, column_of(sheet.header, index), message, sheet.header[index])
+    size, model, representation = (sheet.column(holds) for holds in ("size", "model", "representation"))
+    device, unit_column, queries = (sheet.column(holds) for holds in ("device", "unit", "queries"))
+    if size is None and choices.size is None and not sheet.header_is_bad:
+        sheet.missing("the query size", "a column called size or batch, --column size=NAME, or --size")
+    if model is None and choices.model is None and not sheet.header_is_bad:
+        sheet.missing("the model", "a column called model, --column model=NAME, or --model")
+    shared = shared_unit(sheet.header, list(levels), unit, sheet.line, complaints)
+    sheet.raise_for_header()
+    found = []
+    for line, row in sheet.rows:
+        if complaints.enough:
+            break
+        if model is not None and choices.model not in (None, row[model]):
+            continue
+        own_unit = sheet.row_unit(row, line, unit_column) or shared
+        before = len(complaints.problems)
+        times = {
+            level: time_ns(row, index, own_unit, line, complaints, zero=level == 0.0) for index, level in levels.items()
+        }
+        if len(complaints.problems) == before:
+            check_order(times, {level: (line, column_of(row, at)) for at, level in levels.items()}, complaints)
+        found.append(
+            PercentileRow(
+                model=row[model] if model is not None else choices.model or "",
+                representation=row[representation] if representation is not None else choices.representation,
+                size=choices.size or 1 if size is None else whole_size(row, size, line, complaints),
+                service_ns=dict(sorted(times.items())),
+                queries=_count(row, queries, line, complaints),
+                where=Position(file, line, 1),
+                device="" if device is None else row[device],
+            )
+        )
+    if not found and not complaints.problems:
+        complaints.report(sheet.line, 1, "no rows of the model that was chosen", choices.model)
+    complaints.raise_any()
+    return found
+
+
+def _count(row: list[str], index: int | None, line: int, complaints: Complaints) -> int | None:
+    if index is None or not row[index]:
+        return None
+    return whole_size(row, index, line, complaints)

@@ -1,0 +1,102 @@
+"""`mprec calibrate import` and `fit` from the command line: a profile that runs at once, or nothing at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from sim.calibrate.sample_set import read_sample_csv
+from tests.calibrate.loadgen_logs import summary_log
+
+MPREC = Path(sys.executable).parent / "mprec"
+
+EXPERIMENT = """\
+name: own
+model: rm2
+sla: 100ms
+workload:
+  arrivals: {kind: poisson, rate: 100/s}
+  sizes: {kind: uniform, min: 2, max: 8}
+  queries: 500
+fleet:
+  - name: only
+    devices: {own: DEVICE}
+policy: {kind: static, representation: table, device: own}
+replications: 2
+"""
+
+
+def mprec(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [MPREC, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        timeout=300,
+        check=False,
+    )
+
+
+def samples_text() -> str:
+    random = np.random.default_rng(1)
+    rows = [f"{size},{1.0 + size + random.exponential():.4f}" for size in (2, 4, 6, 8) for _ in range(50)]
+    return "size,latency_ms\n" + "\n".join(rows) + "\n"
+
+
+def test_samples_are_imported_fitted_and_run(tmp_path: Path) -> None:
+    (tmp_path / "raw.csv").write_text(samples_text())
+    done = mprec(
+        "calibrate", "import", "raw.csv", "--model", "rm2", "--device", "own", "--out", "own.csv.xz", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "wrote own.csv.xz: 200 samples" in done.stdout
+    assert read_sample_csv(tmp_path / "own.csv.xz").sizes("rm2", "table") == (2, 4, 6, 8)
+
+    done = mprec("calibrate", "fit", "own.csv.xz", "--out", "hwprofiles", "--kind", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "all devices, p50:" in done.stdout and "noise floor" in done.stdout
+    assert {file.name for file in (tmp_path / "hwprofiles" / "figures").iterdir()} == {"own-fit.svg", "own-fit.png"}
+
+    for number, device in enumerate(("own", "hwprofiles/devices/own.yaml")):
+        (tmp_path / "own.yaml").write_text(EXPERIMENT.replace("DEVICE", device))
+        done = mprec("run", "own.yaml", "--out", f"run{number}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "Evidence: measured" in done.stdout
+    done = mprec("run", "own.yaml", "--set", "workload.sizes.max=9", "--out", "beyond", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "2 to 8" in done.stderr or "2..8" in done.stderr
+
+    done = mprec("calibrate", "fit", "own.csv.xz", "--out", "hwprofiles", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "there already" in done.stderr
+
+
+def test_percentiles_become_a_profile_that_says_so(tmp_path: Path) -> None:
+    for size in (8, 32):
+        (tmp_path / f"{size}.txt").write_text(summary_log().replace("000000", f"{size}0000"))
+    options = ["--size", "8", "--size", "32", "--model", "rm2", "--device", "own", "--out", "hwprofiles"]
+    done = mprec("calibrate", "import", "8.txt", "32.txt", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rm2, table: 2 sizes, p0, p50, p90, p99, p100, as they were given" in done.stdout
+    shown = mprec("profiles", "show", "own", cwd=tmp_path).stdout
+    assert "evidence   measured" in shown
+    assert "Percentiles as they were given" in " ".join(shown.split())
+
+
+def test_bad_input_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "raw.csv").write_text(samples_text() + "8,-1\n8\n")
+    (tmp_path / "cut.txt").write_text(summary_log()[:400])
+    before = sorted(tmp_path.rglob("*"))
+    for file, lines in (("raw.csv", ("raw.csv:202:3:", "raw.csv:203:1:")), ("cut.txt", ("cut.txt:",))):
+        done = mprec("calibrate", "import", file, "--model", "rm2", "--out", "out", cwd=tmp_path)
+        assert done.returncode == 2
+        assert all(line in done.stderr for line in lines), done.stderr
+        assert "Traceback" not in done.stderr
+    done = mprec("calibrate", "fit", "raw.csv", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2 and "raw.csv:1:1: not the columns of a sample file" in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,136 @@
+"""Real models as subjects: what they time, on which inputs, and with which caches."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting  # noqa: E402
+from sim.calibrate.measure.dlrm_source import DlrmSource  # noqa: E402
+from sim.calibrate.measure.dlrm_subject import CudaSubject, _cache_stages, _Pool, drawn_inputs  # noqa: E402
+from sim.calibrate.models.dlrm import Dlrm  # noqa: E402
+from sim.profile.dlrm import DheShape, DlrmShape  # noqa: E402
+
+SHAPE = DlrmShape(4, (50, 4000), (3, 8, 4), (6, 1), dhe=DheShape(k=16, hidden=(8,)), select_dhe_features=1)
+
+
+def source(
+    zipf_exponent: float | None = 1.05, cache: CacheSetting = NO_CACHE, cache_stages: CacheSetting = NO_CACHE
+) -> DlrmSource:
+    return DlrmSource(SHAPE, "cpu", 1, 64, zipf_exponent, 7, cache, cache_stages)
+
+
+def test_a_query_is_timed_in_all_and_by_stage() -> None:
+    subjects = source().load(["table", "hybrid"], lane=0)
+    assert subjects["table"].stages == ("table", "bottom MLP", "interaction", "top MLP")
+    assert subjects["hybrid"].stages == ("table", "encoder", "decoder", "bottom MLP", "interaction", "top MLP")
+    for subject in subjects.values():
+        subject.renew(0)
+        served = subject.serve(subject.take(8))
+        assert len(served.stage_ns) == len(subject.stages) and min(served.stage_ns) > 0
+        # Stages follow each other without a gap; what is left is two readings of the clock.
+        assert sum(served.stage_ns) <= served.total_ns
+
+
+def test_queries_are_cut_from_a_pool_that_each_block_and_lane_draws_anew() -> None:
+    first, again, other = (source().load(["table"], lane)["table"] for lane in (0, 0, 1))
+    for subject in (first, again, other):
+        subject.renew(3)
+    dense, ids = first.take(5)
+    assert dense.shape == (5, 3) and ids.shape == (5, 2, 1)
+    assert torch.equal(ids, again.take(5)[1])
+    assert not torch.equal(ids, first.take(5)[1])
+    assert not torch.equal(ids, other.take(5)[1])
+    again.renew(4)
+    assert not torch.equal(ids, again.take(5)[1])
+
+
+def test_ids_follow_the_popularity_that_is_asked() -> None:
+    """Share of the hottest ID: 1/50 where uniform; 1/H(50) under Zipf's law. Five standard errors."""
+    samples = 20_000
+    for exponent, share in ((None, 1 / 50), (1.05, 1 / sum(rank**-1.05 for rank in range(1, 51)))):
+        ids = drawn_inputs(source(exponent), samples, ("pool", 0, 0))[1][:, 0, 0].numpy()
+        hottest = np.bincount(ids, minlength=50).max() / samples
+        # The largest of 50 equal shares lies up to three standard errors above them.
+        error = (share * (1 - share) / samples) ** 0.5
+        assert share - 5 * error < hottest < share + 8 * error
+
+
+def test_caches_serve_the_queries_and_change_no_stage_name() -> None:
+    # 600 of 4000 IDs and all of the 50.
+    cached = source(cache=CacheSetting(encoder_bytes=650 * 24)).load(["dhe"], 0)["dhe"]
+    plain = source().load(["dhe"], 0)["dhe"]
+    assert cached.stages == plain.stages
+    for subject in (cached, plain):
+        subject.renew(0)
+        assert subject.serve(subject.take(16)).total_ns > 0
+
+
+def test_caches_are_looked_up_apart_and_do_not_count_for_the_query() -> None:
+    setting = CacheSetting(encoder_bytes=2400, centroids=4)
+    subjects = source(cache_stages=setting).load(["table", "dhe"], lane=0)
+    assert subjects["table"].stages[-1] == "top MLP"
+    dhe = subjects["dhe"]
+    assert dhe.stages[-2:] == ("encoder cache", "decoder cache 4")
+    ticks = itertools.count(0, 100)
+    dhe._clock = lambda: next(ticks)  # type: ignore[attr-defined]
+    dhe.renew(0)
+    served = dhe.serve(dhe.take(4))
+    # Five stages and a mark at the end, of 100 ns each.
+    assert served.total_ns == 600
+    assert served.stage_ns == [100] * 7
+
+
+class StandInEvent:
+    """An event that is recorded when it is reached; a microsecond lies between two of them."""
+
+    now = 0
+
+    def record(self) -> None:
+        StandInEvent.now += 1
+        self.at = StandInEvent.now
+
+    def elapsed_time(self, other: StandInEvent) -> float:
+        return (other.at - self.at) / 1000
+
+
+class StandInStream:
+    synchronized = 0
+
+    def synchronize(self) -> None:
+        self.synchronized += 1
+
+
+def test_on_a_gpu_copies_and_stages_are_timed_by_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of a GPU with stand-ins for its events and streams: order, names and number of what is timed."""
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, pin_memory=False, **more: empty(*size, **more))
+    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: StandInEvent())
+    monkeypatch.setattr(torch.cuda, "Stream", StandInStream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: nullcontext())
+    setting = CacheSetting(encoder_bytes=2400)
+    model = Dlrm(SHAPE, "hybrid", seed=7)
+    given = source(cache_stages=setting)
+    subject = CudaSubject(model, _Pool(given, 0, pinned=False), 64, _cache_stages(given, model))
+    assert subject.stages[:2] == ("transfer in", "table")
+    assert subject.stages[-3:] == ("top MLP", "transfer out", "encoder cache")
+    subject.renew(0)
+    inputs = subject.take(8)
+    served = subject.serve(inputs)
+    assert served.stage_ns == [1000] * (len(model.stages) + 3) and served.total_ns > 0
+    assert torch.equal(subject._answer[:8], model.serve(*inputs))
+    assert subject._stream.synchronized == 2
+
+
+def test_the_first_pool_has_the_weights_of_the_seed() -> None:
+    subject = source().load(["dhe"], lane=1)["dhe"]
+    expected = Dlrm(SHAPE, "dhe", seed=7)
+    assert all(
+        torch.equal(mine, theirs)
+        for mine, theirs in zip(subject._model.dense_parameters, expected.dense_parameters, strict=True)  # type: ignore[attr-defined]
+    )

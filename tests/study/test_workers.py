@@ -1,0 +1,108 @@
+"""Worker processes: whatever happens to one, what others have finished is handed on and nobody waits for ever."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sim.study.workers as workers_module
+from sim.study.workers import WorkerLost, over_workers
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+LONG_S = 120.0
+
+
+def does(folder: Path, task: str) -> Any:
+    """Do what the task's first word says; tell in the folder that it is about to end."""
+    word = task.split()[0]
+    if word == "large":
+        wait_for(folder / "taken")
+        # Far more than a pipe holds: the worker is in the middle of its answer for as long as nobody reads.
+        (folder / task).write_text(str(os.getpid()))
+        return bytes(1 << 26)
+    if word == "fails":
+        wait_for(folder / "quick")
+        raise OSError("disk full")
+    if word == "dies":
+        wait_for(folder / "quick")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "long":
+        (folder / task).touch()
+        time.sleep(LONG_S)
+    (folder / task).touch()
+    return os.getpid()
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_every_task_comes_back_once(tmp_path: Path) -> None:
+    tasks = [f"quick {number}" for number in range(20)]
+    got = dict(over_workers(does, tmp_path, tasks, 3))
+    assert sorted(got) == sorted(tasks)
+    assert os.getpid() not in got.values() and 1 <= len(set(got.values())) <= 3
+
+
+@pytest.mark.parametrize(("task", "error"), [("fails", OSError), ("dies", WorkerLost)])
+def test_what_others_had_finished_comes_before_the_error(tmp_path: Path, task: str, error: type[Exception]) -> None:
+    got = []
+    with pytest.raises(error) as raised:
+        for done, _ in over_workers(does, tmp_path, [task, "quick", "long"], 3):
+            got.append(done)
+    assert got == ["quick"]
+    if error is OSError:
+        assert "in a worker process" in raised.value.__notes__[0] and "does" in raised.value.__notes__[0]
+
+
+def test_a_worker_that_is_killed_while_it_answers_is_not_waited_for(tmp_path: Path) -> None:
+    """The other half of its answer never comes."""
+    started = time.monotonic()
+    finished = over_workers(does, tmp_path, ["quick", "large", "long"], 3)
+    assert next(finished)[0] == "quick"
+    (tmp_path / "taken").touch()
+    wait_for(tmp_path / "large")
+    time.sleep(0.3)  # It has begun to write by now; a worker that has not is lost all the same.
+    os.kill(int((tmp_path / "large").read_text()), signal.SIGKILL)
+    with pytest.raises(WorkerLost):
+        next(finished)
+    assert time.monotonic() - started < LONG_S / 2
+
+
+def test_what_is_finished_comes_before_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = workers_module.wait
+
+    def interrupted(pipes: Any, timeout: float | None = None) -> Any:
+        if timeout is None:
+            ready: list[Any] = []
+            deadline = time.monotonic() + 60
+            while len(ready) < 2 and time.monotonic() < deadline:
+                ready = real(pipes, timeout=0.05)
+            raise KeyboardInterrupt
+        return real(pipes, timeout=timeout)
+
+    monkeypatch.setattr(workers_module, "wait", interrupted)
+    got = []
+    with pytest.raises(KeyboardInterrupt):
+        for task, _ in over_workers(does, tmp_path, ["quick 1", "quick 2", "long"], 3):
+            got.append(task)
+    assert sorted(got) == ["quick 1", "quick 2"]
+
+
+def test_workers_end_with_the_one_who_asks(tmp_path: Path) -> None:
+    finished: Iterator[Any] = over_workers(does, tmp_path, ["quick", "long"], 2)
+    _, worker = next(finished)
+    wait_for(tmp_path / "long")
+    finished.close()  # type: ignore[attr-defined]
+    assert not Path(f"/proc/{worker}").exists()
