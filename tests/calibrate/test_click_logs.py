@@ -78,8 +78,7 @@ def test_packed_logs_are_read(tmp_path: Path, suffix: str) -> None:
     ],
 )
 def test_broken_rows_of_criteo_are_told_by_line_and_column(tmp_path: Path, row: str, said: str) -> None:
-    integers = [*INTEGERS]
-    path = written(tmp_path, criteo_row(integers=integers), row, criteo_row())
+    path = written(tmp_path, criteo_row(), row, criteo_row())
     found = messages(path, read_criteo)
     if "2:18" in said:
         # Label, tab, then the integers of `INTEGERS` with their tabs.
@@ -138,7 +137,7 @@ def test_the_last_rows_are_for_testing(tmp_path: Path) -> None:
     training, test = log.split(0.3)
     assert training.ids[:, 0].tolist() == list(range(7))
     assert test.ids[:, 0].tolist() == [7, 8, 9]
-    with pytest.raises(ValueError, match="10 rows cannot be split with 0.01"):
+    with pytest.raises(ValueError, match=r"10 rows cannot be split with 0\.01"):
         log.split(0.01)
 
 
@@ -159,9 +158,9 @@ def test_a_log_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         prepare(shape_with(26, 13), [log], [], 0.5, None)
     assert [str(problem) for problem in caught.value.problems] == [
-        "the log has 1 dense inputs, the model 13",
         "the log has 1 sparse features, the model 26",
-    ] or len(caught.value.problems) == 2
+        "the log has 1 dense inputs, the model 13",
+    ]
     clicked = read_libfm(written(tmp_path, "1 7:1", "1 8:1"))
     with pytest.raises(SpecError, match="the 2 test rows need both clicks and non-clicks"):
         prepare(shape_with(1, 1), [log], [clicked], 0.5, None)
@@ -174,10 +173,8 @@ def test_the_synthetic_log_is_drawn_as_it_says(tmp_path: Path) -> None:
     """Shares within five standard errors (false alarms 6e-7 each); what is written is what was drawn."""
     drawn = draw_click_log(20_000, 3)
     expected = drawn.probabilities.mean()
-    assert (
-        abs(drawn.labels.mean() - expected)
-        < 5 * math.sqrt((drawn.probabilities * (1 - drawn.probabilities)).sum()) / 20_000
-    )
+    variance = (drawn.probabilities * (1 - drawn.probabilities)).sum() / 20_000**2
+    assert abs(drawn.labels.mean() - expected) < 5 * math.sqrt(variance)
     top = ZipfPopularity(1.05).top_mass(1, TABLE_ROWS[-1])
     assert abs((drawn.ids[:, -1] == 0).mean() - top) < 5 * math.sqrt(top * (1 - top) / 20_000)
     path = tmp_path / "synthetic.txt"

@@ -73,7 +73,7 @@ def test_written_scores_are_read_back(tmp_path: Path) -> None:
 def test_all_other_text_stays() -> None:
     new = with_accuracies(TEXT, {"table": ["A"], "dhe": ["B"], "hybrid": ["C"]}, "small.yaml")
     assert new == TEXT.replace('{value: 78.79%, evidence: recalled, source: "from memory"}', "A").replace(
-        "value: 50%\n      evidence: assumed\n      source: >-\n        a\n        guess\n", "B"
+        "value: 50%\n      evidence: assumed\n      source: >-\n        a\n        guess", "B"
     ).replace("{value: 0.5, evidence: assumed}", "C")
 
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_replaced_is_refused(tmp_path: Path) -> None:
     shared = TEXT.replace("accuracy: {value: 78", "accuracy: &same {value: 78").replace(
         "{value: 0.5, evidence: assumed}", "*same"
     )
-    with pytest.raises(SpecError, match="small.yaml:6:15: the accuracy of hybrid is shared through an alias"):
+    with pytest.raises(SpecError, match=r"small\.yaml:6:15: the accuracy of hybrid is shared through an alias"):
         with_accuracies(shared, {"hybrid": ["A"]}, "small.yaml")
     path = tmp_path / "small.yaml"
     with pytest.raises(SpecError):

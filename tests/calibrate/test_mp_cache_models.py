@@ -202,3 +202,11 @@ def test_the_hottest_ids_of_a_law_are_hit_as_often_as_it_says(entries: int) -> N
 def test_equally_popular_ids_fill_a_cache_as_far_as_it_goes() -> None:
     hot = hottest_ids_of_law(SHAPE, (1, 3), 33, UniformPopularity())
     assert sum(len(ids) for ids in hot) == 33
+
+
+def test_a_centroid_of_several_ids_stands_for_the_mean_of_their_embeddings() -> None:
+    """One centroid, ID 5 looked up three times as often as ID 8."""
+    stacks = stacks_of(1)
+    cache = DecoderCache.fitted(stacks, torch.tensor([[5, 8, 5, 5]]), 1)
+    five, eight = stacks.decode(stacks.encode(torch.tensor([[5, 8]])))[0]
+    torch.testing.assert_close(cache.outputs[0, 0], (3 * five + eight) / 4)

@@ -62,4 +62,7 @@ class DistinctDhe:
     def decode(self, encoded: DistinctEncoded) -> Tensor:
         """Return vectors, (features, IDs, dim)."""
         decoded = [self.stacks.decode(outputs, first=first).flatten(0, 1) for first, outputs in encoded.groups]
-        return torch.cat(decoded)[encoded.places]
+        # index_select, because the gradients of a plain index are added up in no fixed order.
+        chosen = torch.cat(decoded).index_select(0, encoded.places.flatten())
+        vectors: Tensor = chosen.unflatten(0, tuple(encoded.places.shape))
+        return vectors

@@ -106,7 +106,7 @@ class EncoderCache:
 
 
 class DecoderCache:
-    """Centroids of encoder outputs and what the decoder makes of them.
+    """Centroids of encoder outputs, and the embedding that stands for each.
 
     Parameters
     ----------
@@ -114,10 +114,12 @@ class DecoderCache:
         Whose decoders are stood in for.
     centroids : Tensor
         float32, (features, N, k).
+    outputs : Tensor, optional
+        float32, (features, N, dim); by default what the decoder makes of the centroids.
     """
 
-    def __init__(self, stacks: DheStacks, centroids: Tensor) -> None:
-        self.outputs = stacks.decode(centroids).detach()
+    def __init__(self, stacks: DheStacks, centroids: Tensor, outputs: Tensor | None = None) -> None:
+        self.outputs = stacks.decode(centroids).detach() if outputs is None else outputs
         # An encoder output is not normalised: its length changes no comparison between centroids.
         self.directions = torch.nn.functional.normalize(centroids, dim=-1).transpose(1, 2).contiguous()
 
@@ -126,7 +128,8 @@ class DecoderCache:
         """Cluster what was looked up: k-means by normalised dot product, weighted by frequency.
 
         It starts from the encoder outputs of the most frequent IDs. A feature with fewer IDs than centroids keeps
-        each of them, so its embeddings stay as they are.
+        each of them, so its embeddings stay as they are. A centroid of several IDs stands for the mean of their
+        embeddings: what the decoder makes of a mean of hashes, which it never saw in training, is far off.
 
         Parameters
         ----------
@@ -140,7 +143,7 @@ class DecoderCache:
             Rounds of k-means.
         """
         fitted = [_clustered(stacks, feature, row, centroids, iterations) for feature, row in enumerate(accesses)]
-        return cls(stacks, torch.stack(fitted))
+        return cls(stacks, torch.stack([centres for centres, _ in fitted]), torch.stack([means for _, means in fitted]))
 
     def decode(self, encoded: Tensor, *, first: int = 0) -> Tensor:
         """Return the output of the nearest centroid, (features, IDs, k) to (features, IDs, dim).
@@ -262,19 +265,32 @@ def grouped(misses: Sequence[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _clustered(stacks: DheStacks, feature: int, accesses: Tensor, centroids: int, iterations: int) -> Tensor:
-    """Return (centroids, k): means of the encoder outputs of one feature's IDs."""
+def _clustered(
+    stacks: DheStacks, feature: int, accesses: Tensor, centroids: int, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Return mean encoder outputs, (centroids, k), and mean embeddings, (centroids, dim), of one feature's IDs."""
     ids, counts = torch.unique(accesses, return_counts=True)
     order = torch.argsort(counts, descending=True, stable=True)[: max(centroids, _MOST_CLUSTERED)]
     ids, weights = ids[order], counts[order].to(torch.float32)
-    points = stacks.encode(ids[None], first=feature)[0]
+    points = stacks.encode(ids[None], first=feature)
+    embeddings = stacks.decode(points, first=feature)[0].detach()
+    points = points[0]
     centres = points[:centroids]
     if len(ids) <= centroids:
         # Repeats of the last one fill up what is left: they change no nearest centroid.
-        return torch.cat((centres, centres[-1:].expand(centroids - len(centres), -1)))
+        filled = torch.arange(centroids, device=points.device).clamp_(max=len(ids) - 1)
+        return points[filled], embeddings[filled]
     for _ in range(iterations):
-        nearest = (points @ torch.nn.functional.normalize(centres, dim=-1).T).argmax(dim=-1)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, points * weights[:, None])
-        mass = torch.zeros(centroids, device=points.device).index_add_(0, nearest, weights)
-        centres = torch.where(mass[:, None] > 0, sums / mass[:, None].clamp(min=1), centres)
-    return centres
+        centres = _means(_nearest(points, centres), points, weights, centres)
+    return centres, _means(_nearest(points, centres), embeddings, weights, embeddings[:centroids])
+
+
+def _nearest(points: Tensor, centres: Tensor) -> Tensor:
+    return (points @ torch.nn.functional.normalize(centres, dim=-1).T).argmax(dim=-1)
+
+
+def _means(nearest: Tensor, values: Tensor, weights: Tensor, kept: Tensor) -> Tensor:
+    """Weighted means of the values of each centre, and what is `kept` for a centre without any."""
+    sums = torch.zeros_like(kept).index_add_(0, nearest, values * weights[:, None])
+    mass = torch.zeros(len(kept), device=values.device).index_add_(0, nearest, weights)[:, None]
+    return torch.where(mass > 0, sums / mass.clamp(min=1), kept)
