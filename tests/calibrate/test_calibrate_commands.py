@@ -62,11 +62,15 @@ def test_samples_are_imported_fitted_and_run(tmp_path: Path) -> None:
     assert "all devices, p50:" in done.stdout and "noise floor" in done.stdout
     assert {file.name for file in (tmp_path / "hwprofiles" / "figures").iterdir()} == {"own-fit.svg", "own-fit.png"}
 
-    for number, device in enumerate(("own", "hwprofiles/devices/own.yaml")):
-        (tmp_path / "own.yaml").write_text(EXPERIMENT.replace("DEVICE", device))
-        done = mprec("run", "own.yaml", "--out", f"run{number}", cwd=tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for number, device in enumerate(("own", "hwprofiles/devices/own.yaml", "../hwprofiles/devices/own.yaml")):
+        (tmp_path / "elsewhere" / "own.yaml").write_text(EXPERIMENT.replace("DEVICE", device))
+        done = mprec("run", "elsewhere/own.yaml", "--out", f"run{number}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "Evidence: measured" in done.stdout
+    # What a run leaves says where the file is, from everywhere.
+    assert mprec("validate", "../run2/experiment.yaml", cwd=tmp_path / "elsewhere").returncode == 0
+    (tmp_path / "own.yaml").write_text(EXPERIMENT.replace("DEVICE", "own"))
     done = mprec("run", "own.yaml", "--set", "workload.sizes.max=9", "--out", "beyond", cwd=tmp_path)
     assert done.returncode == 2
     assert "2 to 8" in done.stderr or "2..8" in done.stderr
