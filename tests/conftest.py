@@ -1,8 +1,10 @@
-"""Runs a test on both engines: `usefixtures("engine")` on the test or its module."""
+"""Runs a test on both engines: `usefixtures("engine")` on the test or its module. Finds the raw measurements."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,3 +18,14 @@ def _engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     token = ENGINE.set(request.param)
     yield request.param
     ENGINE.reset(token)
+
+
+@pytest.fixture(scope="session")
+def raw_latency() -> Path:
+    """Folder of the raw latency measurements; skips where it is absent."""
+    given = os.environ.get("MPREC_SHARED")
+    shared = Path(given) if given else Path(__file__).resolve().parents[1].parent / "shared"
+    folder = shared / "data" / "latency"
+    if not folder.is_dir():
+        pytest.skip(f"raw measurements are absent: no {folder.name} folder in $MPREC_SHARED or ../shared/data")
+    return folder

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from sim.spec.problems import Position, Problem, SpecError, nearest_name
 
-__all__ = ["Complaints", "about_and_body", "column_of", "decoded_text", "numbered_rows"]
+__all__ = ["LARGEST", "Complaints", "about_and_body", "column_of", "decoded_text", "numbered_rows"]
 
 MOST_SHOWN = 20
+
+LARGEST = 2**62
+"""Times and sizes are 64-bit integers, with room to add a few up."""
 
 
 def decoded_text(path: Path) -> tuple[str, str]:

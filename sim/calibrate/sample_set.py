@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.calibrate.measured_text import Complaints, about_and_body, column_of, decoded_text, numbered_rows
+from sim.calibrate.measured_text import LARGEST, Complaints, about_and_body, column_of, decoded_text, numbered_rows
 from sim.profile.stage_times import KNOWN_STAGES, is_known_stage
 from sim.report.rundir import written_whole
 
@@ -180,8 +180,8 @@ def parse_sample_csv(text: str, file: str) -> SampleSet:
 
 def _whole(row: list[str], index: int, least: int, line: int, complaints: Complaints) -> int:
     written = row[index]
-    value = int(written) if written.isascii() and written.isdigit() else -1
-    if value < least:
+    value = int(written) if written.isascii() and written.isdigit() and len(written) < 20 else -1
+    if not least <= value < LARGEST:
         allowed = f"a whole number of at least {least}"
         complaints.report(line, column_of(row, index), f"bad {COLUMNS[index]}", written, allowed=allowed)
     return value

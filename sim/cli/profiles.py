@@ -1,4 +1,4 @@
-"""``mprec profiles``: the device profiles, models and interference profiles that ship."""
+"""``mprec profiles``: the device profiles, models and interference profiles that are found by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import typer
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List or show the device, model and interference profiles that ship.", no_args_is_help=True)
+app = typer.Typer(
+    help="List or show device, model and interference profiles: those that ship, and those in ./hwprofiles.",
+    no_args_is_help=True,
+)
 
 
 @app.command("list")

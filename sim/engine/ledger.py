@@ -163,6 +163,8 @@ class Ledger:
     def end(self, part: Part, lane: Lane) -> None:
         """Count a part out of the lane that served it, or that was cut off while it did."""
         part.lane = None
+        # It may have been expected to take longer.
+        self.lane_until_ns[lane.number] = self.env.now
         self.load(part.attempt, lane.node, -1)
 
     def cut(self, lane: Lane) -> None:

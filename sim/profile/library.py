@@ -1,7 +1,8 @@
 """Finding devices, models and measured interference by name, from a wheel, an editable install or a checkout.
 
 What ships is found from everywhere. Besides, a folder `hwprofiles` in the working directory is looked into, where a
-user's own profiles are; and what ends in .yaml is the path of a file.
+user's own profiles are; and what ends in .yaml is the path of a file, from the folder of the experiment that names it
+or from the working directory.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ __all__ = [
     "load_interference",
     "load_model",
     "model_file",
+    "own_file",
     "ships",
 ]
 
 
 class UnknownName(KeyError):
-    """A name that no shipped file has.
+    """A name that no profile has.
 
     Attributes
     ----------
@@ -97,8 +99,8 @@ def ships(folder: Literal["devices", "models", "interference"], name: str) -> bo
     return (data_dir("hwprofiles") / folder / f"{name}.yaml").is_file()
 
 
-def find_device(name: str) -> Device:
-    """Load a device profile by its name, or by the path of its file.
+def find_device(name: str, base_dir: Path | None = None) -> Device:
+    """Load a device profile by its name, or by the path of its file: from `base_dir`, else from the working directory.
 
     Raises
     ------
@@ -107,11 +109,11 @@ def find_device(name: str) -> Device:
     SpecError
         If its files are bad.
     """
-    return load_device(_path("devices", "device", name))
+    return load_device(_path("devices", "device", name, base_dir))
 
 
-def find_model(name: str) -> Model:
-    """Load a model by its name, or by the path of its file.
+def find_model(name: str, base_dir: Path | None = None) -> Model:
+    """Load a model by its name, or by the path of its file: from `base_dir`, else from the working directory.
 
     Raises
     ------
@@ -120,7 +122,7 @@ def find_model(name: str) -> Model:
     SpecError
         If its file is bad.
     """
-    return load_model(_path("models", "model", name))
+    return load_model(_path("models", "model", name, base_dir))
 
 
 def find_dlrm_shape(name: str) -> DlrmShape | None:
@@ -244,9 +246,17 @@ def _files(folder: str) -> dict[str, Path]:
     return {path.stem: path for place in (own, data_dir("hwprofiles")) for path in (place / folder).glob("*.yaml")}
 
 
-def _path(folder: str, kind: str, name: str) -> Path:
-    file = Path(name)
-    if file.suffix == ".yaml" and file.is_file():
+def own_file(name: str, base_dir: Path | None) -> Path | None:
+    """Return the file that a name ending in .yaml is the path of; None for a mere name, or if there is no such file."""
+    if not name.endswith(".yaml"):
+        return None
+    places = (Path(name),) if base_dir is None else (base_dir / name, Path(name))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _path(folder: str, kind: str, name: str, base_dir: Path | None = None) -> Path:
+    file = own_file(name, base_dir)
+    if file is not None:
         return file
     known = _files(folder)
     if name not in known:

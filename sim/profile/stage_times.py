@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ENCODER_CACHE", "KNOWN_STAGES", "StageTimes", "decoder_cache_stage", "is_known_stage"]
+__all__ = ["ENCODER_CACHE", "KNOWN_STAGES", "StageTimes", "by_feature", "decoder_cache_stage", "is_known_stage"]
 
 ENCODER_CACHE = "encoder cache"
 KNOWN_STAGES = (
@@ -22,15 +22,26 @@ KNOWN_STAGES = (
     "transfer in",
     "transfer out",
     ENCODER_CACHE,
+    "encoder by feature",
+    "decoder by feature",
 )
-"""Stages that may be measured, besides `decoder cache N`: the search among N centroids."""
+"""Stages that may be measured, besides `decoder cache N` and the same `by feature`: the search among N centroids.
 
-_DECODER_CACHE = re.compile(r"decoder cache [1-9][0-9]*")
+By feature: each feature worked on by itself, as it is where misses differ, and not all in one batched operator. The
+encoder cache is all that handling it takes: looking IDs up, gathering misses, putting embeddings in their places.
+"""
+
+_DECODER_CACHE = re.compile(r"decoder cache [1-9][0-9]*( by feature)?")
 
 
 def decoder_cache_stage(centroids: int) -> str:
     """Name of the stage that searches the nearest of so many centroids and takes its embedding."""
     return f"decoder cache {centroids}"
+
+
+def by_feature(stage: str) -> str:
+    """Name of a stage where each feature is worked on by itself."""
+    return f"{stage} by feature"
 
 
 def is_known_stage(name: str) -> bool:

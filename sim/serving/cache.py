@@ -18,7 +18,7 @@ from sim.profile.model import DheStacks, Model, Representation
 from sim.profile.mp_cache import centroid_flops_per_id, entry_bytes, with_caches
 from sim.profile.roofline import GRID, Roofline, roofline_seconds
 from sim.profile.service import Service, ServiceTable
-from sim.profile.stage_times import ENCODER_CACHE, StageTimes, decoder_cache_stage
+from sim.profile.stage_times import ENCODER_CACHE, StageTimes, by_feature, decoder_cache_stage
 from sim.serving.findings import Findings
 from sim.spec.cache import CacheSpec
 from sim.spec.problems import SpecError
@@ -316,23 +316,27 @@ def _measured_table(
     notes: list[str],
 ) -> ServiceTable | None:
     """Service times of a measured path, scaled at each size by what the caches save of the mean."""
-    sizes = service.sizes
+    sizes, centroids = service.sizes, cache.spec.decoder_centroids
+
+    def left_ns(stage: str) -> Floats:
+        apart = by_feature(stage)
+        return misses.mean_ns(times, apart if cache.spec.encoder and apart in times.stages else stage, sizes)
+
     without = times.mean_at("encoder", sizes) + times.mean_at("decoder", sizes)
-    with_cache = misses.mean_ns(times, "encoder", sizes)
-    centroids = cache.spec.decoder_centroids
+    with_cache = left_ns("encoder")
     if centroids is None:
-        with_cache = with_cache + misses.mean_ns(times, "decoder", sizes)
+        with_cache = with_cache + left_ns("decoder")
     elif decoder_cache_stage(centroids) in times.stages:
-        with_cache = with_cache + misses.mean_ns(times, decoder_cache_stage(centroids), sizes)
+        with_cache = with_cache + left_ns(decoder_cache_stage(centroids))
     else:
         ratio = centroid_flops_per_id(stacks, centroids) / stacks.decoder_flops_per_id
-        with_cache = with_cache + ratio * misses.mean_ns(times, "decoder", sizes)
+        with_cache = with_cache + ratio * left_ns("decoder")
         notes.append(f"the search among {centroids} centroids takes its FLOPs at the rate of the measured decoder")
     if cache.spec.encoder is not None:
         if ENCODER_CACHE in times.stages:
             with_cache = with_cache + times.mean_at(ENCODER_CACHE, sizes)
         else:
-            notes.append("looking an ID up in the encoder cache is taken to cost nothing: it was not measured")
+            notes.append("handling the encoder cache is taken to cost nothing: it was not measured")
     saved = without - with_cache
     factor = 1.0 - saved / service.mean_ns
     if np.any(factor <= 0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sim.profile.library import UnknownName, build_model, find_model
 from sim.profile.model import Model
@@ -50,12 +51,15 @@ class QueryClass:
     model: int
 
 
-def find_classes(experiment: Experiment, findings: Findings) -> tuple[list[PlannedModel], list[QueryClass]]:
+def find_classes(
+    experiment: Experiment, base_dir: Path, findings: Findings
+) -> tuple[list[PlannedModel], list[QueryClass]]:
     """Return the models of an experiment in the order in which classes name them, and its classes.
 
-    Problems are reported to `findings`; what is returned is of use only if there are none.
+    Files of models are looked for in `base_dir`, then in the working directory. Problems are reported to `findings`;
+    what is returned is of use only if there are none.
     """
-    top = _find_model(experiment.model, ("model",), findings)
+    top = _find_model(experiment.model, ("model",), base_dir, findings)
     specs = experiment.classes
     order = "fifo" if experiment.queue is None else experiment.queue.order
     if order == "priority" and len({one.priority or 0 for one in specs or ()}) < 2:
@@ -73,7 +77,7 @@ def find_classes(experiment: Experiment, findings: Findings) -> tuple[list[Plann
         if spec.priority is not None and order != "priority":
             findings.report(("classes", i, "priority"), "has no effect without queue: {order: priority}")
     found = [
-        top if spec.model is None else _find_model(spec.model, ("classes", i, "model"), findings)
+        top if spec.model is None else _find_model(spec.model, ("classes", i, "model"), base_dir, findings)
         for i, spec in enumerate(specs)
     ]
     if top is None or any(model is None for model in found):
@@ -93,9 +97,9 @@ def find_classes(experiment: Experiment, findings: Findings) -> tuple[list[Plann
     return models, classes
 
 
-def _find_model(reference: str | ModelSpec, path: KeyPath, findings: Findings) -> Model | None:
+def _find_model(reference: str | ModelSpec, path: KeyPath, base_dir: Path, findings: Findings) -> Model | None:
     try:
-        return find_model(reference) if isinstance(reference, str) else build_model(reference)
+        return find_model(reference, base_dir) if isinstance(reference, str) else build_model(reference)
     except UnknownName as unknown:
         findings.report(path, "unknown model", names=unknown.known)
         return None

@@ -32,7 +32,7 @@ Found = list[list[PlannedDevice | None]]
 def find_devices(experiment: Experiment, base_dir: FolderPath, findings: Findings) -> Found:
     """Return the devices of a node of each group, as this fleet uses them; None where one cannot be had.
 
-    Files of measured IDs, for caches, are looked for in `base_dir`, then in the working directory.
+    Files of profiles, and of measured IDs for caches, are looked for in `base_dir`, then in the working directory.
     """
     return [
         [_planned(("fleet", g, "devices", name), name, use, base_dir, findings) for name, use in group.devices.items()]
@@ -44,11 +44,11 @@ def _planned(
     path: KeyPath, name: str, use: str | DeviceSpec | DeviceUseSpec, base_dir: FolderPath, findings: Findings
 ) -> PlannedDevice | None:
     if not isinstance(use, DeviceUseSpec):
-        profile = _find_device(path, use, findings)
+        profile = _find_device(path, use, base_dir, findings)
         return (
             None if profile is None else PlannedDevice(name, profile, profile.memory_bytes, profile.lanes, None, False)
         )
-    profile = _read_as_asked(path, use, findings)
+    profile = _read_as_asked(path, use, base_dir, findings)
     if profile is None:
         return None
     return PlannedDevice(
@@ -62,17 +62,17 @@ def _planned(
     )
 
 
-def _find_device(path: KeyPath, reference: str | DeviceSpec, findings: Findings) -> Device | None:
+def _find_device(path: KeyPath, reference: str | DeviceSpec, base_dir: FolderPath, findings: Findings) -> Device | None:
     try:
-        return find_device(reference) if isinstance(reference, str) else build_device(reference)
+        return find_device(reference, base_dir) if isinstance(reference, str) else build_device(reference)
     except UnknownName as unknown:
         findings.report(path, "unknown device", names=unknown.known)
         return None
 
 
-def _read_as_asked(path: KeyPath, use: DeviceUseSpec, findings: Findings) -> Device | None:
+def _read_as_asked(path: KeyPath, use: DeviceUseSpec, base_dir: FolderPath, findings: Findings) -> Device | None:
     """Return the profile of `use` with its tables read as `use` says."""
-    device = _find_device((*path, "profile"), use.profile, findings)
+    device = _find_device((*path, "profile"), use.profile, base_dir, findings)
     if device is None or (use.beyond is None and use.size_step is None and use.round_to is None):
         return device
     try:

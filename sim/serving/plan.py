@@ -44,7 +44,7 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load], base_d
         range, settings that contradict each other.
     """
     findings = Findings(node)
-    models, classes = find_classes(experiment, findings)
+    models, classes = find_classes(experiment, base_dir, findings)
     found = find_devices(experiment, base_dir, findings)
     check_named_devices(experiment, models, findings)
     findings.stop_if_broken()

@@ -103,7 +103,7 @@ class Tally:
             bin_shift=0 if end_ns is None else NO_STOP,
             limit_ns=np.array([one.sla_ns for one in view.classes] or [view.sla_ns], dtype=np.int64),
             lane_kind=lane_kind,
-            paths=len(view.path_names),
+            path_accuracy=np.asarray(view.path_accuracy, dtype=np.float64),
         )
         self.exact, self.sums = self._empty_sums()
         self.faults = Faults(*(np.zeros(1, dtype=np.int64) for _ in Faults._fields))
@@ -122,7 +122,11 @@ class Tally:
             self.timeline = TimelineTally(view, end_ns, timeline_ns)
 
     def _empty_sums(self) -> tuple[ExactSums, Sums]:
-        classes, paths, kinds = len(self.bounds.limit_ns), self.bounds.paths, len(self.view.device_kind_name)
+        classes, paths, kinds = (
+            len(self.bounds.limit_ns),
+            len(self.bounds.path_accuracy),
+            len(self.view.device_kind_name),
+        )
         groups = len(self.bounds.cut) + 1
         segments = groups + 1
         bins = (BINS if self.end_ns is None else INSTANTS) + 1
@@ -133,11 +137,11 @@ class Tally:
                 "outcomes": (classes, groups, len(Outcome)),
                 "undecided": (classes, groups),
                 "latency_ns": (classes, groups),
-                "finished": (classes, paths, segments, 2, 2),
-                "finished_split": (classes, segments, 2, 2),
+                "finished": (classes, segments, 2, 4),
                 "started": (classes, paths, segments),
                 "waited_ns": (classes, kinds, segments),
                 "busy_ns": (kinds, segments),
+                "wasted_ns": (segments, 2),
                 "dropped": (classes, REASONS),
                 "attempts": (len(Cause), groups),
                 "answered": (1,),
@@ -151,8 +155,6 @@ class Tally:
 
         sums = Sums(
             **exact.low,
-            correct=np.zeros((classes, segments, 2)),
-            wasted_ns=np.zeros(segments),
             latency_count=counts(classes, groups, BUCKETS),
             arrived=counts(classes, bins),
             turned_away=counts(classes, bins),

@@ -16,14 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.record import NEVER, AttemptEnd, Outcome
-from sim.serving.compiled import jit
+from sim.serving.compiled import jit, jit_inline
 from sim.stats.histogram import bucket_of
 from sim.stats.warmup import QUERIES_PER_BATCH
 
 __all__ = [
+    "CORRECT",
     "FAR_NS",
+    "FRACTION",
+    "FRACTION_UNIT",
     "IN_TIME",
     "LATE",
+    "QUERIES",
+    "SAMPLES",
     "Bounds",
     "Faults",
     "Sums",
@@ -32,12 +37,22 @@ __all__ = [
     "add_parts",
     "add_queries",
     "add_served",
+    "add_split",
+    "fraction_of",
+    "together",
 ]
 
 FAR_NS = 2**63 - 1
 """Later than anything."""
 
 IN_TIME, LATE = 0, 1
+QUERIES, SAMPLES, CORRECT, FRACTION = range(4)
+
+FRACTION_UNIT = 2.0**-32
+"""Of amounts that are no whole numbers, whole ones are added up and, apart, what is left of each in multiples of this:
+as integers, because the order of rows is each engine's own, and sums must not depend on it.
+"""
+
 SERVED_IN_TIME, DROPPED, IN_FLIGHT = int(Outcome.SERVED_IN_TIME), int(Outcome.DROPPED), int(Outcome.IN_FLIGHT)
 SERVED_LATE = int(Outcome.SERVED_LATE)
 ANSWERED, UNFINISHED = int(AttemptEnd.ANSWERED), int(AttemptEnd.UNFINISHED)
@@ -58,7 +73,7 @@ class Bounds(NamedTuple):
         When the backlog is taken; empty where it is followed in bins of ``2**bin_shift`` ns.
     limit_ns : int64, shape (classes,)
     lane_kind : int16, shape (lanes,)
-    paths : int
+    path_accuracy : float64, shape (paths,)
     """
 
     cut: NDArray[np.int64]
@@ -68,7 +83,7 @@ class Bounds(NamedTuple):
     bin_shift: int
     limit_ns: NDArray[np.int64]
     lane_kind: NDArray[np.int16]
-    paths: int
+    path_accuracy: NDArray[np.float64]
 
 
 class Sums(NamedTuple):
@@ -80,14 +95,14 @@ class Sums(NamedTuple):
     outcomes : int64, shape (classes, cuts + 1, outcomes)
     undecided : int64, shape (classes, cuts + 1)
     latency_ns : int64, shape (classes, cuts + 1)
-    finished : int64, shape (classes, paths, cuts + 2, 2, 2)
-        Queries and samples of served rows by the segment of time of their finish, in time and late.
-    finished_split, correct : int64, shape (classes, cuts + 2, 2, 2), and float64, shape (classes, cuts + 2, 2)
-        The same of query rows, whose correct predictions do not follow from one path.
+    finished : int64, shape (classes, cuts + 2, 2, 4)
+        Queries, samples, whole correct predictions and what is left of these, in units of `FRACTION_UNIT`, by the
+        segment of time of the finish, in time and late.
     started : int64, shape (classes, paths, cuts + 2)
     waited_ns : int64, shape (classes, kinds, cuts + 2)
     busy_ns : int64, shape (kinds, cuts + 2)
-    wasted_ns : float64, shape (cuts + 2,)
+    wasted_ns : int64, shape (cuts + 2, 2)
+        The share of a part in its batch, times its time: whole ns, and what is left in units of `FRACTION_UNIT`.
     dropped : int64, shape (classes, reasons)
     attempts : int64, shape (causes, cuts + 1)
     answered : int64, shape (1,)
@@ -107,7 +122,6 @@ class Sums(NamedTuple):
     undecided: NDArray[np.int64]
     latency_ns: NDArray[np.int64]
     finished: NDArray[np.int64]
-    finished_split: NDArray[np.int64]
     started: NDArray[np.int64]
     waited_ns: NDArray[np.int64]
     busy_ns: NDArray[np.int64]
@@ -116,8 +130,7 @@ class Sums(NamedTuple):
     answered: NDArray[np.int64]
     other_system_ns: NDArray[np.int64]
     numbers: NDArray[np.int64]
-    correct: NDArray[np.float64]
-    wasted_ns: NDArray[np.float64]
+    wasted_ns: NDArray[np.int64]
     latency_count: NDArray[np.int64]
     arrived: NDArray[np.int64]
     turned_away: NDArray[np.int64]
@@ -136,6 +149,24 @@ class Faults(NamedTuple):
     untimely_attempts: NDArray[np.int64]
     early: NDArray[np.int64]
     latest_ns: NDArray[np.int64]
+
+
+@jit_inline
+def fraction_of(amount: float) -> int:
+    """Return what is left of an amount without the whole ones, in units of `FRACTION_UNIT`."""
+    return int((amount - int(amount)) * (1.0 / FRACTION_UNIT) + 0.5)
+
+
+@jit_inline
+def add_split(sums: NDArray[np.int64], amount: float) -> None:
+    """Add an amount to the last two of some sums: whole ones, and what is left in units of `FRACTION_UNIT`."""
+    sums[-2] += int(amount)
+    sums[-1] += fraction_of(amount)
+
+
+def together(sums: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the amounts that `add_split` has added to the last axis."""
+    return np.asarray(sums[..., -2] + sums[..., -1] * FRACTION_UNIT, dtype=np.float64)
 
 
 @jit
@@ -177,15 +208,15 @@ def _spread(sums: NDArray[np.int64], from_ns: int, to_ns: int, edge_ns: NDArray[
 
 @jit
 def _spread_weighted(
-    sums: NDArray[np.float64], weight: float, from_ns: int, to_ns: int, edge_ns: NDArray[np.int64], near: int
+    sums: NDArray[np.int64], weight: float, from_ns: int, to_ns: int, edge_ns: NDArray[np.int64], near: int
 ) -> None:
     """Add the time from `from_ns` to `to_ns`, times `weight`, to the segments that it lies in."""
     segment = _segment(from_ns, edge_ns, near)
     while segment < len(edge_ns) and edge_ns[segment] < to_ns:
-        sums[segment] += weight * (edge_ns[segment] - from_ns)
+        add_split(sums[segment], weight * (edge_ns[segment] - from_ns))
         from_ns = edge_ns[segment]
         segment += 1
-    sums[segment] += weight * (to_ns - from_ns)
+    add_split(sums[segment], weight * (to_ns - from_ns))
 
 
 @jit
@@ -236,7 +267,8 @@ def add_served(
     busy_ns, waited_ns = sums.busy_ns, sums.waited_ns
     batch_ns, batch_count = sums.batch_ns, sums.batch_count
     cut, begin_ns, edge_ns, instant_ns = bounds.cut, bounds.begin_ns, bounds.edge_ns, bounds.instant_ns
-    limit_ns, lane_kind, paths, bin_shift = bounds.limit_ns, bounds.lane_kind, bounds.paths, bounds.bin_shift
+    limit_ns, lane_kind, path_accuracy = bounds.limit_ns, bounds.lane_kind, bounds.path_accuracy
+    paths, bin_shift = len(path_accuracy), bounds.bin_shift
     classes, lanes, cuts, bins = len(limit_ns), len(lane_kind), len(cut), left.shape[1]
     has_batches = len(batch_count) > 0
     numbers = put_back = group = segment = instant = 0
@@ -288,8 +320,11 @@ def add_served(
             here_ns = begin_ns[segment - 1] if segment > 0 else 0
             until_ns = begin_ns[segment] if segment <= cuts else FAR_NS
         at = np.uintp(segment)
-        finished[of, path, at, late, 0] += 1
-        finished[of, path, at, late, 1] += size
+        finished[of, at, late, QUERIES] += 1
+        finished[of, at, late, SAMPLES] += size
+        correct = size * path_accuracy[path]
+        finished[of, at, late, CORRECT] += int(correct)
+        finished[of, at, late, FRACTION] += fraction_of(correct)
         if here_ns <= arrival_ns:
             started[of, path, at] += size
             busy_ns[kind, at] += finish_ns - start_ns
@@ -318,7 +353,7 @@ def add_queries(
     """Add query rows; return how many are put back, as are those in flight until `stop_ns` is known (not -1)."""
     outcomes, undecided, dropped_by = sums.outcomes, sums.undecided, sums.dropped
     latency_sum_ns, latency_count = sums.latency_ns, sums.latency_count
-    finished, correct, left, turned_away = sums.finished_split, sums.correct, sums.left, sums.turned_away
+    finished, left, turned_away = sums.finished, sums.left, sums.turned_away
     batch_ns, batch_count = sums.batch_ns, sums.batch_count
     cut, begin_ns, limit_ns = bounds.cut, bounds.begin_ns, bounds.limit_ns
     instant_ns, bin_shift = bounds.instant_ns, bounds.bin_shift
@@ -379,9 +414,9 @@ def add_queries(
         left[of, instant] += 1
         segment = _segment(finish_ns, begin_ns, segment)
         column = LATE if late else IN_TIME
-        finished[of, segment, column, 0] += 1
-        finished[of, segment, column, 1] += row.size
-        correct[of, segment, column] += row.correct
+        finished[of, segment, column, QUERIES] += 1
+        finished[of, segment, column, SAMPLES] += row.size
+        add_split(finished[of, segment, column], row.correct)
     sums.numbers[0] += numbers
     sums.other_system_ns[0] += other_ns
     faults.latest_ns[0] = latest_ns
@@ -403,7 +438,7 @@ def add_parts(rows: Any, held: NDArray[np.int64], horizon_ns: int, bounds: Bound
         of, path, lane = row.query_class, row.path, row.lane
         if not (
             0 <= of < len(bounds.limit_ns)
-            and 0 <= path < bounds.paths
+            and 0 <= path < len(bounds.path_accuracy)
             and 0 <= lane < len(bounds.lane_kind)
             and 0 <= row.size <= row.batch_samples
             and row.batch_samples > 0

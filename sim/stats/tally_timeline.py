@@ -14,6 +14,7 @@ from sim.serving.compiled import jit
 from sim.stats.devices import SystemView
 from sim.stats.histogram import BUCKETS, Histogram, bucket_of
 from sim.stats.spans import SpanLog
+from sim.stats.tally_rows import add_split, together
 from sim.stats.timeline import FaultsOverTime, SumsOverTime, edges_of, faults_over_time, has_attempts, has_faults
 
 __all__ = ["TimelineTally", "added_over_time", "over_time_from_json", "over_time_json"]
@@ -31,7 +32,7 @@ class _Grid(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Sums by interval, the last place of every shape.
+    """Sums by interval, the last place of every shape; of correct predictions and wasted time, the first of two places.
 
     Of a stretch of time its first and its last interval get what lies in them; the ones between, which it fills, are
     counted by +1 where they begin and -1 where they end, in `in_system_filled` and `busy_filled`.
@@ -44,15 +45,15 @@ class _Sums(NamedTuple):
     dropped: NDArray[np.int64]
     finished: NDArray[np.int64]
     samples: NDArray[np.int64]
-    correct: NDArray[np.float64]
-    correct_in_time: NDArray[np.float64]
+    correct: NDArray[np.int64]
+    correct_in_time: NDArray[np.int64]
     started: NDArray[np.int64]
     in_system_ns: NDArray[np.float64]
     in_system_filled: NDArray[np.int64]
     busy_ns: NDArray[np.float64]
     busy_filled: NDArray[np.int64]
     attempts: NDArray[np.int64]
-    wasted_ns: NDArray[np.float64]
+    wasted_ns: NDArray[np.int64]
     drops: NDArray[np.int64]
 
 
@@ -136,9 +137,9 @@ def _add_served(rows: Any, grid: _Grid, sums: _Sums) -> None:
             correct = size * path_accuracy[path]
             finishes[finished] += 1
             samples[finished] += size
-            corrects[finished] += correct
+            add_split(corrects[finished], correct)
             if in_time:
-                corrects_in_time[finished] += correct
+                add_split(corrects_in_time[finished], correct)
 
 
 @jit
@@ -165,9 +166,9 @@ def _add_queries(rows: Any, grid: _Grid, sums: _Sums) -> None:
                 finished = _interval(row.finish_ns, edge_ns, near)
                 sums.finished[finished] += 1
                 sums.samples[finished] += row.size
-                sums.correct[finished] += row.correct
+                add_split(sums.correct[finished], row.correct)
                 if in_time:
-                    sums.correct_in_time[finished] += row.correct
+                    add_split(sums.correct_in_time[finished], row.correct)
 
 
 @jit
@@ -189,9 +190,8 @@ def _add_parts(rows: Any, grid: _Grid, sums: _Sums) -> None:
             share = row.size / row.batch_samples
             from_ns, to_ns = row.start_ns, min(row.finish_ns, end_ns)
             for interval in range(near, _interval(to_ns, edge_ns, near) + 1):
-                sums.wasted_ns[interval] += share * (
-                    min(to_ns, edge_ns[interval + 1]) - max(from_ns, edge_ns[interval])
-                )
+                within_ns = min(to_ns, edge_ns[interval + 1]) - max(from_ns, edge_ns[interval])
+                add_split(sums.wasted_ns[interval], share * within_ns)
 
 
 @jit
@@ -239,15 +239,15 @@ class TimelineTally:
             dropped=counts(),
             finished=counts(),
             samples=counts(),
-            correct=np.zeros(count),
-            correct_in_time=np.zeros(count),
+            correct=np.zeros((count, 2), dtype=np.int64),
+            correct_in_time=np.zeros((count, 2), dtype=np.int64),
             started=counts(paths),
             in_system_ns=np.zeros((1, count)),
             in_system_filled=counts(1),
             busy_ns=np.zeros((kinds, count)),
             busy_filled=counts(kinds),
             attempts=counts(len(Cause)),
-            wasted_ns=np.zeros(count),
+            wasted_ns=np.zeros((count, 2), dtype=np.int64),
             drops=counts(len(view.drop_reasons)),
         )
 
@@ -280,14 +280,14 @@ class TimelineTally:
             dropped=sums.dropped,
             finished=sums.finished,
             samples=sums.samples,
-            correct=sums.correct,
-            correct_in_time=sums.correct_in_time,
+            correct=together(sums.correct),
+            correct_in_time=together(sums.correct_in_time),
             started=sums.started,
             in_system_ns=sums.in_system_ns[0] + np.cumsum(sums.in_system_filled) * length,
             busy_ns=busy_ns,
             lanes=np.bincount(self.grid.lane_kind, minlength=len(view.device_kind_name)),
             attempts=sums.attempts if attempts else None,
-            wasted_ns=sums.wasted_ns if wastes else None,
+            wasted_ns=together(sums.wasted_ns) if wastes else None,
             work_ns=busy_ns.sum(axis=0) if wastes else None,
             drops=sums.drops if wastes else None,
             faults=faults_over_time(spans, view, edges),

@@ -17,7 +17,7 @@ from sim.stats.histogram import Histogram
 from sim.stats.measurement import FleetSums, QuerySums, Weighted, rates_per_s
 from sim.stats.saturation import Backlog, instants_of
 from sim.stats.spans import SpanTable
-from sim.stats.tally_rows import IN_TIME, Bounds, Sums
+from sim.stats.tally_rows import IN_TIME, QUERIES, SAMPLES, Bounds, Sums, together
 from sim.stats.totals import ScopeTotals
 
 __all__ = ["Counted", "fleet_sums", "scope_totals"]
@@ -66,13 +66,10 @@ def scope_totals(counted: Counted, classes: Sequence[int]) -> ScopeTotals:
     offered = counts("offered")
     outcomes = counts("outcomes")
     finished = counts("finished")
-    split = counts("finished_split")
-    # Axes of `correct` are segments and in time or late, as are those of the others once paths are summed over.
-    accuracy = np.asarray(counted.view.path_accuracy, dtype=np.float64)
-    correct = np.tensordot(accuracy, finished[..., 1], axes=1) + sums.correct[of].sum(axis=0)
-    done = finished.sum(axis=0) + split
-    queries, samples = (_window_sums(done[..., column].sum(axis=1)) for column in (0, 1))
-    correct_in_time, correct = _window_sums(correct[:, IN_TIME]), _window_sums(correct.sum(axis=1))
+    queries, samples = (_window_sums(finished[..., column].sum(axis=1)) for column in (QUERIES, SAMPLES))
+    amounts = floats("finished")
+    right = together(amounts)
+    correct_in_time, correct = _window_sums(right[:, IN_TIME]), _window_sums(right.sum(axis=1))
     kept_outcomes, undecided = _kept_sums(outcomes), _kept_sums(counts("undecided"))
     kept, latency_ns = _kept_sums(offered), _kept_sums(floats("latency_ns"))
     latency_count = _kept_sums(sums.latency_count[of].sum(axis=0))
@@ -124,7 +121,7 @@ def fleet_sums(counted: Counted, spans: SpanTable, cut: int) -> FleetSums:
     def per_query(number: int) -> Weighted:
         return Weighted(int(number) / kept if kept > 0 else None, kept)
 
-    wasted_ns = float(_window_sums(counted.sums.wasted_ns)[cut])
+    wasted_ns = float(_window_sums(together(exact.times_ns("wasted_ns")))[cut])
     more = {
         "attempts_per_query": lambda: per_query(attempts.sum()),
         "hedges_per_query": lambda: per_query(attempts[Cause.HEDGE]),

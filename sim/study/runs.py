@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from sim._version import __version__
+from sim.profile.library import own_file
 from sim.report.comparison import check_baseline
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
@@ -228,7 +229,7 @@ def _models(experiment: Experiment) -> list[str]:
 def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
     """Return the experiment as YAML that says everything: what was extended, set and left to defaults.
 
-    It runs as it is: files of traces and of IDs are named by their whole path.
+    It runs as it is: files of traces, of IDs, of profiles and of models are named by their whole path.
     """
     scenario = scenarios[0]
     content = scenario.experiment.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -239,9 +240,23 @@ def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
     for block in blocks:
         if isinstance(block, dict) and "file" in block and (scenario.base_dir / block["file"]).is_file():
             block["file"] = str((scenario.base_dir / block["file"]).resolve())
+    for holder in (content, *content.get("classes", ())):
+        _whole_path(holder, "model", scenario.base_dir)
+    for group in content["fleet"]:
+        for name in group["devices"]:
+            _whole_path(group["devices"], name, scenario.base_dir)
+    for use in uses:
+        _whole_path(use, "profile", scenario.base_dir)
     if scenario.sweep is not None:
         content["sweep"] = scenario.sweep
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _whole_path(holder: dict[str, Any], key: str, base_dir: Path) -> None:
+    """Put the whole path of a file of the user's in the place of its name."""
+    file = own_file(holder[key], base_dir) if isinstance(holder.get(key), str) else None
+    if file is not None:
+        holder[key] = str(file.resolve())
 
 
 def _manifest(study: Study, result: StudyResult) -> dict[str, Any]:

@@ -62,11 +62,15 @@ def test_samples_are_imported_fitted_and_run(tmp_path: Path) -> None:
     assert "all devices, p50:" in done.stdout and "noise floor" in done.stdout
     assert {file.name for file in (tmp_path / "hwprofiles" / "figures").iterdir()} == {"own-fit.svg", "own-fit.png"}
 
-    for number, device in enumerate(("own", "hwprofiles/devices/own.yaml")):
-        (tmp_path / "own.yaml").write_text(EXPERIMENT.replace("DEVICE", device))
-        done = mprec("run", "own.yaml", "--out", f"run{number}", cwd=tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for number, device in enumerate(("own", "hwprofiles/devices/own.yaml", "../hwprofiles/devices/own.yaml")):
+        (tmp_path / "elsewhere" / "own.yaml").write_text(EXPERIMENT.replace("DEVICE", device))
+        done = mprec("run", "elsewhere/own.yaml", "--out", f"run{number}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "Evidence: measured" in done.stdout
+    # What a run leaves says where the file is, from everywhere.
+    assert mprec("validate", "../run2/experiment.yaml", cwd=tmp_path / "elsewhere").returncode == 0
+    (tmp_path / "own.yaml").write_text(EXPERIMENT.replace("DEVICE", "own"))
     done = mprec("run", "own.yaml", "--set", "workload.sizes.max=9", "--out", "beyond", cwd=tmp_path)
     assert done.returncode == 2
     assert "2 to 8" in done.stderr or "2..8" in done.stderr
@@ -100,3 +104,11 @@ def test_bad_input_leaves_nothing(tmp_path: Path) -> None:
     done = mprec("calibrate", "fit", "raw.csv", "--out", "out", cwd=tmp_path)
     assert done.returncode == 2 and "raw.csv:1:1: not the columns of a sample file" in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "raw.csv").write_text(samples_text())
+    (tmp_path / "file").write_text("")
+    done = mprec("calibrate", "import", "raw.csv", "--model", "rm2", "--out", "file/own.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "file/own.csv could not be written" in done.stderr and "Traceback" not in done.stderr

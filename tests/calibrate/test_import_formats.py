@@ -75,6 +75,11 @@ def test_samples_with_names_and_units_found(tmp_path: Path) -> None:
     assert samples.about == {"host": "two cores", "device": "mine"}
 
 
+def test_units_may_differ_from_row_to_row_where_rows_say_so(tmp_path: Path) -> None:
+    found = read(tmp_path, "size,latency,unit\n8,2,us\n8,3,ms\n8,4s,s\n", model="m").samples["runs"]
+    assert found.service_ns("m", "table", 8).tolist() == [2000, 3_000_000, 4_000_000_000]
+
+
 def test_samples_with_names_and_units_given(tmp_path: Path) -> None:
     text = "n,t,wall_ms,gpu,model\n8,2,9,a,m\n8,3,9,b,m\n8,4,9,b,other\n"
     columns = {"size": "n", "service": "t"}
@@ -101,6 +106,12 @@ def test_samples_with_names_and_units_given(tmp_path: Path) -> None:
         ("size,model\n8,m\n", ["1:1: missing column: the service time"]),
         ("size,wall_ms,cpu_ms\n8,1,1\n", ["1:1: several columns may hold the service time: wall_ms, cpu_ms"]),
         ("size,latency_ms,unit\n8,1,parsec\n", ["2:5: unknown unit"]),
+        ("size,latency_ms,unit\n8,1,us\n", ["2:5: mixed units: the row says us, the columns or --unit say ms"]),
+        (
+            "size,latency_ms\n8,1e400\n1e30,1\n8,nan\n",
+            ["2:3: the time is longer", "3:1: not a query", "4:3: not a time"],
+        ),
+        ("size;latency_ms\n8;1\n", ["1:1: missing column: the query size"]),
         ("size,latency_ms,stage\n8,1,decodr\n", ["2:5: unknown stage"]),
         ("size,latency_ms\n", ["1:1: no rows"]),
         ("", ["1:1: the file is empty"]),

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim.calibrate.fitted_device import fit_device, write_fitted
 from sim.calibrate.profile_folder import DeviceText, TableRows, write_profile
+from sim.calibrate.roofline_check import check_roofline
+from sim.calibrate.sample_set import SampleKey, SampleSet
 from sim.profile.library import find_device, find_model, list_devices
 from sim.spec.problems import SpecError
 
@@ -66,3 +69,21 @@ def test_what_is_wrong_leaves_nothing(tmp_path: Path, text: DeviceText, tables: 
     with pytest.raises(SpecError, match=message):
         write_profile(tmp_path, text, tables)
     assert everything(tmp_path) == []
+
+
+def test_measured_stages_go_with_the_table(tmp_path: Path) -> None:
+    key = SampleKey("dlrm-kaggle", "table", "total", 1, 0)
+    cells = {
+        key: [100, 120],
+        key._replace(size=4): [200, 240],
+        key._replace(stage="top MLP"): [50, 70],
+        # Falls with size, with as many samples: both are put at their mean.
+        key._replace(stage="top MLP", size=4): [40, 60],
+    }
+    fitted = fit_device(SampleSet({at: np.array(cell) for at, cell in cells.items()}), "mine")
+    written = write_fitted(tmp_path, fitted, device())
+    stages = written.profiles["dlrm-kaggle", "table"].stages
+    assert stages is not None and stages.stages == ("top MLP",)
+    assert stages.mean_at("top MLP", [1, 4]).tolist() == [55, 55]
+    (check,) = check_roofline(find_device("cpu-broadwell"), written, find_model("dlrm-kaggle"))
+    assert check.sizes.tolist() == [1, 4] and set(check.stages) == {"top MLP"}

@@ -121,3 +121,21 @@ def test_contradictions(more: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r":\d+:\d+: ") as error:
         run(tmp_path, [0], {"d": device(TEN_US)}, nodes=2, more=more)
     assert expected in str(error.value)
+
+
+def test_a_lane_that_is_free_earlier_than_expected_has_no_work_left(tmp_path: Path) -> None:
+    """Services of 1 to 19 us are expected to take 10; one that took 3 leaves nothing of the other 7 behind."""
+    service = "{sizes: [1], quantiles: [0.0, 1.0], service: [[1us, 19us]]}"
+    record = run(
+        tmp_path,
+        [8 * number for number in range(400)],
+        {"d": device(service)},
+        nodes=2,
+        more="router: {kind: least-backlog, measure: work}",
+    )
+    first = record.node == 0
+    free_ns = np.concatenate([[0], np.maximum.accumulate(np.where(first, record.finish_ns, 0))[:-1]])
+    idle = free_ns <= record.arrival_ns
+    expected_ns = np.concatenate([[0], np.maximum.accumulate(np.where(first, record.start_ns + 10 * US, 0))[:-1]])
+    assert np.sum(idle & (expected_ns > record.arrival_ns)) > 10
+    assert np.all(first[idle])

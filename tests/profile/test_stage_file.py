@@ -9,7 +9,13 @@ from sim.profile.stage_file import format_stage_csv, parse_stage_csv
 from sim.profile.stage_times import StageTimes
 from sim.spec.problems import SpecError
 
-ROWS = [("decoder", 1, 200.0), ("encoder", 4, 90.5), ("encoder", 1, 30.0), ("decoder cache 256", 1, 50.0)]
+ROWS = [
+    ("decoder", 1, 200.0),
+    ("encoder", 4, 90.5),
+    ("decoder cache 256 by feature", 1, 60.0),
+    ("encoder", 1, 30.0),
+    ("decoder cache 256", 1, 50.0),
+]
 
 
 def test_what_is_written_is_read_back() -> None:
@@ -20,9 +26,10 @@ def test_what_is_written_is_read_back() -> None:
         "encoder,4,90.5",
         "decoder,1,200.0",
         "decoder cache 256,1,50.0",
+        "decoder cache 256 by feature,1,60.0",
     ]
     times = parse_stage_csv(b"# measured\n" + text.encode(), "stages.csv")
-    assert times.stages == ("encoder", "decoder", "decoder cache 256")
+    assert times.stages == ("encoder", "decoder", "decoder cache 256", "decoder cache 256 by feature")
     assert times.bounds("encoder") == (1, 4)
     assert times.mean_at("encoder", [1, 4]).tolist() == [30.0, 90.5]
 

@@ -228,6 +228,9 @@ def measured(tmp_path: Path) -> Path:
     return tmp_path
 
 
+SOME = ", cache: {encoder: 900MB, sharing: evenly, popularity: {kind: uniform}}"
+
+
 def measured_text(folder: Path, cache: str, stages: str | None = None) -> str:
     if stages is not None:
         (folder / "stages.csv").write_text(stages)
@@ -267,6 +270,23 @@ def test_measured_stages_of_the_caches_are_taken_where_they_are(measured: Path) 
     # 400 of the decoder saved, 100 spent.
     assert table_of(path).service_ns[0] == pytest.approx([0.7 * 500, 0.7 * 1500])
     assert path.cached is not None and path.cached.notes == ()
+
+
+def test_misses_are_worked_on_feature_by_feature_where_that_was_measured(measured: Path) -> None:
+    # Twice as slow by feature. Of 1000 and 4000 ns, 400 and 1600 are no work of encoder and decoder.
+    stages = (measured / "stages.csv").read_text()
+    batched = only_path(plan_text(measured, measured_text(measured, SOME, stages)))
+    stages += "encoder by feature,10,400\nencoder by feature,40,1600\n"
+    stages += "decoder by feature,10,800\ndecoder by feature,40,3200\n"
+    apart = only_path(plan_text(measured, measured_text(measured, SOME, stages)))
+    together, by_itself = (table_of(path).mean_ns - np.array([400.0, 1600.0]) for path in (batched, apart))
+    assert np.all(together > 0)
+    assert by_itself == pytest.approx(2 * together)
+    # Without an encoder cache nothing is missed, and all features are worked on together.
+    cache = ", cache: {decoder_centroids: 289}"
+    path = only_path(plan_text(measured, measured_text(measured, cache, stages)))
+    half = 2 * 289 * 2048 / DHE.dhe.decoder_flops_per_id  # type: ignore[union-attr]
+    assert table_of(path).service_ns[0] == pytest.approx((1 - 0.4 * (1 - half)) * np.array([500.0, 1500.0]))
 
 
 def test_loading_the_data_is_not_what_a_cache_saves(measured: Path) -> None:

@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Sequence
 
-from sim.calibrate.measured_text import Complaints, column_of
+from sim.calibrate.measured_text import LARGEST, Complaints, column_of
 
 __all__ = [
     "ALIASES",
     "UNITS_NS",
     "column_unit",
     "find_column",
+    "name_in",
     "percentile_level",
     "shared_unit",
     "time_columns",
@@ -148,11 +149,18 @@ def time_ns(
     if own is None and unit is None:
         complaints.report(line, column, "a time without a unit", written, allowed="--unit ns, us, ms or s")
         return 1
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        what = "negative" if value < 0 else "not positive"
+    if not value < LARGEST or value < 0 or (value == 0 and not zero):
+        what = "negative" if value < 0 else "not positive" if value == 0 else "longer than 146 years"
         complaints.report(line, column, f"the time is {what}", written)
         return 1
     return max(round(value), 1)
+
+
+def name_in(row: Sequence[str], index: int, line: int, what: str, complaints: Complaints) -> str:
+    """Return the name in a cell; an empty cell is reported."""
+    if not row[index]:
+        complaints.report(line, column_of(row, index), f"the {what} has no name")
+    return row[index]
 
 
 def whole_size(row: Sequence[str], index: int, line: int, complaints: Complaints) -> int:
@@ -162,7 +170,7 @@ def whole_size(row: Sequence[str], index: int, line: int, complaints: Complaints
         value = float(written)
     except ValueError:
         value = math.nan
-    if not (value >= 1 and value == math.floor(value) and value < 2**62):
+    if not (1 <= value < LARGEST and value == math.floor(value)):
         complaints.report(
             line, column_of(row, index), "not a query size", written, allowed="a whole number of at least 1"
         )

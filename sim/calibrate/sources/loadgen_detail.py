@@ -11,7 +11,7 @@ import re
 
 from sim.calibrate.measured_text import Complaints
 from sim.calibrate.sources.choices import Choices
-from sim.calibrate.sources.loadgen_run import LoadGenRun, service_row
+from sim.calibrate.sources.loadgen_run import LoadGenRun, service_row, whole_number
 from sim.calibrate.sources.percentile_rows import PercentileRow
 
 __all__ = ["MARK", "read_loadgen_detail"]
@@ -63,7 +63,7 @@ def read_loadgen_detail(text: str, file: str, choices: Choices) -> tuple[Percent
         match = _PERCENTILE.fullmatch(key)
         level = round(float(match[1]) / 100, 9) if match else _EXTREMES.get(key)
         if level is not None and ("query_latency" in key) == per_query:
-            latency_ns[level] = _whole(value, where, key, complaints)
+            latency_ns[level] = whole_number(value, where, key, complaints)
             at[level] = where
     scenario_line, scenario = said.get("effective_scenario", said.get("requested_scenario", (1, "")))
     run = LoadGenRun(
@@ -84,11 +84,4 @@ def _optional(key: str, said: dict[str, tuple[int, str]], complaints: Complaints
     if key not in said:
         return None
     line, value = said[key]
-    return _whole(value, line, key, complaints)
-
-
-def _whole(value: str, line: int, name: str, complaints: Complaints) -> int:
-    if not re.fullmatch(r"-?\d+", value):
-        complaints.report(line, 1, f"{name} is not a whole number", value)
-        return 1
-    return int(value)
+    return whole_number(value, line, key, complaints)

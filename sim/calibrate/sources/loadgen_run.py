@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from sim.calibrate.sources.choices import Choices
 from sim.calibrate.sources.percentile_rows import PercentileRow, check_order
 from sim.spec.problems import Position
 
-__all__ = ["ALONE", "LoadGenRun", "service_row"]
+__all__ = ["ALONE", "LoadGenRun", "service_row", "whole_number"]
 
 ALONE = ("SingleStream", "MultiStream")
 """Scenarios that send a query when the one before is answered: no query waits for another."""
@@ -84,3 +85,11 @@ def service_row(run: LoadGenRun, choices: Choices, complaints: Complaints) -> Pe
         where=Position(complaints.file, min(run.lines.values()), 1),
         device=run.system,
     )
+
+
+def whole_number(value: str, line: int, name: str, complaints: Complaints) -> int:
+    """Return a number of a log; what is none is reported, and 1 stands for it."""
+    if not re.fullmatch(r"-?\d{1,18}", value):
+        complaints.report(line, 1, f"{name} is not a whole number", value)
+        return 1
+    return int(value)

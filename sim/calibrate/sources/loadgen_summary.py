@@ -10,7 +10,7 @@ import re
 
 from sim.calibrate.measured_text import Complaints
 from sim.calibrate.sources.choices import Choices
-from sim.calibrate.sources.loadgen_run import LoadGenRun, service_row
+from sim.calibrate.sources.loadgen_run import LoadGenRun, service_row, whole_number
 from sim.calibrate.sources.percentile_rows import PercentileRow
 
 __all__ = ["HEADING", "read_loadgen_summary"]
@@ -49,7 +49,7 @@ def read_loadgen_summary(text: str, file: str, choices: Choices) -> tuple[Percen
         match = _PERCENTILE.fullmatch(name)
         level = round(float(match[1]) / 100, 9) if match else _EXTREMES.get(name)
         if level is not None:
-            latency_ns[level] = _whole(value, number, name, complaints)
+            latency_ns[level] = whole_number(value, number, name, complaints)
             at[level] = number
     number, per_query = said.get("samples_per_query", (1, ""))
     run = LoadGenRun(
@@ -57,17 +57,10 @@ def read_loadgen_summary(text: str, file: str, choices: Choices) -> tuple[Percen
         scenario_line=said.get("Scenario", (1, ""))[0],
         system=said.get("SUT name", (1, ""))[1],
         valid={"VALID": True, "INVALID": False}.get(said.get("Result is", (1, ""))[1]),
-        samples_per_query=_whole(per_query, number, "samples_per_query", complaints) if per_query else None,
+        samples_per_query=whole_number(per_query, number, "samples_per_query", complaints) if per_query else None,
         queries=None,
         latency_ns=latency_ns,
         lines=at,
     )
     row = service_row(run, choices, complaints)
     return row, [] if run.valid is not False else [f"{file}: LoadGen calls this run invalid"]
-
-
-def _whole(value: str, line: int, name: str, complaints: Complaints) -> int:
-    if not re.fullmatch(r"-?\d+", value):
-        complaints.report(line, 1, f"{name} is not a whole number", value)
-        return 1
-    return int(value)

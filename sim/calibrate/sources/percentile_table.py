@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from sim.calibrate.measured_text import Complaints, column_of
 from sim.calibrate.sources.choices import Choices
-from sim.calibrate.sources.columns import percentile_level, shared_unit, time_ns, whole_size
+from sim.calibrate.sources.columns import name_in, percentile_level, shared_unit, time_ns, whole_size
 from sim.calibrate.sources.percentile_rows import PercentileRow, check_order
 from sim.calibrate.sources.sheet import Sheet, read_sheet
 from sim.spec.problems import Position
@@ -89,7 +89,7 @@ def _rows(sheet: Sheet, file: str, unit: str | None) -> list[PercentileRow]:
             break
         if model is not None and choices.model not in (None, row[model]):
             continue
-        own_unit = sheet.row_unit(row, line, unit_column) or shared
+        own_unit = sheet.row_unit(row, line, unit_column, shared)
         before = len(complaints.problems)
         times = {
             level: time_ns(row, index, own_unit, line, complaints, zero=level == 0.0) for index, level in levels.items()
@@ -98,8 +98,12 @@ def _rows(sheet: Sheet, file: str, unit: str | None) -> list[PercentileRow]:
             check_order(times, {level: (line, column_of(row, at)) for at, level in levels.items()}, complaints)
         found.append(
             PercentileRow(
-                model=row[model] if model is not None else choices.model or "",
-                representation=row[representation] if representation is not None else choices.representation,
+                model=choices.model or "" if model is None else name_in(row, model, line, "model", complaints),
+                representation=(
+                    choices.representation
+                    if representation is None
+                    else name_in(row, representation, line, "representation", complaints)
+                ),
                 size=choices.size or 1 if size is None else whole_size(row, size, line, complaints),
                 service_ns=dict(sorted(times.items())),
                 queries=_count(row, queries, line, complaints),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.calibrate.measured_text import column_of
+from sim.calibrate.measured_text import LARGEST, column_of
 from sim.calibrate.sample_set import STAGES, TOTAL, SampleKey, SampleSet
 from sim.calibrate.sources.choices import Choices
-from sim.calibrate.sources.columns import find_column, shared_unit, time_columns, time_ns, whole_size
+from sim.calibrate.sources.columns import find_column, name_in, shared_unit, time_columns, time_ns, whole_size
 from sim.calibrate.sources.sheet import Sheet, read_sheet
 from sim.profile.stage_times import is_known_stage
 
@@ -60,10 +60,13 @@ def read_sample_table(text: str, file: str, choices: Choices, default_device: st
     for line, row in sheet.rows:
         if complaints.enough:
             break
-        said = {holds: defaults[holds] if at is None else row[at] for holds, at in columns.items()}
+        said = {
+            holds: defaults[holds] if at is None else name_in(row, at, line, holds, complaints)
+            for holds, at in columns.items()
+        }
         if _left_out(said, columns, choices):
             continue
-        service_ns = time_ns(row, time, sheet.row_unit(row, line, unit_column) or unit, line, complaints)
+        service_ns = time_ns(row, time, sheet.row_unit(row, line, unit_column, unit), line, complaints)
         samples = choices.size if size is None else whole_size(row, size, line, complaints)
         assert samples is not None
         number = _number(row, repeat, line, sheet)
@@ -111,7 +114,7 @@ def _number(row: list[str], index: int | None, line: int, sheet: Sheet) -> int:
     if index is None:
         return 0
     written = row[index]
-    if not (written.isascii() and written.isdigit()):
+    if not (written.isascii() and written.isdigit() and int(written[:20]) < LARGEST):
         sheet.complaints.report(line, column_of(row, index), f"bad {sheet.header[index]}", written, allowed="0, 1, ...")
         return 0
     return int(written)

@@ -54,14 +54,20 @@ class Sheet:
         """Report that a column is missing."""
         self.complaints.report(self.line, 1, f"missing column: {what}", ",".join(self.header), allowed=remedy)
 
-    def row_unit(self, row: Sequence[str], line: int, index: int | None) -> str | None:
-        """Return the unit that a row says its times are in; what is none is reported."""
+    def row_unit(self, row: Sequence[str], line: int, index: int | None, shared: str | None) -> str | None:
+        """Return the unit of a row's times: what the row says, else the one that all rows share.
+
+        What is none, or contradicts the one that all share, is reported.
+        """
         if index is None:
-            return None
+            return shared
         unit = column_unit(row[index])
         if unit is None or unit not in UNITS_NS:
             self.complaints.report(line, column_of(row, index), "unknown unit", row[index], allowed=tuple(UNITS_NS))
             return "ns"
+        if shared is not None and unit != shared:
+            message = f"mixed units: the row says {unit}, the columns or --unit say {shared}"
+            self.complaints.report(line, column_of(row, index), message, row[index])
         return unit
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from sim.cli.calibrate.writing import told_if_unwritable
+
 __all__ = ["fit"]
 
 Kind = Literal["cpu", "gpu", "tpu", "ipu", "other"]
@@ -69,7 +71,8 @@ def fit(
                 lanes=lanes,
                 price=price,
             )
-            write_fitted(out, device, text, replace_there=replace)
+            with told_if_unwritable():
+                write_fitted(out, device, text, replace_there=replace)
             typer.echo(f"wrote {device_file(out, device.name)}")
         folder = figures or (None if out is None else out / "figures")
         series = [
@@ -79,5 +82,6 @@ def fit(
         ]
         if folder is not None and series:
             title = f"{device.name}: how far off is the fit at sizes it did not see?"
-            drawn = plot_held_out(folder / f"{device.name}-fit", title, series, LIMITS)
+            with told_if_unwritable():
+                drawn = plot_held_out(folder / f"{device.name}-fit", title, series, LIMITS)
             typer.echo(f"drew {' and '.join(str(file) for file in drawn)}")

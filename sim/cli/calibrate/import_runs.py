@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from sim.cli.calibrate.writing import told_if_unwritable
+
 __all__ = ["import_runs"]
 
 COLUMN_CONTENTS = ("size", "service", "model", "representation", "device", "stage", "block")
@@ -92,7 +94,8 @@ def import_runs(
     for remark in found.remarks:
         typer.echo(remark)
     if found.samples:
-        written = write_samples(found.samples, out)
+        with told_if_unwritable():
+            written = write_samples(found.samples, out)
         for samples, path in zip(found.samples.values(), written, strict=True):
             typer.echo(f"wrote {path}: {sum(cell.size for cell in samples.cells.values()):,} samples")
         return
@@ -111,7 +114,8 @@ def import_runs(
         lanes=lanes,
         price=price,
     )
-    profile, tables = write_percentiles(found, out, text, with_queueing=with_queueing, replace_there=replace)
+    with told_if_unwritable():
+        profile, tables = write_percentiles(found, out, text, with_queueing=with_queueing, replace_there=replace)
     typer.echo(f"wrote {device_file(out, profile.name)}")
     for table in tables:
         levels = ", ".join(f"p{100 * level:g}" for level in table.levels)

@@ -30,6 +30,7 @@ from sim.serving.routers.round_robin import node_in_turn
 
 __all__ = [
     "CHOICES",
+    "MOST_ACCURATE",
     "POWER_OF_D",
     "RANDOM",
     "ROUND_ROBIN",

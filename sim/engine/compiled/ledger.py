@@ -5,7 +5,7 @@ The compiled counterpart of `sim.engine.ledger`; what happens to a query, an att
 
 from __future__ import annotations
 
-from sim.engine.compiled.knowledge import UNFINISHED, WAITING, WORK, change
+from sim.engine.compiled.knowledge import UNFINISHED, WAITING, WORK, busy_until, change
 from sim.engine.compiled.memory import words
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import (
@@ -187,6 +187,7 @@ def end_part(w: World, part: int) -> None:
     """Count a part out of the lane that served it, or that was cut off while it did; it is still to be released."""
     p = parts(w)[part]
     p.serving = False
+    busy_until(w, p.lane, w.now)
     load(w, p.query, lanes(w)[p.lane].node, -1)
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "machine_code",
     "pairs",
     "pointer",
+    "prefetch",
     "reals",
     "service_rows",
     "table_of",
@@ -92,6 +93,24 @@ def call_choice(
 
     given = (address, size, time_left_ns, paths, accuracy, service_ns, wait_ns, numbers, parameters)
     return types.int64(*given), generate
+
+
+@machine_code
+def prefetch(_typing: Any, address: Any) -> Any:
+    """Let the processor fetch what lies at an address, which is going to be read."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        from llvmlite import ir
+
+        flag, byte = ir.IntType(32), context.get_value_type(types.voidptr)
+        function = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        target = cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0")
+        place = builder.inttoptr(arguments[0], byte)
+        # To be read, to be kept in every cache, data.
+        builder.call(target, [place, flag(0), flag(3), flag(1)])
+        return context.get_dummy_value()
+
+    return types.none(address), generate
 
 
 @jit_inner
@@ -218,11 +237,15 @@ class WorldType(types.Type):
 
     A record type of numba's has all its fields in its name, and the name of every compiled function has the types of
     all its arguments: with two hundred fields these are long names.
+
+    `constant` names the fields that no compiled function writes. They are read once a function, where otherwise they
+    would be read again after whatever is written anywhere.
     """
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
+    def __init__(self, dtype: np.dtype[Any], constant: frozenset[str]) -> None:
         super().__init__(name="World")
         self.dtype = dtype
+        self.constant = constant
 
 
 @register_model(WorldType)
@@ -248,10 +271,17 @@ def _field(context: Any, builder: Any, world: WorldType, value: Any, field: str)
     return of_field, builder.bitcast(place, context.get_value_type(of_field).as_pointer())
 
 
+def _load(context: Any, builder: Any, world: WorldType, value: Any, field: str) -> Any:
+    _, place = _field(context, builder, world, value, field)
+    loaded = builder.load(place)
+    if field in world.constant:
+        loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return loaded
+
+
 @lower_getattr_generic(WorldType)
 def _read_field(context: Any, builder: Any, world: WorldType, value: Any, field: str) -> Any:
-    _, place = _field(context, builder, world, value, field)
-    return builder.load(place)
+    return _load(context, builder, world, value, field)
 
 
 @lower_setattr_generic(WorldType)
@@ -268,8 +298,8 @@ def table_of(field: str, dtype: np.dtype[Any]) -> Any:
     @machine_code
     def of(_typing: Any, world: Any) -> Any:
         def generate(context: Any, builder: Any, signature_: Any, arguments: Any) -> Any:
-            _, place = _field(context, builder, signature_.args[0], arguments[0], field)
-            return builder.inttoptr(builder.load(place), cgutils.voidptr_t)
+            address = _load(context, builder, signature_.args[0], arguments[0], field)
+            return builder.inttoptr(address, cgutils.voidptr_t)
 
         return table(world), generate
 

@@ -64,6 +64,9 @@ def tabulate(world: Memory, largest: int) -> None:
         tables[name] = np.zeros((sizes, paths), dtype=np.int64)
         tables[name][:known] = world[name].reshape(known, paths)
     _tabulate(world["service_index"], world["service_grid"], known, tables["mean_ns"], tables["fixed_ns"])
+    if np.array_equal(tables["fixed_ns"], tables["mean_ns"]):
+        # One table instead of two is more often in the cache.
+        tables["fixed_ns"] = tables["mean_ns"]
     for name, table in tables.items():
         world.put(name, table)
     world.set("tabulated_sizes", sizes)

@@ -130,14 +130,18 @@ NODE = _table(
 )
 """A node. `first_place` is where its paths stand among the paths of all nodes."""
 
-FLOW = _table(ints="finish_ns until_ns work_ns free_ns waiting lanes first_lane end_lane", refs="first last")
-"""A device of a plain system; `first` to `last` wait, in the order of joining.
+FLOW = _table(ints="finish_ns until_ns work_ns free_ns waiting first_lane last", refs="first")
+"""A device of a plain system, as long as a line of the cache; `first` to `last` wait, in the order of joining (-1 and 0
+if nothing does).
 
 Of one lane: when what it serves ends, and is expected to; how many wait and what is expected of them; when the lane is
 free. Of several: `finish_ns` is when anything changes next."""
 
+PLAIN_NODE = _table(ints="next_ns unfinished lanes first_device end_device group unused also_unused")
+"""A node of a plain system: when anything of it changes next, and how many of its parts have not ended."""
+
 LATER = _table(ints="start_ns finish_ns expected_ns lane", refs="next")
-"""A part of a plain system that waits; when it starts and ends is known."""
+"""A part of a plain system that waits; when it starts and ends is known. The first row is none."""
 
 SCALER = _table(
     ints="first_node nodes fewest most every_ns ready_ns cooldown_ns measure lanes_of_node busy busy_integral "
@@ -153,9 +157,10 @@ SETTINGS = (
     # The fleet.
     "models groups nodes devices lanes paths node_paths classes "
     # Queues, splitting, batches.
-    "late order shed sheds part_size split_by_part "
+    "late order shed sheds part_size split_by_part one_lane "
     # Policy, router, and what they know.
-    "policy policy_parameters choice_at uses_estimates sees_queue knows_service router by_work choices routers rotates "
+    "policy policy_parameters has_levels drops_late choice_at uses_estimates sees_queue knows_service "
+    "router by_work choices routers rotates "
     "knowledge_delay_ns has_network keeps_state "
     # Services and draws.
     "grid units tabulated_sizes attempts attempt_parts draws "
@@ -188,20 +193,21 @@ ARRAYS = (
     "idle_lanes waiting_parts waiting_work_ns lane_until_ns unfinished_parts usable_paths "
     "seen_idle_lanes seen_waiting_parts seen_waiting_work_ns seen_lane_until_ns seen_unfinished_parts "
     # The system (`sim.serving.system.System`).
-    "node_group node_device device_lane group_path node_path path_slot_service path_accuracy path_overhead_ns "
+    "node_group node_device device_lane group_path node_path path_slot_service path_accuracy path_level class_limit_ns "
+    "path_overhead_ns "
     "path_slot path_line path_unit class_sla_ns class_priority class_model policy_numbers service_index service_grid "
     "mean_ns fixed_ns lane_speed routable nodes_taking turns backoff_ns retried latency_ring latency_sorted "
     "held_paths in_force load_ns lane_rate_per_s remap_nodes "
     "fault_ns fault_device fault_change fault_slowdown since_ns since_order "
     # Plain systems.
-    "busy_until_ns free_ns lane_order next_change_ns drawn "
+    "busy_until_ns free_ns lane_order drawn "
     # Sums, and room for what is worked out.
     "totals picks candidates service_out wait_out accuracy_out rows_out best touched "
     # Draws, of queries that are not over and of the queries at hand.
     "query_u query_multiplier query_router_u query_network_ns "
     "arrival_ns size query_class service_u multiplier router_u router_of network_ns"
 )
-TABLES = "lane device line node scaler idle_heap"
+TABLES = "lane device line node plain_node scaler idle_heap"
 GROWING = (
     "query attempt part event wake change flow later query_row part_row attempt_row span_row served_row pending_row"
 )
@@ -224,7 +230,10 @@ CHANGE = _table(ints="time_ns which index value")
 """A change of what routers see, to come."""
 
 
-_WORLD_TYPE = WorldType(WORLD)
+CONSTANT = frozenset({*SETTINGS.split(), *(name for name in WORLD.names or () if name.endswith(("_at", "_room")))})
+"""What only Python writes, between two calls of compiled functions."""
+
+_WORLD_TYPE = WorldType(WORLD, CONSTANT)
 
 
 @machine_code
@@ -295,6 +304,10 @@ span_rows = table_of("span_row_at", SPAN_ROW)
 
 flows = table_of("flow_at", FLOW)
 """``flows(w)``: the table of devices of a plain system."""
+
+
+plain_nodes = table_of("plain_node_at", PLAIN_NODE)
+"""``plain_nodes(w)``: the table of nodes of a plain system."""
 
 
 later = table_of("later_at", LATER)

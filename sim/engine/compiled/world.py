@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine.compiled.choice import CHOICES, ROUTES, entry_point
+from sim.engine.compiled.choice import CHOICES, MOST_ACCURATE, ROUTES, entry_point
 from sim.engine.compiled.memory import Memory
 from sim.engine.compiled.tables import (
     ATTEMPT,
@@ -22,6 +23,7 @@ from sim.engine.compiled.tables import (
     NODE,
     NONE,
     PART,
+    PLAIN_NODE,
     QUERY,
     SCALER,
     WORLD,
@@ -35,9 +37,17 @@ from sim.serving.queueing import Order, Shed
 from sim.serving.state import State
 from sim.serving.system import System
 
-__all__ = ["Draws", "grow", "is_plain", "lay_out", "make_room_for"]
+__all__ = ["LEVEL_SHIFT", "Draws", "grow", "is_plain", "lay_out", "make_room_for"]
 
 FIRST_ROOM = 1024
+
+LINE_BYTES = 64
+
+LEVEL_SHIFT = 56
+"""By how many bits a path's place among the levels of accuracy stands above its completion."""
+
+MOST_PATHS = 64
+"""Paths of a node up to which their levels are laid out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,7 @@ def lay_out(system: System, draws: Draws, faults: FaultSchedule | None) -> tuple
     """
     world = Memory(WORLD)
     alive = _set_policy(world, system)
+    _set_levels(world, system)
     _set_queues_and_router(world, system)
     _lay_out_fleet(world, system)
     _lay_out_state(world, system)
@@ -120,6 +131,25 @@ def _set_policy(world: Memory, system: System) -> tuple[object, ...]:
     entry = entry_point(system.choose)
     _set(world, policy=len(CHOICES), choice_at=entry.address)
     return (entry,)
+
+
+def _set_levels(world: Memory, system: System) -> None:
+    """Lay out what the most accurate path in time can be told by at a glance, where it can (`direct`)."""
+    numbers = np.asarray(system.policy_parameters, dtype=np.float64)
+    bounds = list(pairwise(system.group_path.tolist()))
+    level = np.zeros(len(system.paths), dtype=np.int64)
+    alike = system.choose is CHOICES[MOST_ACCURATE] and bool(np.all(numbers[:, 1:] == numbers[:1, 1:]))
+    for first, end in bounds if alike else ():
+        accuracy = np.asarray(system.path_accuracy[first:end], dtype=np.float64)
+        if numbers[0, 1] > 0:
+            level[first:end] = np.searchsorted(np.unique(-accuracy), -accuracy)
+        else:
+            level[first:end][np.argsort(-accuracy, kind="stable")] = np.arange(end - first)
+    world.put("path_level", level << LEVEL_SHIFT)
+    few = max((end - first for first, end in bounds), default=0) <= MOST_PATHS
+    _set(world, has_levels=alike and few, drops_late=alike and numbers[0, 2] > 0)
+    margin_ns = numbers[:, 0].astype(np.int64) if alike else 0
+    world.put("class_limit_ns", np.ascontiguousarray(system.class_sla_ns - margin_ns, dtype=np.int64))
 
 
 def _set_queues_and_router(world: Memory, system: System) -> None:
@@ -396,7 +426,7 @@ def _lay_out_rooms(world: Memory, system: System, draws: Draws) -> None:
         world,
         row_margin=batch + 4,
         event_margin=64 + 4 * draws.parts + (batch * columns + 2) * retimed,
-        change_margin=64 + 8 * lanes_a_device,
+        change_margin=64 + 10 * lanes_a_device,
         busy_lanes_margin=int(system.device_lane[-1]) * retimed,
     )
     world.put("event", np.zeros(FIRST_ROOM, dtype=EVENT))
@@ -428,7 +458,7 @@ def grow(world: Memory) -> None:
     for name, room in needed.items():
         if room > get(f"{name}_room"):
             world.grow(name, 2 * room)
-    changes = get("change_count") + get("change_margin") + 8 * (over * get("draws") + get("lanes"))
+    changes = get("change_count") + get("change_margin") + 10 * (over * get("draws") + get("lanes"))
     if get("knowledge_delay_ns") and changes > get("change_room"):
         # The ring is laid straight first, so that what is new comes after what is there.
         world.put("change", np.roll(world["change"], -get("change_first")))
@@ -439,14 +469,21 @@ def grow(world: Memory) -> None:
 def _lay_out_flows(world: Memory, system: System) -> None:
     """Lay out what a plain system has instead of a calendar; all its lanes are idle."""
     devices, lanes = len(system.device_lane) - 1, int(system.device_lane[-1])
-    table = empty(FLOW, devices)
+    table = _in_lines(empty(FLOW, devices))
     table["finish_ns"] = np.iinfo(np.int64).max
-    table["first_lane"], table["end_lane"] = system.device_lane[:-1], system.device_lane[1:]
-    table["lanes"] = np.diff(system.device_lane)
-    world.put("next_change_ns", np.full(len(system.node_group), np.iinfo(np.int64).max))
-    looks_at_work = getattr(system.router, "measure", "queries") == "work"
-    world.set("keeps_state", looks_at_work or system.router.kind == "least-expected-completion")
+    table["first_lane"] = system.device_lane[:-1]
+    table["last"] = 0
+    nodes = _in_lines(np.zeros(len(system.node_group), dtype=PLAIN_NODE))
+    nodes["next_ns"] = np.iinfo(np.int64).max
+    nodes["group"] = system.node_group
+    nodes["first_device"], nodes["end_device"] = system.node_device[:-1], system.node_device[1:]
+    nodes["lanes"] = np.diff(system.device_lane[system.node_device])
+    world.put("plain_node", nodes)
+    # Power of d choices by queries reads the table of nodes; other routers read the state, if they read anything.
+    by_queries = system.router.kind == "power-of-d" and system.router.measure == "queries"
+    world.set("keeps_state", not by_queries and system.router.kind not in ("random", "round-robin"))
     world.put("flow", table)
+    _set(world, one_lane=bool(np.all(np.diff(system.device_lane) == 1)), later_used=1)
     world["idle_lanes"][:] = np.diff(system.device_lane)
     for name in ("busy_until_ns", "free_ns", "lane_order"):
         world.put(name, np.zeros(lanes, dtype=np.int64))
@@ -455,6 +492,15 @@ def _lay_out_flows(world: Memory, system: System) -> None:
     world.put("later", empty(LATER, FIRST_ROOM))
     for name in ("served_row", "pending_row"):
         world.put(name, np.zeros(FIRST_ROOM, dtype=SERVED_ROW))
+
+
+def _in_lines(table: NDArray[np.void]) -> NDArray[np.void]:
+    """Return a table whose rows, of 64 bytes, each lie in one line of the processor's cache."""
+    room = np.zeros(table.nbytes + LINE_BYTES, dtype=np.uint8)
+    before = -room.ctypes.data % LINE_BYTES
+    aligned = room[before : before + table.nbytes].view(table.dtype)
+    aligned[:] = table
+    return aligned
 
 
 def make_room_for(world: Memory, queries: int) -> None:

@@ -1,0 +1,63 @@
+"""What docs/calibration.md reports comes out again, and what ships of NVIDIA's times is what importing them gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sim.calibrate.fitted_device import FittedDevice, fit_device, total_lines
+from sim.calibrate.roofline_check import check_lines, summary_lines
+from sim.calibrate.roofline_pairs import find_checks
+from sim.calibrate.sources.choices import Choices
+from sim.calibrate.sources.percentile_rows import percentile_tables
+from sim.calibrate.sources.reading import read_runs
+from sim.profile.library import data_dir, find_device
+from sim.profile.table_file import parse_service_csv
+
+DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "calibration.md"
+BURSTABLE = "t3.xlarge"
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def within(devices: list[FittedDevice], level: float) -> float:
+    judged = [check.judged[level] for device in devices for check in device.checks if check is not None]
+    return float(np.mean(np.abs(np.concatenate([one.error for one in judged])) <= judged[0].limit))
+
+
+def test_held_out_errors_on_kairos_and_ribbon(raw_latency: Path) -> None:
+    files = [raw_latency / "kairos_samples.csv.xz", raw_latency / "ribbon_samples.csv.xz"]
+    samples = read_runs(files, Choices()).samples
+    devices = [fit_device(samples[name], name) for name in sorted(samples)]
+    steady = [device for device in devices if BURSTABLE not in device.name]
+    assert len(steady) == len(devices) - 2 == 10
+    assert within(steady, 0.5) >= 0.95
+    assert within(steady, 0.99) >= 0.95
+    documented = words(DOCUMENTED.read_text(encoding="utf-8"))
+    for line in total_lines(devices, BURSTABLE):
+        assert words(line) in documented
+
+
+def test_rooflines_against_what_ships() -> None:
+    documented = words(DOCUMENTED.read_text(encoding="utf-8"))
+    checks, _ = find_checks(["gpu-t4", "gpu-a30", "gpu-a100"], [], ["dlrm-nvidia"])
+    for check in checks:
+        assert words(" ".join(check_lines(check))) in documented
+    assert words(" ".join(summary_lines(checks))) in documented
+
+
+def test_published_times_are_as_imported(raw_latency: Path) -> None:
+    file = raw_latency / "nvidia_triton_recsys_latency_derived.csv"
+    for name, gpu in (("t4", "NVIDIA T4"), ("a30", "NVIDIA A30"), ("a100", "NVIDIA DGX A100 (1x A100 80GB)")):
+        where = {"gpu": gpu, "arch": "DLRM", "size": "4B parameters", "precision": "FP32"}
+        where["backend"] = "TensorFlow + NVIDIA TensorRT"
+        found = read_runs([file], Choices(model="dlrm-nvidia", where=where))
+        (table,) = percentile_tables(found.rows)
+        path = data_dir("hwprofiles") / "tables" / f"triton-{name}-dlrm-nvidia-table.csv"
+        shipped = parse_service_csv(path.read_bytes(), path.name)
+        assert (shipped.sizes.tolist(), shipped.levels.tolist()) == (table.sizes.tolist(), table.levels.tolist())
+        assert shipped.service_ns.tolist() == table.service_ns.tolist()
+        assert found.sha256[0] in find_device(f"triton-{name}").provenance
