@@ -102,7 +102,7 @@ def _marker(plain: bool) -> Path:
 
 def is_compiled(system: System) -> bool:
     """Whether the code that a system needs was compiled on this machine before."""
-    from sim.engine.compiled.world import is_plain
+    from sim.engine.compiled.plain import is_plain
 
     return _marker(is_plain(system)).exists()
 
@@ -112,6 +112,6 @@ def compile_engine(system: System) -> None:
     from sim.engine.compiled.run import compile_for
 
     compile_for(system)
-    from sim.engine.compiled.world import is_plain
+    from sim.engine.compiled.plain import is_plain
 
     _marker(is_plain(system)).touch()

@@ -229,7 +229,7 @@ class Cell:
                 chunk.arrival_ns.tolist(),
                 chunk.size.tolist(),
                 routers,
-                chunk.router_u,
+                np.ascontiguousarray(chunk.router_u),
                 draws,
                 chunk.network_ns.tolist(),
                 strict=False,

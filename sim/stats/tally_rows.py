@@ -233,6 +233,8 @@ def add_offered(
     offered, arrived, cut, instant_ns = sums.offered, sums.arrived, bounds.cut, bounds.instant_ns
     classes, shift, bins = len(bounds.limit_ns), bounds.bin_shift, arrived.shape[1]
     group = instant = 0
+    # Neighbours mostly fall into the same places: they are counted together.
+    alike = of = at_group = at_instant = np.uintp(0)
     for i in range(len(arrival_ns)):
         now = arrival_ns[i]
         if not (0 <= query_class[i] < classes and now >= 0):
@@ -241,11 +243,16 @@ def add_offered(
         if now < last_ns:
             faults.disordered[0] += 1
         last_ns = now
-        of = np.uintp(query_class[i])
         group = _segment(first + i, cut, group)
-        offered[of, np.uintp(group)] += 1
         instant = _bin(now, instant_ns, shift, bins, instant)
-        arrived[of, np.uintp(instant)] += 1
+        if of != np.uintp(query_class[i]) or at_group != np.uintp(group) or at_instant != np.uintp(instant):
+            offered[of, at_group] += alike
+            arrived[of, at_instant] += alike
+            alike = np.uintp(0)
+            of, at_group, at_instant = np.uintp(query_class[i]), np.uintp(group), np.uintp(instant)
+        alike += np.uintp(1)
+    offered[of, at_group] += alike
+    arrived[of, at_instant] += alike
 
 
 @jit

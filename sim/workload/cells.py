@@ -14,8 +14,9 @@ from sim.workload.streams import Stream, open_stream
 
 __all__ = ["CellDraws", "Dealt"]
 
-Dealt = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]
-"""Arrival times in order, which of them are the cell's, and the numbers of these among the queries of all cells."""
+Dealt = tuple[NDArray[np.int64], NDArray[np.bool_] | None, NDArray[np.int64]]
+"""Arrival times in order, which of them are the cell's (None: all), and the numbers of these among the queries of all
+cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,9 @@ class CellDraws:
             count = len(times_ns)
             if not count:
                 return
-            own = np.ones(count, dtype=np.bool_)
             if self.cells > 1:
                 own = (which.uniforms(count) * self.cells).astype(np.int64) == self.cell
-            yield times_ns, own, first + np.flatnonzero(own)
+                yield times_ns, own, first + np.flatnonzero(own)
+            else:
+                yield times_ns, None, np.arange(first, first + count)
             first += count

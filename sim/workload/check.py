@@ -121,7 +121,7 @@ def _is_replayed(source: Source, trace: TraceArrivals, arrival_ns: NDArray[np.in
     for times_ns, own, _ in draws.dealt(source, trace, TRACE_ROWS):
         if first == len(arrival_ns):
             break
-        expected = times_ns[own]
+        expected = times_ns if own is None else times_ns[own]
         found = arrival_ns[first : first + len(expected)]
         if not np.array_equal(found, expected[: len(found)]):
             return False

@@ -19,10 +19,11 @@ from sim.workload.cells import CellDraws, Dealt
 from sim.workload.gaps import ExponentialGaps, GammaGaps
 from sim.workload.sizes import size_distribution
 from sim.workload.sources import Source, sources_of
+from sim.workload.streams import columns
 
 __all__ = ["QueryChunk", "QueryStream"]
 
-CHUNK = 16_384
+CHUNK = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +177,12 @@ class QueryStream:
                 drawn.arrival_ns,
                 drawn.size,
                 drawn.query_class,
-                np.stack([stream.uniforms(count) for stream in service_streams], axis=1),
-                np.stack([stream.uniforms(count) for stream in router_streams], axis=1)
-                if router_streams
-                else np.zeros((count, 0)),
+                columns(service_streams, count),
+                columns(router_streams, count),
                 np.minimum(which.uniforms(count) * self._routers, self._routers - 1).astype(np.int64)
                 if which is not None
                 else np.zeros(0, dtype=np.int64),
-                _network_ns(self._network, np.stack([way.uniforms(count) for way in ways], axis=1))
+                _network_ns(self._network, columns(ways, count))
                 if self._network is not None
                 else np.zeros((count, 0), dtype=np.int64),
             )
@@ -291,7 +290,7 @@ class _SourceStream:
             if len(times):
                 first += len(times)
                 last_ns = int(times[-1])
-                mine = times[own[: len(times)]]
+                mine = times if own is None else times[own[: len(times)]]
                 if len(mine):
                     yield mine, number[: len(mine)]
             if len(times) < len(drawn) or first == queries:
@@ -305,7 +304,6 @@ class _SourceStream:
         assert isinstance(process, RenewalArrivals)
         stream = self._draws.open(self._source.stream("gap"))
         reached = 0.0
-        all_of_them = np.ones(chunk, dtype=np.bool_)
         first = 0
         while True:
             gaps = process.gaps.draw(stream.uniforms(chunk))
@@ -314,8 +312,9 @@ class _SourceStream:
             operational = np.cumsum(gaps)
             reached = float(operational[-1])
             # A chunk of a rare source reaches beyond what 64 bits hold; nothing arrives that late.
-            times_ns = np.rint(np.minimum(process.clock.time_ns(operational), FOREVER_NS)).astype(np.int64)
-            yield times_ns, all_of_them, self._draws.numbers(first, chunk)
+            times = process.clock.time_ns(operational)
+            np.minimum(times, FOREVER_NS, out=times)
+            yield np.rint(times, out=times).astype(np.int64), None, self._draws.numbers(first, chunk)
             first += chunk
 
 

@@ -50,7 +50,9 @@ class ExponentialGaps:
     discrete: bool = False
 
     def draw(self, u: Floats) -> Floats:  # noqa: D102
-        return -np.log1p(-u)
+        gaps = np.negative(u)
+        np.log1p(gaps, out=gaps)
+        return np.negative(gaps, out=gaps)
 
     def cdf(self, gap: Floats) -> Floats:  # noqa: D102
         from scipy import stats

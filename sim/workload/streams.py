@@ -8,11 +8,12 @@ nothing, and a new stream never shifts another's draws.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Stream", "open_stream"]
+__all__ = ["Stream", "columns", "open_stream"]
 
 SMALLEST = 2.0**-54
 """Stands for a uniform of exactly 0 (one in 2**53), so that every inverse is finite."""
@@ -31,10 +32,18 @@ class Stream:
         sequence = np.random.SeedSequence(seed, spawn_key=(*_words(name), replication))
         self._generator = np.random.Generator(np.random.Philox(sequence))
 
-    def uniforms(self, count: int) -> NDArray[np.float64]:
-        """Return the uniforms of the next `count` queries."""
-        drawn = self._generator.random(count)
+    def uniforms(self, count: int, out: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Return the uniforms of the next `count` queries, in `out` if it is given."""
+        drawn = self._generator.random(count, out=out)
         return np.maximum(drawn, SMALLEST, out=drawn)
+
+
+def columns(streams: Sequence[Stream], count: int) -> NDArray[np.float64]:
+    """Return the uniforms of the next `count` queries of several streams, a column each, shape (count, streams)."""
+    drawn = np.empty((len(streams), count))
+    for stream, row in zip(streams, drawn, strict=True):
+        stream.uniforms(count, row)
+    return drawn.T
 
 
 def open_stream(seed: int, name: str, replication: int) -> Stream:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from sim.engine.compiled.world import is_plain
+from sim.engine.compiled.plain import is_plain
 from sim.engine.engines import Engine, run_engine
 from sim.engine.record import AttemptEnd, Cause, Outcome, RunRecord, Span
 from sim.engine.reference import Stream

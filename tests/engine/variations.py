@@ -17,7 +17,7 @@ from tests.harness import prepare_text, write_trace
 __all__ = ["PLAIN_KEYS", "Generated", "flooded", "generated", "generated_plain"]
 
 PLAIN_KEYS = ("name", "model", "sla", "workload", "fleet", "policy", "replications", "seed", "router", "classes")
-"""What a plain system may have, see `sim.engine.compiled.world.is_plain`."""
+"""What a plain system may have, see `sim.engine.compiled.plain.is_plain`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,35 +1,37 @@
 """Plain systems, query by query: when each part starts and ends is known as soon as it joins its queue.
 
-Where queries are bound when they arrive, queues are first in, first out and unbounded, and nothing comes between, the
-next part of a device starts on the lane that is free first (Lindley 1952; Kiefer and Wolfowitz 1955 for several lanes).
-So there is no calendar: a device is brought up to the present when a router or a policy looks at it.
+Where queries are bound when they arrive, queues are first in, first out and unbounded, and nothing comes between, there
+is no calendar: a device is brought up to the present when a router or a policy looks at it (`flows`).
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from sim.engine.compiled.choice import POWER_OF_D, RANDOM, ROUND_ROBIN, choose, route
+from sim.engine.compiled.flows import (
+    FOR_EVER_NS,
+    bring_to_now,
+    expected_wait_of_ns,
+    has_one_lane,
+    join_one,
+    join_several,
+    look_at,
+)
 from sim.engine.compiled.memory import floats, ints, prefetch, reals, words
+from sim.engine.compiled.plain import LEVEL_SHIFT
 from sim.engine.compiled.service_times import mean_ns, true_ns
 from sim.engine.compiled.tables import (
     FLOW,
-    NONE,
     PLAIN_NODE,
     World,
-    flows,
-    later,
     pending_rows,
     plain_nodes,
     query_rows,
     served_rows,
     world_at,
 )
-from sim.engine.compiled.world import LEVEL_SHIFT
 from sim.engine.record import NEVER, NO_ATTEMPT, NO_PATH, Outcome
 from sim.serving.clients import DropReason
 from sim.serving.compiled import jit, jit_inline, jit_inner
-from sim.serving.estimate import expected_wait_ns, wait_behind
 from sim.serving.policies.base import DROP
 from sim.serving.routers.backlog import lighter
 from sim.serving.routers.power_of_d import draw_distinct, least_backlogged_of
@@ -47,212 +49,8 @@ NOT_IN_TIME = 127 << LEVEL_SHIFT
 """Above every level of accuracy."""
 
 PLAIN_NODE_BYTES, FLOW_BYTES = PLAIN_NODE.itemsize, FLOW.itemsize
-FOR_EVER_NS = np.iinfo(np.int64).max
 DROPPED, BY_POLICY = int(Outcome.DROPPED), int(DropReason.POLICY)
 NEVER_NS, PATHLESS, UNANSWERED = NEVER, NO_PATH, NO_ATTEMPT
-
-
-@jit_inline
-def _has_one_lane(w: World, device: int) -> bool:
-    device_lane = words(w.device_lane_at)
-    return w.one_lane > 0 or device_lane[device + 1] - device_lane[device] == 1  # type: ignore[no-any-return]
-
-
-# -- devices of one lane ----------------------------------------------------------------------------------------
-
-
-@jit_inline
-def _bring_one_to_now(w: World, device: int, node: int, now_ns: int) -> int:
-    """Bring a device of one lane up to the present: what waits starts when what is served ends.
-
-    Return when the next one ends.
-    """
-    f = flows(w)[device]
-    table = later(w)
-    ended = 0
-    while f.finish_ns <= now_ns:
-        ended += 1
-        entry = f.first
-        if entry == NONE:
-            f.finish_ns = FOR_EVER_NS
-            f.until_ns = 0
-            break
-        e = table[entry]
-        f.first = e.next
-        f.last = f.last if e.next != NONE else 0
-        f.waiting -= 1
-        f.finish_ns = e.finish_ns
-        f.until_ns = e.start_ns + e.expected_ns
-        f.work_ns -= e.expected_ns
-        e.next = w.free_later
-        w.free_later = entry
-    plain_nodes(w)[node].unfinished -= ended
-    return f.finish_ns  # type: ignore[no-any-return]
-
-
-@jit_inline
-def _join_one(w: World, device: int, node: int, service: int, expected: int, now_ns: int) -> tuple[int, int]:
-    """Let a part join a device of one lane that is up to date; return its lane and its start."""
-    f = flows(w)[device]
-    n = plain_nodes(w)[node]
-    start_ns = now_ns
-    if f.finish_ns == FOR_EVER_NS:
-        f.finish_ns = now_ns + service
-        f.until_ns = now_ns + expected
-        n.next_ns = min(n.next_ns, f.finish_ns)
-    else:
-        start_ns = f.free_ns
-        _wait(w, device, start_ns, service, expected, f.first_lane)
-        f.waiting += 1
-        f.work_ns += expected
-    f.free_ns = start_ns + service
-    n.unfinished += 1
-    return f.first_lane, start_ns
-
-
-@jit_inline
-def _wait(w: World, device: int, start_ns: int, service: int, expected: int, lane: int) -> None:
-    """Let a part wait until it starts on a lane."""
-    f = flows(w)[device]
-    table = later(w)
-    entry = w.free_later
-    if entry != NONE:
-        w.free_later = table[entry].next
-    else:
-        entry = w.later_used
-        w.later_used = entry + 1
-    e = table[entry]
-    e.start_ns = start_ns
-    e.finish_ns = start_ns + service
-    e.expected_ns = expected
-    e.lane = lane
-    e.next = NONE
-    # Before the first that waits there is the row that is none: no branch, which would often be guessed wrong.
-    table[f.last].next = entry
-    f.first = f.first if f.last != 0 else entry
-    f.last = entry
-
-
-# -- devices of several lanes -----------------------------------------------------------------------------------
-
-
-@jit_inner
-def _bring_several_to_now(w: World, device: int, node: int, now_ns: int) -> int:
-    """Bring a device of several lanes up to the present: start what waits and is due, and count idle lanes.
-
-    Return when anything of it changes next.
-    """
-    f = flows(w)[device]
-    if f.finish_ns > now_ns:
-        return f.finish_ns  # type: ignore[no-any-return]
-    table = later(w)
-    waiting_parts, waiting_work_ns = words(w.waiting_parts_at), words(w.waiting_work_ns_at)
-    idle_lanes = words(w.idle_lanes_at)
-    busy_until_ns, lane_until_ns = words(w.busy_until_ns_at), words(w.lane_until_ns_at)
-    first_lane, end_lane = f.first_lane, words(w.device_lane_at)[device + 1]
-    before = waiting_parts[device] - idle_lanes[device]
-    entry = f.first
-    while entry != NONE and table[entry].start_ns <= now_ns:
-        e = table[entry]
-        waiting_parts[device] -= 1
-        waiting_work_ns[device] -= e.expected_ns
-        lane_until_ns[e.lane] = e.start_ns + e.expected_ns
-        busy_until_ns[e.lane] = e.finish_ns
-        following = e.next
-        e.next = w.free_later
-        w.free_later = entry
-        entry = following
-    f.first = entry
-    next_ns = FOR_EVER_NS
-    if entry == NONE:
-        f.last = 0
-    else:
-        next_ns = table[entry].start_ns
-    idle = 0
-    for lane in range(first_lane, end_lane):
-        if busy_until_ns[lane] <= now_ns:
-            idle += 1
-            lane_until_ns[lane] = busy_until_ns[lane]
-        elif busy_until_ns[lane] < next_ns:
-            next_ns = busy_until_ns[lane]
-    idle_lanes[device] = idle
-    f.finish_ns = next_ns
-    plain_nodes(w)[node].unfinished += waiting_parts[device] - idle - before
-    return next_ns
-
-
-@jit_inner
-def _join_several(w: World, device: int, node: int, service: int, expected: int, now_ns: int) -> tuple[int, int]:
-    """Let a part join a device of several lanes that is up to date; return its lane and its start."""
-    f = flows(w)[device]
-    busy_until_ns, free_ns, order = words(w.busy_until_ns_at), words(w.free_ns_at), words(w.lane_order_at)
-    idle_lanes = words(w.idle_lanes_at)
-    lane = f.first_lane
-    start_ns = now_ns
-    changes_ns = now_ns + service
-    if idle_lanes[device] > 0:
-        # Nothing waits; the first idle lane starts it at once.
-        while busy_until_ns[lane] > now_ns:
-            lane += 1
-        idle_lanes[device] -= 1
-        busy_until_ns[lane] = now_ns + service
-        words(w.lane_until_ns_at)[lane] = now_ns + expected
-    else:
-        for other in range(f.first_lane + 1, words(w.device_lane_at)[device + 1]):
-            if free_ns[other] < free_ns[lane] or (free_ns[other] == free_ns[lane] and order[other] < order[lane]):
-                lane = other
-        start_ns = free_ns[lane]
-        changes_ns = start_ns
-        _wait(w, device, start_ns, service, expected, lane)
-        words(w.waiting_parts_at)[device] += 1
-        words(w.waiting_work_ns_at)[device] += expected
-    f.finish_ns = min(f.finish_ns, changes_ns)
-    n = plain_nodes(w)[node]
-    n.next_ns = min(n.next_ns, changes_ns)
-    free_ns[lane] = start_ns + service
-    w.serial += 1
-    order[lane] = w.serial
-    n.unfinished += 1
-    return lane, start_ns
-
-
-# -- nodes ------------------------------------------------------------------------------------------------------
-
-
-@jit_inner
-def _bring_to_now(w: World, node: int, now_ns: int) -> None:
-    """Bring the devices of a node up to the present."""
-    n = plain_nodes(w)[node]
-    next_ns = FOR_EVER_NS
-    for device in range(n.first_device, n.end_device):
-        if _has_one_lane(w, device):
-            next_ns = min(next_ns, _bring_one_to_now(w, device, node, now_ns))
-        else:
-            next_ns = min(next_ns, _bring_several_to_now(w, device, node, now_ns))
-    n.next_ns = next_ns
-
-
-@jit_inner
-def _write_state(w: World, node: int) -> None:
-    """Write to the state, which most routers read, what the tables have of a node."""
-    n = plain_nodes(w)[node]
-    words(w.unfinished_parts_at)[node] = n.unfinished
-    for device in range(n.first_device, n.end_device):
-        f = flows(w)[device]
-        if _has_one_lane(w, device):
-            words(w.idle_lanes_at)[device] = int(f.finish_ns == FOR_EVER_NS)
-            words(w.waiting_parts_at)[device] = f.waiting
-            words(w.waiting_work_ns_at)[device] = f.work_ns
-            words(w.lane_until_ns_at)[f.first_lane] = f.until_ns
-
-
-@jit_inline
-def _look_at(w: World, node: int, now_ns: int) -> None:
-    """Bring a node up to the present for a router that looks at it."""
-    if plain_nodes(w)[node].next_ns <= now_ns:
-        _bring_to_now(w, node, now_ns)
-    if w.keeps_state > 0:
-        _write_state(w, node)
 
 
 @jit_inner
@@ -265,12 +63,14 @@ def _draw_nodes(w: World) -> None:
         count = words(w.nodes_taking_at + 8 * class_model[classes[i]] * (w.nodes + 1))[0]
         if w.choices == 2 and count > 1:
             # What `draw_distinct` does with two draws.
-            one = min(int(u[2 * i] * count), count - 1)
-            other = min(int(u[2 * i + 1] * (count - 1)), count - 2)
+            one = min(int(u[i] * count), count - 1)
+            other = min(int(u[w.chunk + i] * (count - 1)), count - 2)
             picks[2 * i] = one
             picks[2 * i + 1] = other + int(one <= other)
         else:
-            draws = floats(w.router_u_at + 8 * i * w.choices, w.choices)
+            draws = floats(w.draws_out_at, w.choices)
+            for k in range(w.choices):
+                draws[k] = u[k * w.chunk + i]
             draw_distinct(draws, count, ints(w.drawn_at + 8 * i * w.choices, w.choices))
 
 
@@ -284,7 +84,7 @@ def _route(w: World, i: int, size: int, model: int, now_ns: int) -> int:
     if w.router == POWER_OF_D:
         drawn = ints(w.drawn_at + 8 * i * w.choices, min(w.choices, count))
         for j in range(len(drawn)):
-            _look_at(w, among[drawn[j]], now_ns)
+            look_at(w, among[drawn[j]], now_ns)
         return least_backlogged_of(
             now_ns,
             True,
@@ -298,13 +98,13 @@ def _route(w: World, i: int, size: int, model: int, now_ns: int) -> int:
         )
     if w.router != RANDOM and w.router != ROUND_ROBIN:
         for j in range(count):
-            _look_at(w, among[j], now_ns)
+            look_at(w, among[j], now_ns)
     turns = words(w.turns_at)
     turn = turns[0]
     turns[0] += 1
-    node = route(w, 0, turn, size, model, floats(w.router_u_at + 8 * i * w.choices, w.choices), among)
+    node = route(w, 0, turn, size, model, floats(w.router_u_at + 8 * i, 1), among)
     if plain_nodes(w)[node].next_ns <= now_ns:
-        _bring_to_now(w, node, now_ns)
+        bring_to_now(w, node, now_ns)
     return node
 
 
@@ -317,39 +117,19 @@ def _lightest_drawn(w: World, i: int, model: int, now_ns: int) -> int:
     table = plain_nodes(w)
     best = among[drawn[0]]
     if table[best].next_ns <= now_ns:
-        _bring_to_now(w, best, now_ns)
+        bring_to_now(w, best, now_ns)
+    least = table[best].unfinished
+    lanes = table[best].lanes
     for j in range(1, min(w.choices, count)):
         node = among[drawn[j]]
         n = table[node]
         if n.next_ns <= now_ns:
-            _bring_to_now(w, node, now_ns)
-        b = table[best]
-        if lighter(n.unfinished, n.lanes, b.unfinished, b.lanes):
-            best = node
+            bring_to_now(w, node, now_ns)
+        lighter_one = lighter(n.unfinished, n.lanes, least, lanes)
+        best = node if lighter_one else best
+        least = n.unfinished if lighter_one else least
+        lanes = n.lanes if lighter_one else lanes
     return best  # type: ignore[no-any-return]
-
-
-@jit_inline
-def _expected_wait_ns(w: World, device: int, now_ns: int) -> int:
-    """Return the wait that a part would expect that joins a device which is up to date."""
-    f = flows(w)[device]
-    if _has_one_lane(w, device):
-        # Of an idle device both are 0, so it needs no case of its own.
-        return wait_behind(max(f.until_ns - now_ns, 0), f.work_ns, 1)
-    return _expected_wait_of_several_ns(w, device, now_ns)
-
-
-@jit_inner
-def _expected_wait_of_several_ns(w: World, device: int, now_ns: int) -> int:
-    return expected_wait_ns(
-        device,
-        now_ns,
-        ints(w.device_lane_at, w.devices + 1),
-        ints(w.idle_lanes_at, w.devices),
-        ints(w.waiting_parts_at, w.devices),
-        ints(w.waiting_work_ns_at, w.devices),
-        ints(w.lane_until_ns_at, w.lanes),
-    )
 
 
 @jit_inner
@@ -365,7 +145,7 @@ def _pick(w: World, first: int, count: int, first_device: int, size: int, query_
             service_out[k] = mean_ns(w, first + k, size)
             if slots[first + k] != slot and w.sees_queue > 0:
                 slot = slots[first + k]
-                wait_ns = _expected_wait_ns(w, first_device + slot, w.now)
+                wait_ns = expected_wait_of_ns(w, first_device + slot, w.now)
             wait_out[k] = wait_ns
     accuracy = floats(w.path_accuracy_at + 8 * first, count)
     return choose(w, query_class, size, words(w.class_sla_ns_at)[query_class], accuracy, service_out, wait_out)
@@ -390,10 +170,11 @@ def _pick_most_accurate(
     for k in range(count):
         if slots[k] != slot and w.sees_queue > 0:
             slot = slots[k]
-            wait_ns = _expected_wait_ns(w, first_device + slot, now_ns)
+            wait_ns = expected_wait_of_ns(w, first_device + slot, now_ns)
         completion_ns = mean[k] + wait_ns
         seen |= completion_ns
-        before = level[k] if completion_ns <= limit_ns else NOT_IN_TIME
+        # All bits of the level, if it is late.
+        before = level[k] | (NOT_IN_TIME & -int(completion_ns > limit_ns))
         least = min(least, before + (completion_ns << PATH_BITS) + k)
     if seen >> (LEVEL_SHIFT - PATH_BITS) > 0:
         w.now = now_ns
@@ -461,14 +242,14 @@ def run_directly(address: int, known_ns: int) -> None:
         path = first + pick
         m = 1.0
         if units[path] >= 0:
-            m = multiplier[i * w.draws * w.units + units[path]]
-        service = true_ns(w, path, size, u[i * w.draws], m)
+            m = multiplier[i * w.units + units[path]]
+        service = true_ns(w, path, size, u[i], m)
         expected = service if w.knows_service > 0 else mean_ns(w, path, size)
         device = first_device + slots[path]
-        if _has_one_lane(w, device):
-            lane, start_ns = _join_one(w, device, node, service, expected, now_ns)
+        if has_one_lane(w, device):
+            lane, start_ns = join_one(w, device, node, service, expected, now_ns)
         else:
-            lane, start_ns = _join_several(w, device, node, service, expected, now_ns)
+            lane, start_ns = join_several(w, device, node, service, expected, now_ns)
         finish_ns = start_ns + service
         if finish_ns <= known_ns:
             row = done[w.served_row_count]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sim.engine.compiled import direct, loop
 from sim.engine.compiled.assemble import assemble, unfinished_rows
 from sim.engine.compiled.memory import Memory
+from sim.engine.compiled.plain import is_plain, make_room_for
 from sim.engine.compiled.service_times import tabulate
 from sim.engine.compiled.tables import (
     CALENDAR_FULL,
@@ -21,7 +22,7 @@ from sim.engine.compiled.tables import (
     SERVICE_TOO_LONG,
     TABLE_FULL,
 )
-from sim.engine.compiled.world import Draws, grow, is_plain, lay_out, make_room_for
+from sim.engine.compiled.world import Draws, grow, lay_out
 from sim.engine.record import RunRecord
 from sim.engine.reference import Chunk, Stream
 from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SERVED_ROW, SPAN_ROW, Rows, RunEnd
@@ -218,8 +219,9 @@ def _load(world: Memory, chunk: Chunk, system: System) -> None:
     for name in ("arrival_ns", "size", "query_class", "network_ns"):
         world.put(name, np.ascontiguousarray(getattr(chunk, name), dtype=np.int64))
     world.put("router_of", np.ascontiguousarray(chunk.router, dtype=np.int64))
-    world.put("service_u", np.ascontiguousarray(chunk.service_u))
-    world.put("router_u", np.ascontiguousarray(chunk.router_u))
+    # Column by column, as they are drawn.
+    world.put("service_u", np.ascontiguousarray(chunk.service_u.T))
+    world.put("router_u", np.ascontiguousarray(chunk.router_u.T))
     units = system.services.units
     multipliers = [unit.unit_quantile(chunk.service_u) for unit in units]
     world.put("multiplier", np.stack(multipliers, axis=-1) if units else np.zeros(0))

@@ -57,13 +57,13 @@ def _new_query(w: World) -> int:
     q.deadline_ns = w.now + words(w.class_sla_ns_at)[q.query_class]
     q.router = words(w.router_of_at)[i] if w.routers > 1 else 0
     for k in range(w.draws):
-        reals(w.query_u_at)[query * w.draws + k] = reals(w.service_u_at)[i * w.draws + k]
+        reals(w.query_u_at)[query * w.draws + k] = reals(w.service_u_at)[k * w.chunk + i]
     multipliers = w.draws * w.units
     for k in range(multipliers):
         reals(w.query_multiplier_at)[query * multipliers + k] = reals(w.multiplier_at)[i * multipliers + k]
     choices = w.attempts * w.choices
     for k in range(choices):
-        reals(w.query_router_u_at)[query * choices + k] = reals(w.router_u_at)[i * choices + k]
+        reals(w.query_router_u_at)[query * choices + k] = reals(w.router_u_at)[k * w.chunk + i]
     if w.has_network > 0:
         ways = w.attempts * 2
         for k in range(ways):

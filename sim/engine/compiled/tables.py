@@ -202,7 +202,7 @@ ARRAYS = (
     # Plain systems.
     "busy_until_ns free_ns lane_order drawn "
     # Sums, and room for what is worked out.
-    "totals picks candidates service_out wait_out accuracy_out rows_out best touched "
+    "totals picks candidates draws_out service_out wait_out accuracy_out rows_out best touched "
     # Draws, of queries that are not over and of the queries at hand.
     "query_u query_multiplier query_router_u query_network_ns "
     "arrival_ns size query_class service_u multiplier router_u router_of network_ns"

@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine.compiled.choice import CHOICES, MOST_ACCURATE, ROUTES, entry_point
+from sim.engine.compiled.choice import CHOICES, ROUTES, entry_point
 from sim.engine.compiled.memory import Memory
+from sim.engine.compiled.plain import is_plain, lay_out_flows, set_levels
 from sim.engine.compiled.tables import (
     ATTEMPT,
     CHANGE,
     DEVICE,
     EVENT,
-    FLOW,
     LANE,
-    LATER,
     LINE,
     NODE,
     NONE,
     PART,
-    PLAIN_NODE,
     QUERY,
     SCALER,
     WORLD,
     empty,
 )
-from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SERVED_ROW, SPAN_ROW
+from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SPAN_ROW
 from sim.serving.clients import DropReason
 from sim.serving.faults import FaultSchedule, slowdowns
 from sim.serving.interference import FULL_SPEED
-from sim.serving.queueing import Order, Shed
+from sim.serving.queueing import Shed
 from sim.serving.state import State
 from sim.serving.system import System
 
-__all__ = ["LEVEL_SHIFT", "Draws", "grow", "is_plain", "lay_out", "make_room_for"]
+__all__ = ["Draws", "grow", "lay_out"]
 
 FIRST_ROOM = 1024
-
-LINE_BYTES = 64
-
-LEVEL_SHIFT = 56
-"""By how many bits a path's place among the levels of accuracy stands above its completion."""
-
-MOST_PATHS = 64
-"""Paths of a node up to which their levels are laid out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +45,6 @@ class Draws:
 
     parts: int
     choices: int
-
-
-def is_plain(system: System) -> bool:
-    """Whether nothing comes between a query's arrival and its end, so that both are known at once."""
-    return bool(
-        system.late_lanes is None
-        and system.part_size == 0
-        and system.order == Order.FIFO
-        and system.shed == Shed.NEVER
-        and not system.batches
-        and np.all(system.device_limit < 0)
-        and system.clients is None
-        and not system.controls_lanes
-        and not system.has_faults
-        and not system.scaling
-        and system.remapping is None
-        and not system.has_network
-        and system.routers == 1
-        and system.knowledge_delay_ns == 0
-    )
 
 
 def lay_out(system: System, draws: Draws, faults: FaultSchedule | None) -> tuple[Memory, tuple[object, ...]]:
@@ -94,7 +63,7 @@ def lay_out(system: System, draws: Draws, faults: FaultSchedule | None) -> tuple
     """
     world = Memory(WORLD)
     alive = _set_policy(world, system)
-    _set_levels(world, system)
+    set_levels(world, system)
     _set_queues_and_router(world, system)
     _lay_out_fleet(world, system)
     _lay_out_state(world, system)
@@ -105,7 +74,7 @@ def lay_out(system: System, draws: Draws, faults: FaultSchedule | None) -> tuple
     _lay_out_remapping(world, system)
     _lay_out_scratch(world, system, draws)
     if is_plain(system):
-        _lay_out_flows(world, system)
+        lay_out_flows(world, system)
     _lay_out_rooms(world, system, draws)
     return world, alive
 
@@ -131,25 +100,6 @@ def _set_policy(world: Memory, system: System) -> tuple[object, ...]:
     entry = entry_point(system.choose)
     _set(world, policy=len(CHOICES), choice_at=entry.address)
     return (entry,)
-
-
-def _set_levels(world: Memory, system: System) -> None:
-    """Lay out what the most accurate path in time can be told by at a glance, where it can (`direct`)."""
-    numbers = np.asarray(system.policy_parameters, dtype=np.float64)
-    bounds = list(pairwise(system.group_path.tolist()))
-    level = np.zeros(len(system.paths), dtype=np.int64)
-    alike = system.choose is CHOICES[MOST_ACCURATE] and bool(np.all(numbers[:, 1:] == numbers[:1, 1:]))
-    for first, end in bounds if alike else ():
-        accuracy = np.asarray(system.path_accuracy[first:end], dtype=np.float64)
-        if numbers[0, 1] > 0:
-            level[first:end] = np.searchsorted(np.unique(-accuracy), -accuracy)
-        else:
-            level[first:end][np.argsort(-accuracy, kind="stable")] = np.arange(end - first)
-    world.put("path_level", level << LEVEL_SHIFT)
-    few = max((end - first for first, end in bounds), default=0) <= MOST_PATHS
-    _set(world, has_levels=alike and few, drops_late=alike and numbers[0, 2] > 0)
-    margin_ns = numbers[:, 0].astype(np.int64) if alike else 0
-    world.put("class_limit_ns", np.ascontiguousarray(system.class_sla_ns - margin_ns, dtype=np.int64))
 
 
 def _set_queues_and_router(world: Memory, system: System) -> None:
@@ -404,6 +354,7 @@ def _lay_out_scratch(world: Memory, system: System, draws: Draws) -> None:
     world.put("candidates", np.zeros(nodes + 1, dtype=np.int64))
     world.put("best", np.zeros(max(nodes, devices), dtype=np.int64))
     world.put("picks", np.zeros(max(draws.choices, world.get("mappings"), 1), dtype=np.int64))
+    world.put("draws_out", np.zeros(draws.choices))
     world.put("touched", np.zeros(devices, dtype=np.int64))
 
 
@@ -464,56 +415,3 @@ def grow(world: Memory) -> None:
         world.put("change", np.roll(world["change"], -get("change_first")))
         world.set("change_first", 0)
         world.grow("change", 2 * changes)
-
-
-def _lay_out_flows(world: Memory, system: System) -> None:
-    """Lay out what a plain system has instead of a calendar; all its lanes are idle."""
-    devices, lanes = len(system.device_lane) - 1, int(system.device_lane[-1])
-    table = _in_lines(empty(FLOW, devices))
-    table["finish_ns"] = np.iinfo(np.int64).max
-    table["first_lane"] = system.device_lane[:-1]
-    table["last"] = 0
-    nodes = _in_lines(np.zeros(len(system.node_group), dtype=PLAIN_NODE))
-    nodes["next_ns"] = np.iinfo(np.int64).max
-    nodes["group"] = system.node_group
-    nodes["first_device"], nodes["end_device"] = system.node_device[:-1], system.node_device[1:]
-    nodes["lanes"] = np.diff(system.device_lane[system.node_device])
-    world.put("plain_node", nodes)
-    # Power of d choices by queries reads the table of nodes; other routers read the state, if they read anything.
-    by_queries = system.router.kind == "power-of-d" and system.router.measure == "queries"
-    world.set("keeps_state", not by_queries and system.router.kind not in ("random", "round-robin"))
-    world.put("flow", table)
-    _set(world, one_lane=bool(np.all(np.diff(system.device_lane) == 1)), later_used=1)
-    world["idle_lanes"][:] = np.diff(system.device_lane)
-    for name in ("busy_until_ns", "free_ns", "lane_order"):
-        world.put(name, np.zeros(lanes, dtype=np.int64))
-    world.put("drawn", np.zeros(0, dtype=np.int64))
-    world.set("free_later", NONE)
-    world.put("later", empty(LATER, FIRST_ROOM))
-    for name in ("served_row", "pending_row"):
-        world.put(name, np.zeros(FIRST_ROOM, dtype=SERVED_ROW))
-
-
-def _in_lines(table: NDArray[np.void]) -> NDArray[np.void]:
-    """Return a table whose rows, of 64 bytes, each lie in one line of the processor's cache."""
-    room = np.zeros(table.nbytes + LINE_BYTES, dtype=np.uint8)
-    before = -room.ctypes.data % LINE_BYTES
-    aligned = room[before : before + table.nbytes].view(table.dtype)
-    aligned[:] = table
-    return aligned
-
-
-def make_room_for(world: Memory, queries: int) -> None:
-    """Make room for the next queries of a plain system. Its rows have been handed on."""
-    pending = world.get("pending_row_count")
-    if world["drawn"].size < queries * world.get("choices"):
-        world.put("drawn", np.zeros(queries * world.get("choices"), dtype=np.int64))
-    needed = {
-        "later": world.get("later_used") + queries,
-        "pending_row": pending + queries,
-        "served_row": pending + queries,
-        "query_row": queries,
-    }
-    for name, room in needed.items():
-        if room > world.get(f"{name}_room"):
-            world.grow(name, 2 * room)
