@@ -15,8 +15,9 @@ from sim.calibrate.accuracy.training import TrainingSettings, predict, train
 from sim.calibrate.models.dlrm import Dlrm
 from sim.calibrate.models.mp_cache import CachedDhe, DecoderCache
 from sim.profile.dlrm import DlrmShape, RepresentationName
+from sim.spec.problems import Problem, SpecError
 
-__all__ = ["Campaign", "run_campaign", "set_threads", "shape_for"]
+__all__ = ["Campaign", "prepare_device", "run_campaign", "shape_for"]
 
 _ACCESSES = 65_536
 """Training rows whose look-ups the centroids are clustered from: the last ones, as a cache is filled in service."""
@@ -41,8 +42,17 @@ class Campaign:
     centroids: int | None = None
 
 
-def set_threads(threads: int | None) -> None:
-    """Let PyTorch use so many threads of the CPU; None leaves the choice to it."""
+def prepare_device(device: str, threads: int | None) -> None:
+    """Let PyTorch use so many threads of the CPU, None leaves the choice to it, and a GPU if there is one.
+
+    Raises
+    ------
+    SpecError
+        If `device` is "cuda" and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        message = f"PyTorch {torch.__version__} finds no CUDA GPU here"
+        raise SpecError([Problem(message, key_path="--device", value=device, allowed="cpu")])
     if threads is not None:
         torch.set_num_threads(threads)
 
