@@ -258,8 +258,8 @@ def _device_text(
 def _fitted(samples: SampleSet, model: str, representation: str) -> TableRows:
     """Fit a table whose tail is as fine as the repeats of most sizes can carry.
 
-    Where a size has fewer, which was asked for and is in the notes, its tail ends in its largest sample; with the levels
-    that it carries, every other size would lose its tail.
+    Where a size has fewer, which was asked for and is in the notes, its tail ends in its largest sample; with the
+    levels that it carries, every other size would lose its tail.
     """
     repeats = [samples.service_ns(model, representation, size).size for size in samples.sizes(model, representation)]
     return fit_table(samples, model, representation, levels=levels_for(max(repeats))).rows
