@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sim.calibrate.accuracy.click_log import ClickLog
 from sim.calibrate.accuracy.results import RepresentationScores, SeedScores
@@ -17,7 +18,7 @@ from sim.calibrate.models.mp_cache import CachedDhe, DecoderCache
 from sim.profile.dlrm import DlrmShape, RepresentationName
 from sim.spec.problems import Problem, SpecError
 
-__all__ = ["Campaign", "prepare_device", "run_campaign", "shape_for"]
+__all__ = ["Campaign", "finite", "prepare_device", "run_campaign", "shape_for"]
 
 _ACCESSES = 65_536
 """Training rows whose look-ups the centroids are clustered from: the last ones, as a cache is filled in service."""
@@ -80,6 +81,11 @@ def run_campaign(
     campaign : Campaign
     progress : callable, optional
         Told what is being trained and the rows of each step.
+
+    Raises
+    ------
+    SpecError
+        If a training diverges.
     """
     results = []
     for name in campaign.representations:
@@ -89,14 +95,27 @@ def run_campaign(
             told = None if progress is None else _Told(progress, what)
             model = train(shape, name, training, campaign.settings, seed, told)
             batch = campaign.settings.batch
-            plain = score(test.labels, predict(model, test, batch))
+            plain = score(test.labels, finite(predict(model, test, batch), what))
             cached = None
             if campaign.centroids is not None and model.stacks is not None:
                 through = _decoder_cache(model, training, campaign.centroids)
-                cached = score(test.labels, predict(model, test, batch, through))
+                cached = score(test.labels, finite(predict(model, test, batch, through), what))
             seeds.append(SeedScores(seed, plain, cached))
         results.append(RepresentationScores(name, tuple(seeds)))
     return results
+
+
+def finite(probabilities: NDArray[np.float32], what: str) -> NDArray[np.float32]:
+    """Return probabilities that are numbers.
+
+    Raises
+    ------
+    SpecError
+        If the training of `what` diverged.
+    """
+    if not np.isfinite(probabilities).all():
+        raise SpecError([Problem(f"the training of {what} diverged; take lower learning rates")])
+    return probabilities
 
 
 class _Told:
