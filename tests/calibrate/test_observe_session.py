@@ -23,6 +23,8 @@ from sim.calibrate.observe.profile import capacity_per_s, fit_device, idle_over_
 from sim.calibrate.sample_set import read_sample_csv
 from sim.cli.main import app
 from sim.profile.library import load_device
+from sim.spec.problems import SpecError
+from sim.study.scenario import find_experiment
 from sim.study.variation import LaidOut, Variable
 from sim.workload.sizes import DiscreteSizes
 
@@ -101,6 +103,9 @@ def test_a_session_leaves_a_run_that_is_read_like_a_simulated_one(tmp_path: Path
 
     device = load_device(out / "hwprofiles" / "devices" / "cpu-observed.yaml")
     assert device.evidence == "measured"
+    assert "workers that block for work" in device.provenance
+    assert "dispatch alone costs" in device.provenance
+    assert "UNFIT: the cores were shared" in device.provenance
     samples = read_sample_csv(out / "samples-cpu-observed.csv.xz")
     for representation in ("table", "dhe"):
         service = device.profiles["m", representation].service
@@ -142,8 +147,6 @@ def test_the_arrivals_and_sizes_are_those_of_a_simulation(tmp_path: Path) -> Non
 
 
 def refused(tmp_path: Path, text: str, *options: str) -> str:
-    from sim.spec.problems import SpecError
-
     with pytest.raises(SpecError) as error:
         invoke(written(tmp_path, text), "--out", tmp_path / "out", "--rehearse", "--share-cores", *options)
     assert not (tmp_path / "out").exists(), "nothing is written"
@@ -160,21 +163,24 @@ def test_what_a_real_server_cannot_do_is_told_with_its_place(tmp_path: Path) -> 
     assert "policy.queue: nobody knows true service times beforehand" in message
 
 
+def test_an_mp_cache_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cached.yaml"
+    file.write_text("extends: " + str(find_experiment("mp-cache").resolve()) + "\n")
+    with pytest.raises(SpecError, match="the models of a real server here have no MP-Cache"):
+        invoke(file, "--out", tmp_path / "out", "--rehearse", "--share-cores")
+
+
 def test_loads_and_a_sweep_exclude_each_other(tmp_path: Path) -> None:
     text = REHEARSAL + "sweep: {workload.arrivals.rate: [100/s, 200/s]}\n"
     assert "has a sweep of its own" in refused(tmp_path, text, "--loads", "0.5")
 
 
 def test_a_model_without_a_shape_cannot_be_built(tmp_path: Path) -> None:
-    from sim.spec.problems import SpecError
-
     with pytest.raises(SpecError, match="the model has no shape that could be built"):
         invoke(written(tmp_path), "--out", tmp_path / "out", "--share-cores")
 
 
 def test_without_pytorch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sim.spec.problems import SpecError
-
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
     with pytest.raises(SpecError, match=r"mprec-sim\[calibrate\]"):
@@ -191,8 +197,6 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: tuple[s
 
 
 def test_too_few_cores_are_told(tmp_path: Path) -> None:
-    from sim.spec.problems import SpecError
-
     text = REHEARSAL.replace("memory: 1GB", "lanes: 4000")
     with pytest.raises(SpecError, match="4001 different cores"):
         invoke(written(tmp_path, text), "--out", tmp_path / "out", "--rehearse")
@@ -284,7 +288,7 @@ def test_a_dispatcher_that_lags_is_what_was_observed() -> None:
     assert session([1.0] * 3, [QUIET] * 2, lag_ns=100_000)[0] == ("",) * 5
 
 
-def test_readings_of_several_processes_add_up() -> None:
+def test_the_worst_process_counts() -> None:
     other = BlockReading(duration_ns=2 * 10**9, spin_ns=900, steal_ns=5, waiting_ns=7, involuntary_switches=3)
     whole = combined([QUIET, other])
     assert (whole.duration_ns, whole.spin_ns) == (2 * 10**9, 1000)

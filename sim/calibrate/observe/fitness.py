@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sim.calibrate.measure.interference import BlockReading, Rule, block_disagreement, judge
 from sim.calibrate.observe.calibration import CalibrationBlock
 
@@ -110,17 +107,16 @@ def _lagging(block: Block) -> str:
 
 
 def combined(readings: Sequence[BlockReading]) -> BlockReading:
-    """Return the reading of a block over several processes: the longest, the farthest clock, and sums."""
-    spins: NDArray[np.int64] = np.array([one.spin_ns for one in readings], dtype=np.int64)
+    """Return the reading of a block over several processes: the worst of each, because the rule is for one."""
 
-    def total(name: str) -> int | None:
+    def worst(name: str) -> int | None:
         values = [getattr(one, name) for one in readings]
-        return None if any(value is None for value in values) else sum(values)
+        return None if any(value is None for value in values) else max(values)
 
     return BlockReading(
         duration_ns=max(one.duration_ns for one in readings),
-        spin_ns=int(spins.max()),
-        steal_ns=total("steal_ns"),
-        waiting_ns=total("waiting_ns"),
-        involuntary_switches=total("involuntary_switches"),
+        spin_ns=max(one.spin_ns for one in readings),
+        steal_ns=worst("steal_ns"),
+        waiting_ns=worst("waiting_ns"),
+        involuntary_switches=worst("involuntary_switches"),
     )

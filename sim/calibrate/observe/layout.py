@@ -16,7 +16,7 @@ from sim.profile.library import dlrm_shape, find_dlrm_shape
 from sim.serving.paths import Plan
 from sim.serving.system import System
 from sim.spec.binding import problem_at
-from sim.spec.experiment import Experiment
+from sim.spec.experiment import DeviceUseSpec, Experiment
 from sim.spec.model import ModelSpec
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import Node
@@ -150,6 +150,14 @@ def check_observable(scenarios: Sequence[LaidOut]) -> None:
             problem_at(node, (key,), f"a real server here does not do this: {words}")
             for key, words in NOT_SERVED.items()
             if getattr(experiment, key) is not None
+        ]
+        problems += [
+            problem_at(
+                node, ("fleet", g, "devices", name, "cache"), "the models of a real server here have no MP-Cache"
+            )
+            for g, group in enumerate(experiment.fleet)
+            for name, use in group.devices.items()
+            if isinstance(use, DeviceUseSpec) and use.cache is not None
         ]
         if experiment.cells > 1:
             problems.append(problem_at(node, ("cells",), "a real server here is one cell"))

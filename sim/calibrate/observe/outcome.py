@@ -59,15 +59,16 @@ def write_session(
     first = session.scenarios[0].experiment
     report = _report(folder, session)
     about = observation(session, waiting)
+    said = {**provenance, "notes": "; ".join((str(provenance.get("notes", "")), *_notes(session))).lstrip("; ")}
     directory.write_experiment(variable.resolved(session.overrides))
     directory.write_summary(report.to_json_dict() | {"observation": about})
     directory.write_metrics(report.summaries)
     _write_queries(directory, session)
     for one in session.devices:
         planned = session.scenarios[0].plan.groups[one.device.group].devices[one.device.slot]
-        text = one.text(provenance, planned.lanes, planned.memory_bytes)
+        text = one.text(said, planned.lanes, planned.memory_bytes)
         write_profile(folder / "hwprofiles", text, [table.rows for table in one.tables], replace=True)
-        samples = one.samples.with_about(**{key: str(value) for key, value in provenance.items()})
+        samples = one.samples.with_about(**{key: str(value) for key, value in said.items()})
         write_sample_csv(folder / f"samples-{one.name}.csv.xz", samples)
     directory.write_manifest(
         {
@@ -99,6 +100,16 @@ def observation(session: Session, waiting: str) -> dict[str, Any]:
         "blocks_run": len(session.blocks),
         "rule": asdict(RULE) | {"most_lag": MOST_LAG},
     }
+
+
+def _notes(session: Session) -> list[str]:
+    """Return what the session found out that its profile has to say."""
+    overhead = {name: float(np.median(times)) / 1e3 for name, times in session.overhead_ns.items()}
+    return [
+        f"dispatch alone costs {overhead['back to back']:.1f} us a query back to back and {overhead['idle']:.1f} us "
+        "where the server is idle (medians)",
+        *(f"UNFIT: {reason}" for reason in session.fitness.unfit),
+    ]
 
 
 def _report(folder: Path, session: Session) -> Report:

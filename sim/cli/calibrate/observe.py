@@ -82,7 +82,7 @@ def observe(
 
     Needs PyTorch, but for --rehearse: pip install 'mprec-sim[calibrate]'.
     """
-    from sim.calibrate.measure.host import host_text
+    from sim.calibrate.measure.host import gpu_name, host_text
     from sim.calibrate.observe.outcome import write_session
     from sim.calibrate.observe.session import SessionRequest, run_session
     from sim.calibrate.observe.worker import WorkerFailed
@@ -103,7 +103,7 @@ def observe(
     command = shlex.join(["mprec", *sys.argv[1:]])
     provenance: dict[str, str | int] = {
         "source": "own measurement" if not rehearse else "rehearsal: busy loops, no model",
-        "host": host_text("cpu"),
+        "host": host_text("cpu" if gpu_name() is None else "cuda"),
         "date": started.date().isoformat(),
         "command": command,
         "notes": f"on a real server, workers that {waiting.value} for work, half of the samples back to back and half "
