@@ -16,7 +16,7 @@ from sim.spec.problems import SpecError
 
 torch = pytest.importorskip("torch")
 
-from sim.calibrate.accuracy.campaign import Campaign, run_campaign, shape_for  # noqa: E402
+from sim.calibrate.accuracy.campaign import Campaign, finite, run_campaign, shape_for  # noqa: E402
 from sim.calibrate.accuracy.criteo import read_criteo  # noqa: E402
 from sim.calibrate.accuracy.from_log import Prepared, prepare  # noqa: E402
 from sim.calibrate.accuracy.scores import score  # noqa: E402
@@ -166,3 +166,9 @@ def test_without_pytorch_the_command_says_what_to_install(tmp_path: Path, monkey
     done = CliRunner().invoke(app, ["calibrate", "accuracy", str(tmp_path / "log.txt"), "--model", "dlrm-kaggle"])
     assert isinstance(done.exception, SpecError)
     assert "mprec calibrate accuracy needs PyTorch: pip install 'mprec-sim[calibrate]'" in str(done.exception)
+
+
+def test_a_training_that_diverged_gives_no_scores() -> None:
+    assert finite(np.array([0.0, 1.0], dtype=np.float32), "dhe, seed 1").tolist() == [0.0, 1.0]
+    with pytest.raises(SpecError, match="the training of dhe, seed 1 diverged; take lower learning rates"):
+        finite(np.array([0.5, np.nan], dtype=np.float32), "dhe, seed 1")

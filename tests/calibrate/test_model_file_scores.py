@@ -118,3 +118,11 @@ def test_a_model_that_ships_is_not_changed(tmp_path: Path) -> None:
 def test_what_cannot_be_trained_is_refused(name: str, representations: str | None, said: str) -> None:
     with pytest.raises(SpecError, match=said):
         find_trained_model(name, representations, Path("out.yaml"))
+
+
+def test_a_file_that_cannot_be_written_is_told_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path, tmp_path / "file" / "new.yaml"):
+        with pytest.raises(SpecError, match=f"--out: {out} cannot be written"):
+            find_trained_model("dlrm-kaggle", None, out)
+    assert find_trained_model("dlrm-kaggle", None, tmp_path / "a" / "b.yaml").out == tmp_path / "a" / "b.yaml"

@@ -28,7 +28,8 @@ def inline(text: str) -> Model:
 
 
 def test_models_that_ship() -> None:
-    assert list_models() == ("dien", "dlrm-kaggle", "dlrm-nvidia", "dlrm-terabyte", "mtwnd", "ncf", "rm2", "wnd")
+    dlrms = ("dlrm-frappe", "dlrm-kaggle", "dlrm-ml-100k", "dlrm-nvidia", "dlrm-terabyte")
+    assert list_models() == ("dien", *dlrms, "mtwnd", "ncf", "rm2", "wnd")
     for name in list_models():
         assert find_model(name).name == name
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sim.calibrate.accuracy.click_log import ClickLog
 from sim.calibrate.accuracy.results import RepresentationScores, SeedScores
@@ -15,8 +16,9 @@ from sim.calibrate.accuracy.training import TrainingSettings, predict, train
 from sim.calibrate.models.dlrm import Dlrm
 from sim.calibrate.models.mp_cache import CachedDhe, DecoderCache
 from sim.profile.dlrm import DlrmShape, RepresentationName
+from sim.spec.problems import Problem, SpecError
 
-__all__ = ["Campaign", "run_campaign", "set_threads", "shape_for"]
+__all__ = ["Campaign", "finite", "prepare_device", "run_campaign", "shape_for"]
 
 _ACCESSES = 65_536
 """Training rows whose look-ups the centroids are clustered from: the last ones, as a cache is filled in service."""
@@ -41,8 +43,17 @@ class Campaign:
     centroids: int | None = None
 
 
-def set_threads(threads: int | None) -> None:
-    """Let PyTorch use so many threads of the CPU; None leaves the choice to it."""
+def prepare_device(device: str, threads: int | None) -> None:
+    """Let PyTorch use so many threads of the CPU, None leaves the choice to it, and a GPU if there is one.
+
+    Raises
+    ------
+    SpecError
+        If `device` is "cuda" and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        message = f"PyTorch {torch.__version__} finds no CUDA GPU here"
+        raise SpecError([Problem(message, key_path="--device", value=device, allowed="cpu")])
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -70,6 +81,11 @@ def run_campaign(
     campaign : Campaign
     progress : callable, optional
         Told what is being trained and the rows of each step.
+
+    Raises
+    ------
+    SpecError
+        If a training diverges.
     """
     results = []
     for name in campaign.representations:
@@ -79,14 +95,27 @@ def run_campaign(
             told = None if progress is None else _Told(progress, what)
             model = train(shape, name, training, campaign.settings, seed, told)
             batch = campaign.settings.batch
-            plain = score(test.labels, predict(model, test, batch))
+            plain = score(test.labels, finite(predict(model, test, batch), what))
             cached = None
             if campaign.centroids is not None and model.stacks is not None:
                 through = _decoder_cache(model, training, campaign.centroids)
-                cached = score(test.labels, predict(model, test, batch, through))
+                cached = score(test.labels, finite(predict(model, test, batch, through), what))
             seeds.append(SeedScores(seed, plain, cached))
         results.append(RepresentationScores(name, tuple(seeds)))
     return results
+
+
+def finite(probabilities: NDArray[np.float32], what: str) -> NDArray[np.float32]:
+    """Return probabilities that are numbers.
+
+    Raises
+    ------
+    SpecError
+        If the training of `what` diverged.
+    """
+    if not np.isfinite(probabilities).all():
+        raise SpecError([Problem(f"the training of {what} diverged; take lower learning rates")])
+    return probabilities
 
 
 class _Told:

@@ -126,6 +126,8 @@ def joined(logs: Sequence[ClickLog]) -> ClickLog:
         If they differ in the number of features or dense inputs.
     """
     first = logs[0]
+    if len(logs) == 1:
+        return first
     for log in logs[1:]:
         if log.ids.shape[1] != first.ids.shape[1] or log.dense.shape[1] != first.dense.shape[1]:
             raise SpecError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def find_trained_model(name: str, representations: str | None, out: Path | None)
     Raises
     ------
     SpecError
-        If there is no such model, it has no shape or no such representation, or it ships and `out` is None.
+        If there is no such model, it has no shape or no such representation, it ships and `out` is None, or the file
+        cannot be written.
     """
     try:
         path = model_file(name)
@@ -65,6 +67,9 @@ def find_trained_model(name: str, representations: str | None, out: Path | None)
         raise SpecError([Problem(f"model {name} is opaque: only one with a dlrm shape can be trained")])
     if out is None and path.is_relative_to(data_dir("hwprofiles")):
         raise SpecError([Problem(f"{name} ships with mprec; name the model file to write with --out")])
+    target = path if out is None else out
+    if not _can_be_written(target):
+        raise SpecError([Problem(f"{target} cannot be written", key_path="--out")])
     there: dict[str, RepresentationName] = {one: one for one in spec.representations}  # type: ignore[misc]
     asked = list(there) if representations is None else [one.strip() for one in representations.split(",")]
     problems = [
@@ -84,5 +89,13 @@ def find_trained_model(name: str, representations: str | None, out: Path | None)
         shape=dlrm_shape(spec.dlrm),
         representations=tuple(there[one] for one in asked),
         text=path.read_text(encoding="utf-8"),
-        out=path if out is None else out,
+        out=target,
     )
+
+
+def _can_be_written(file: Path) -> bool:
+    """Whether a file, and folders that lead to it, could be made: told before hours of training, not after."""
+    if file.is_dir():
+        return False
+    there = next(folder for folder in (file.absolute(), *file.absolute().parents) if folder.exists())
+    return os.access(there, os.W_OK) and (there.is_dir() or there == file.absolute())

@@ -139,7 +139,8 @@ def predict(model: Dlrm, log: ClickLog, batch: int, through: DheForward | None =
         ]
     finally:
         model.dhe_forward = usual
-    return torch.cat(parts).numpy()
+    probabilities: NDArray[np.float32] = torch.cat(parts).numpy()
+    return probabilities
 
 
 def _trained(parameters: list[Tensor]) -> list[Tensor]:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from sim.cli.calibrate.writing import told_if_unwritable
+
 __all__ = ["accuracy", "click_log"]
 
 
@@ -35,8 +37,10 @@ def accuracy(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each representation.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training rows.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 2048,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam, at the start.")] = 1e-3,
-    table_learning_rate: Annotated[float, typer.Option(help="Of Adam on looked-up table rows, at the start.")] = 1e-2,
+    learning_rate: Annotated[float, typer.Option(min=1e-9, help="Of Adam, at the start.")] = 1e-3,
+    table_learning_rate: Annotated[
+        float, typer.Option(min=1e-9, help="Of Adam on looked-up table rows, at the start.")
+    ] = 1e-2,
     last_activation: Annotated[Literal["mish", "sigmoid"], typer.Option(help="Of the DHE decoders.")] = "mish",
     centroids: Annotated[
         int | None,
@@ -73,17 +77,16 @@ def accuracy(
     from sim.calibrate.pytorch import require_pytorch
 
     require_pytorch("mprec calibrate accuracy")
+    from sim.calibrate.accuracy.campaign import Campaign, prepare_device, run_campaign, shape_for
+    from sim.calibrate.accuracy.training import TrainingSettings
+
+    prepare_device(device, threads)
     chosen = find_trained_model(model, representation, out)
     read = [read_log(path, log_format, rows) for path in logs]
     tests = [read_log(path, log_format, rows) for path in test or []]
     prepared = prepare(chosen.shape, read, tests, test_share, id_range)
     files = [file for log in [*read, *tests] for file in log.files]
     del read, tests
-
-    from sim.calibrate.accuracy.campaign import Campaign, run_campaign, set_threads, shape_for
-    from sim.calibrate.accuracy.training import TrainingSettings
-
-    set_threads(threads)
     settings = TrainingSettings(epochs, batch, learning_rate, table_learning_rate, last_activation, device)
     campaign = Campaign(chosen.representations, tuple(range(1, seeds + 1)), settings, centroids)
     typer.echo(
@@ -95,7 +98,8 @@ def accuracy(
         results = run_campaign(shape, prepared.training, prepared.test, campaign, progress)
     typer.echo("\n".join(result_lines(results, centroids)))
     source = source_text(prepared, files, settings.in_words(), datetime.now(UTC).date().isoformat())
-    write_model_file(chosen.out, chosen.text, results, source, centroids)
+    with told_if_unwritable():
+        write_model_file(chosen.out, chosen.text, results, source, centroids)
     typer.echo(f"wrote {chosen.out}")
 
 
@@ -112,7 +116,8 @@ def click_log(
     from sim.calibrate.accuracy.scores import score
     from sim.calibrate.accuracy.synthetic import write_click_log
 
-    log = write_click_log(out, rows, seed)
+    with told_if_unwritable():
+        log = write_click_log(out, rows, seed)
     typer.echo(f"wrote {out}: {rows:,} rows, {log.labels.mean():.2%} clicked")
     if 0 < log.labels.sum() < rows:
         best = score(log.labels, log.probabilities)
