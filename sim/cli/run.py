@@ -51,7 +51,7 @@ def run(
         EngineName,
         typer.Option(
             "--engine",
-            help="Engine: SimPy, compiled by numba, or whichever is done first. All leave the same records.",
+            help="Engine: SimPy, compiled by numba, or whichever is done first. All give the same results.",
         ),
     ] = EngineName.AUTO,
     plugins: PluginsOption = None,
