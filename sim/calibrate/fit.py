@@ -93,7 +93,9 @@ class FittedTable:
         return self.first_repeat > WARM_UP
 
 
-def fit_table(samples: SampleSet, model: str, representation: str, *, skip: int = 0) -> FittedTable:
+def fit_table(
+    samples: SampleSet, model: str, representation: str, *, skip: int = 0, levels: Sequence[float] | None = None
+) -> FittedTable:
     """Fit the service table of a pair from its samples of the whole query.
 
     Parameters
@@ -102,6 +104,8 @@ def fit_table(samples: SampleSet, model: str, representation: str, *, skip: int 
     model, representation : str
     skip : int
         Repeats to leave out at the start of every block of a cell, as warm-up.
+    levels : sequence of float, optional
+        Quantile levels with 0.5 among them; left out, those that the size with fewest samples can carry.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def fit_table(samples: SampleSet, model: str, representation: str, *, skip: int 
     cells = [kept_samples(samples, model, representation, size, skip=skip) for size in sizes]
     if not sizes or any(cell.size == 0 for cell in cells):
         raise ValueError(f"no samples of {model}, {representation} are left to fit")
-    levels = levels_for(min(cell.size for cell in cells))
+    levels = tuple(levels) if levels is not None else levels_for(min(cell.size for cell in cells))
     plain = np.array([quantile_row(cell, levels) for cell in cells], dtype=np.float64)
     rows = fit_quantiles(plain, [cell.size for cell in cells])
     medians = np.array([np.median(cell) for cell in cells])

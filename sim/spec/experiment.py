@@ -66,7 +66,7 @@ NamedDevice = Annotated[
 class DeviceUseSpec(SpecModel):
     """A device of a node: a profile by name or inline, and what this fleet changes of it."""
 
-    profile: NamedDevice = Field(description="Device profile, by name or inline.")
+    profile: NamedDevice = Field(description="Device profile, by name, by the path of its file, or inline.")
     memory: Bytes | None = Field(None, description="Memory for representations; the profile's by default.")
     lanes: int | None = Field(None, ge=1, le=4096, description="Queries served at once; the profile's by default.")
     queue_limit: int | None = Field(
@@ -301,7 +301,7 @@ class Experiment(SpecModel):
     """One scenario, or several by `sweep`: the whole experiment file."""
 
     name: str = Field(min_length=1, description="One line that says what the experiment is about.")
-    model: NamedModel = Field(description="The recommendation model, by name or inline.")
+    model: NamedModel = Field(description="The recommendation model, by name, by the path of its file, or inline.")
     sla: DurationNs = Field(description="Latency limit, from scheduled arrival to response.")
     workload: WorkloadSpec = Field(description="The query load.")
     fleet: tuple[NodeGroupSpec, ...] = Field(min_length=1, description="Groups of equal nodes.")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sim.engine.record import NEVER, AttemptEnd, Outcome
 from sim.serving.compiled import jit, jit_inline
-from sim.stats.histogram import bucket_of
+from sim.stats.histogram import BUCKETS, bucket_of
 from sim.stats.warmup import QUERIES_PER_BATCH
 
 __all__ = [
@@ -48,7 +48,8 @@ FAR_NS = 2**63 - 1
 IN_TIME, LATE = 0, 1
 QUERIES, SAMPLES, CORRECT, FRACTION = range(4)
 
-FRACTION_UNIT = 2.0**-32
+FRACTION_BITS = 32
+FRACTION_UNIT = 2.0**-FRACTION_BITS
 """Of amounts that are no whole numbers, whole ones are added up and, apart, what is left of each in multiples of this:
 as integers, because the order of rows is each engine's own, and sums must not depend on it.
 """
@@ -154,7 +155,7 @@ class Faults(NamedTuple):
 @jit_inline
 def fraction_of(amount: float) -> int:
     """Return what is left of an amount without the whole ones, in units of `FRACTION_UNIT`."""
-    return int((amount - int(amount)) * (1.0 / FRACTION_UNIT) + 0.5)
+    return int(np.rint((amount - int(amount)) * (1.0 / FRACTION_UNIT)))
 
 
 @jit_inline
@@ -232,10 +233,27 @@ def add_offered(
     """Count queries that were offered; `last_ns` is the latest arrival before them."""
     offered, arrived, cut, instant_ns = sums.offered, sums.arrived, bounds.cut, bounds.instant_ns
     classes, shift, bins = len(bounds.limit_ns), bounds.bin_shift, arrived.shape[1]
+    count = len(arrival_ns)
     group = instant = 0
-    # Neighbours mostly fall into the same places: they are counted together.
-    alike = of = at_group = at_instant = np.uintp(0)
-    for i in range(len(arrival_ns)):
+    if _is_sound(arrival_ns, query_class, last_ns, classes):
+        # In order and of one class: counted a stretch at a time.
+        of, i = query_class[0], 0
+        while i < count:
+            group = _segment(first + i, cut, group)
+            instant = _bin(arrival_ns[i], instant_ns, shift, bins, instant)
+            until = count if group == len(cut) else min(count, cut[group] - first)
+            low, high = i, until
+            while high - low > 1:
+                middle = (low + high) // 2
+                if _bin(arrival_ns[middle], instant_ns, shift, bins, instant) == instant:
+                    low = middle
+                else:
+                    high = middle
+            offered[of, group] += high - i
+            arrived[of, instant] += high - i
+            i = high
+        return
+    for i in range(count):
         now = arrival_ns[i]
         if not (0 <= query_class[i] < classes and now >= 0):
             faults.unknown[0] += 1
@@ -243,16 +261,24 @@ def add_offered(
         if now < last_ns:
             faults.disordered[0] += 1
         last_ns = now
+        of = query_class[i]
         group = _segment(first + i, cut, group)
+        offered[of, group] += 1
         instant = _bin(now, instant_ns, shift, bins, instant)
-        if of != np.uintp(query_class[i]) or at_group != np.uintp(group) or at_instant != np.uintp(instant):
-            offered[of, at_group] += alike
-            arrived[of, at_instant] += alike
-            alike = np.uintp(0)
-            of, at_group, at_instant = np.uintp(query_class[i]), np.uintp(group), np.uintp(instant)
-        alike += np.uintp(1)
-    offered[of, at_group] += alike
-    arrived[of, at_instant] += alike
+        arrived[of, instant] += 1
+
+
+@jit
+def _is_sound(arrival_ns: NDArray[np.int64], query_class: NDArray[np.int64], last_ns: int, classes: int) -> bool:
+    """Whether queries are in order, none before `last_ns` or 0, and of one class that there is."""
+    one = query_class[0]
+    before = max(last_ns, 0)
+    others = earlier = 0
+    for i in range(len(arrival_ns)):
+        others += query_class[i] != one
+        earlier += arrival_ns[i] < before
+        before = arrival_ns[i]
+    return 0 <= one < classes and others == 0 and earlier == 0
 
 
 @jit
@@ -269,9 +295,9 @@ def add_served(
     """Add rows of queries that were served whole; return how many are put back, whose indices are in `held`."""
     # Local names and unsigned indices: numba then neither counts references nor looks for negative indices, which
     # together is a fifth of the time.
-    outcomes, latency_sum_ns, latency_count = sums.outcomes, sums.latency_ns, sums.latency_count
-    finished, started, left = sums.finished, sums.started, sums.left
-    busy_ns, waited_ns = sums.busy_ns, sums.waited_ns
+    outcomes, latency_sum_ns = sums.outcomes.reshape(-1, sums.outcomes.shape[2]), sums.latency_ns.reshape(-1)
+    latency_count, finished = sums.latency_count.reshape(-1, BUCKETS), sums.finished.reshape(-1, 4)
+    started, left, busy_ns, waited_ns = sums.started, sums.left, sums.busy_ns, sums.waited_ns
     batch_ns, batch_count = sums.batch_ns, sums.batch_count
     cut, begin_ns, edge_ns, instant_ns = bounds.cut, bounds.begin_ns, bounds.edge_ns, bounds.instant_ns
     limit_ns, lane_kind, path_accuracy = bounds.limit_ns, bounds.lane_kind, bounds.path_accuracy
@@ -311,9 +337,10 @@ def add_served(
         latency_ns = finish_ns - arrival_ns
         late = np.uintp(latency_ns > limit_ns[of])
         group = _segment(query, cut, group)
-        outcomes[of, np.uintp(group), late] += 1
-        latency_sum_ns[of, np.uintp(group)] += latency_ns
-        latency_count[of, np.uintp(group), np.uintp(bucket_of(latency_ns))] += 1
+        place = of * np.uintp(cuts + 1) + np.uintp(group)
+        outcomes[place, late] += 1
+        latency_sum_ns[place] += latency_ns
+        latency_count[place, np.uintp(bucket_of(latency_ns))] += 1
         if has_batches:
             batch = np.uintp((query >> batch_shift) // QUERIES_PER_BATCH)
             batch_ns[batch] += latency_ns
@@ -327,11 +354,13 @@ def add_served(
             here_ns = begin_ns[segment - 1] if segment > 0 else 0
             until_ns = begin_ns[segment] if segment <= cuts else FAR_NS
         at = np.uintp(segment)
-        finished[of, at, late, QUERIES] += 1
-        finished[of, at, late, SAMPLES] += size
-        correct = size * path_accuracy[path]
-        finished[of, at, late, CORRECT] += int(correct)
-        finished[of, at, late, FRACTION] += fraction_of(correct)
+        place = (of * np.uintp(cuts + 2) + at) * np.uintp(2) + late
+        # What `add_split` makes of it: a size has 32 bits, so the units of a query's correct predictions have 64.
+        units = int(np.rint(size * path_accuracy[path] * (1.0 / FRACTION_UNIT)))
+        finished[place, QUERIES] += 1
+        finished[place, SAMPLES] += size
+        finished[place, CORRECT] += units >> FRACTION_BITS
+        finished[place, FRACTION] += units & ((1 << FRACTION_BITS) - 1)
         if here_ns <= arrival_ns:
             started[of, path, at] += size
             busy_ns[kind, at] += finish_ns - start_ns

@@ -61,7 +61,7 @@ def test_what_is_saved_is_predicted_and_held_against_the_measurement(parts: tupl
     assert effect.errors == pytest.approx([0.4 / 0.44 - 1, 0.25 / 0.3 - 1])
     lines = effect_lines([effect])
     assert lines[0] == "m, dhe: hit rate 100.0%"
-    assert lines[1] == "  looking an ID up in the encoder cache is taken to cost nothing: it was not measured"
+    assert "encoder cache is taken to cost nothing" in lines[1]
     assert lines[3].split() == ["1", "0.400", "0.440", "-9.1%"]
     assert lines[-1].endswith("1 of 2 predicted within 10%; error 12.9% in the median, 16.7% at worst")
 

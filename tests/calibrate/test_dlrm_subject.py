@@ -12,8 +12,16 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting  # noqa: E402
 from sim.calibrate.measure.dlrm_source import DlrmSource  # noqa: E402
-from sim.calibrate.measure.dlrm_subject import CudaSubject, _cache_stages, _Pool, drawn_inputs  # noqa: E402
+from sim.calibrate.measure.dlrm_subject import (  # noqa: E402
+    CudaSubject,
+    _cache_stages,
+    _caches,
+    _one_by_one,
+    _Pool,
+    drawn_inputs,
+)
 from sim.calibrate.models.dlrm import Dlrm  # noqa: E402
+from sim.calibrate.models.mp_cache import CachedDhe  # noqa: E402
 from sim.profile.dlrm import DheShape, DlrmShape  # noqa: E402
 
 SHAPE = DlrmShape(4, (50, 4000), (3, 8, 4), (6, 1), dhe=DheShape(k=16, hidden=(8,)), select_dhe_features=1)
@@ -76,14 +84,44 @@ def test_caches_are_looked_up_apart_and_do_not_count_for_the_query() -> None:
     subjects = source(cache_stages=setting).load(["table", "dhe"], lane=0)
     assert subjects["table"].stages[-1] == "top MLP"
     dhe = subjects["dhe"]
-    assert dhe.stages[-2:] == ("encoder cache", "decoder cache 4")
+    assert dhe.stages[-4:] == ("decoder cache 4", "encoder cache", "encoder by feature", "decoder cache 4 by feature")
+    encoder_alone = source(cache_stages=CacheSetting(encoder_bytes=2400)).load(["dhe"], lane=0)["dhe"]
+    assert encoder_alone.stages[-3:] == ("encoder cache", "encoder by feature", "decoder by feature")
     ticks = itertools.count(0, 100)
     dhe._clock = lambda: next(ticks)  # type: ignore[attr-defined]
     dhe.renew(0)
     served = dhe.serve(dhe.take(4))
     # Five stages and a mark at the end, of 100 ns each.
     assert served.total_ns == 600
-    assert served.stage_ns == [100] * 7
+    assert served.stage_ns == [100] * 9
+
+
+def test_what_is_looked_up_apart_does_all_of_the_work() -> None:
+    """By feature as much as in one batch; and handling the cache leaves the embeddings of hits in their places."""
+    given = source(cache_stages=CacheSetting(encoder_bytes=100 * 24))
+    model = Dlrm(SHAPE, "dhe", seed=7)
+    stages = {stage.name: stage for stage in _cache_stages(given, model)}
+    ids = model.stack_ids(drawn_inputs(given, 30, ("pool", 0, 0))[1])
+    stacks = model.stacks
+    assert stacks is not None
+    calls: list[tuple[int, torch.Tensor]] = []
+
+    def recorded(values: torch.Tensor, *, first: int) -> torch.Tensor:
+        calls.append((first, stacks.encode(values, first=first)))
+        return calls[-1][1]
+
+    _one_by_one(recorded)(ids)
+    assert [first for first, _ in calls] == [0, 1]
+    assert torch.equal(torch.cat([encoded for _, encoded in calls]), stacks.encode(ids))
+    encoder, _ = _caches(given, model, given.cache_stages)
+    assert encoder is not None
+    handled = stages["encoder cache"].look_up(ids)
+    whole = CachedDhe(stacks, encoder)
+    expected = whole.decode(whole.encode(ids))
+    hit = encoder.look_up(ids)[0]
+    assert isinstance(handled, torch.Tensor) and 0 < hit.sum() < hit.numel()
+    assert torch.equal(handled[hit], expected[hit])
+    assert torch.equal(handled[~hit], torch.zeros_like(handled[~hit]))
 
 
 class StandInEvent:
@@ -118,11 +156,11 @@ def test_on_a_gpu_copies_and_stages_are_timed_by_events(monkeypatch: pytest.Monk
     given = source(cache_stages=setting)
     subject = CudaSubject(model, _Pool(given, 0, pinned=False), 64, _cache_stages(given, model))
     assert subject.stages[:2] == ("transfer in", "table")
-    assert subject.stages[-3:] == ("top MLP", "transfer out", "encoder cache")
+    assert subject.stages[-4:] == ("transfer out", "encoder cache", "encoder by feature", "decoder by feature")
     subject.renew(0)
     inputs = subject.take(8)
     served = subject.serve(inputs)
-    assert served.stage_ns == [1000] * (len(model.stages) + 3) and served.total_ns > 0
+    assert served.stage_ns == [1000] * (len(model.stages) + 5) and served.total_ns > 0
     assert torch.equal(subject._answer[:8], model.serve(*inputs))
     assert subject._stream.synchronized == 2
 

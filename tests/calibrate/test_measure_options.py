@@ -10,7 +10,7 @@ import pytest
 from sim.calibrate.measure.cache_setting import CacheSetting, parse_cache, parse_popularity
 from sim.calibrate.measure.dlrm_source import DlrmSource
 from sim.calibrate.measure.energy import RaplMeter
-from sim.calibrate.measure.host import processor_name
+from sim.calibrate.measure.host import processor_name, profile_name
 from sim.calibrate.measure.memory import MemoryNeed, available_bytes, rounds_that_fit
 from sim.calibrate.measure.settings import (
     MeasureSettings,
@@ -145,3 +145,17 @@ def test_energy_counters_are_read_and_wrap(tmp_path: Path) -> None:
 def test_the_processor_is_named_as_the_system_names_it(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name\t: AMD EPYC 9V74 80-Core Processor\n")
     assert processor_name(tmp_path / "cpuinfo") == "AMD EPYC 9V74 80-Core Processor"
+
+
+@pytest.mark.parametrize(
+    ("hardware", "kind", "cache", "name"),
+    [
+        ("AMD EPYC", "cpu", False, "cpu-epyc-2core"),
+        ("AMD EPYC 9V74 80-Core Processor", "cpu", True, "cpu-epyc-9v74-2core-mp-cache"),
+        ("Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz", "cpu", False, "cpu-xeon-e5-2680-v4-2core"),
+        ("NVIDIA H200 (driver 570.86.15)", "gpu", False, "gpu-h200"),
+        ("", "gpu", True, "gpu-machine-mp-cache"),
+    ],
+)
+def test_a_profile_is_named_after_the_hardware(hardware: str, kind: str, cache: bool, name: str) -> None:
+    assert profile_name(hardware, kind, 2, cache=cache) == name  # type: ignore[arg-type]

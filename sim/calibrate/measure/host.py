@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 __all__ = ["gpu_name", "host_text", "memory_bytes", "processor_name", "profile_name"]
 
@@ -58,15 +59,22 @@ def memory_bytes() -> int | None:
         return None
 
 
-def profile_name(device: str, threads: int, cache: bool) -> str:
-    """Name for a profile: the processor or GPU, the cores of a lane, and whether it caches."""
-    shown = processor_name() if device == "cpu" else re.sub(r" \(.*", "", gpu_name() or "gpu")
+def profile_name(hardware: str, kind: Literal["cpu", "gpu"], threads: int, *, cache: bool) -> str:
+    """Name for a profile: the processor with the cores of a lane, or the GPU; and whether it caches.
+
+    Parameters
+    ----------
+    hardware : str
+        As `processor_name` or `gpu_name` give it.
+    kind : {"cpu", "gpu"}
+    threads : int
+    cache : bool
+    """
     words = re.sub(
-        r"\((?:R|TM|C)\)|@.*|\d+-core.*|processor|cpu|nvidia|intel|amd|geforce", "", shown.lower(), flags=re.I
+        r"\((?:r|tm|c|driver.*)\)|@.*|\d+-core.*|\b(?:processor|cpu|nvidia|intel|amd|geforce)\b", " ", hardware.lower()
     )
     name = "-".join(re.findall(r"[a-z0-9.]+", words)) or "machine"
-    kind = "cpu" if device == "cpu" else "gpu"
-    cores = f"-{threads}core" if device == "cpu" else ""
+    cores = f"-{threads}core" if kind == "cpu" else ""
     return f"{kind}-{name}{cores}{'-mp-cache' if cache else ''}"
 
 

@@ -14,7 +14,7 @@ from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting, parse_po
 from sim.calibrate.measure.campaign import Campaign, LaneGroup, Measured, Progress
 from sim.calibrate.measure.dlrm_source import DlrmSource
 from sim.calibrate.measure.energy import PowerMeter, open_meter
-from sim.calibrate.measure.host import memory_bytes, profile_name
+from sim.calibrate.measure.host import gpu_name, memory_bytes, processor_name, profile_name
 from sim.calibrate.measure.lanes import Lanes, cores_of_lanes
 from sim.calibrate.measure.memory import MemoryNeed, available_bytes, rounds_that_fit
 from sim.calibrate.measure.result import (
@@ -115,7 +115,7 @@ def measure(request: MeasureRequest, progress: Progress, say: Callable[[str], No
     if settings.device == "cuda":
         _require_cuda()
     rounds = _rounds(source, settings)
-    name = request.name or profile_name(settings.device, settings.threads, request.cache != NO_CACHE)
+    name = request.name or _hardware_name(settings, request.cache)
     about = about_settings(settings, name, request.command)
     check_free(request.folder, name, settings.model, about, replace=request.replace)
     store = open_store(
@@ -181,6 +181,12 @@ def _checked_shape(request: MeasureRequest) -> DlrmShape:
     if problems:
         raise SpecError(problems)
     return shape
+
+
+def _hardware_name(settings: MeasureSettings, cache: CacheSetting) -> str:
+    if settings.device == "cuda":
+        return profile_name(gpu_name() or "", "gpu", settings.threads, cache=cache != NO_CACHE)
+    return profile_name(processor_name(), "cpu", settings.threads, cache=cache != NO_CACHE)
 
 
 def _require_cuda() -> None:

@@ -100,8 +100,6 @@ class MeasureSettings:
             allowed = f"from {self.blocks}, one a block, to {self.repeats}"
             message = "bad least number of repeats"
             problems.append(Problem(message, None, "--fewest-repeats", self.fewest_repeats, allowed))
-        if self.load < 1 and self.lanes > 1 and self.device == "cuda":
-            problems.append(Problem("several lanes of one GPU are measured back-to-back only", key_path="--load"))
         if problems:
             raise SpecError(problems)
 

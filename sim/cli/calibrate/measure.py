@@ -49,7 +49,8 @@ def measure(
         str | None, typer.Option(metavar="SIZES", help="Serve without; time its look-ups apart, as stages.")
     ] = None,
     cell_limit: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Sizes whose repeats would take longer, as in 60s, get fewer.")
+        str | None,
+        typer.Option(metavar="TIME", help="Sizes whose repeats take longer, as in 60s, are left out or get fewer."),
     ] = None,
     fewest_repeats: Annotated[
         int | None, typer.Option(min=1, help="Leave out sizes that would get fewer; as --repeats, if left out.")

@@ -224,7 +224,7 @@ def _load(world: Memory, chunk: Chunk, system: System) -> None:
     world.put("router_u", np.ascontiguousarray(chunk.router_u.T))
     units = system.services.units
     multipliers = [unit.unit_quantile(chunk.service_u) for unit in units]
-    world.put("multiplier", np.stack(multipliers, axis=-1) if units else np.zeros(0))
+    world.put("multiplier", np.ascontiguousarray(np.stack(multipliers, axis=-1)) if units else np.zeros(0))
     world.set("chunk", len(chunk.arrival_ns))
     world.set("chunk_next", 0)
     tabulate(world, int(np.max(chunk.size, initial=0)))

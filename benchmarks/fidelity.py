@@ -1,0 +1,120 @@
+"""Observe, predict and compare: the table of docs/fidelity.md, measured on this machine in one go.
+
+    .venv/bin/python -m benchmarks.fidelity [--out DIR] [--keep-unfit] [--only NAME] [--rehearse]
+
+Runs each case by the commands that docs/fidelity.md gives, and writes the table between its markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sim.report.agreement import Agreement, compare_runs, markdown
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "fidelity.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+LIMITS = {"p50": 0.05, "p95": 0.05, "p99": 0.10}
+UNFIT_OR_MISSED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An experiment, and the loads at which it is observed."""
+
+    name: str
+    loads: str
+
+
+CASES = (Case("observe-table", "0.3,0.5,0.7,0.85"), Case("observe-mp-rec", "0.5"))
+
+
+def main() -> int:
+    """Run the cases; return 1 where one is unfit or misses a limit."""
+    parser = argparse.ArgumentParser(description="Hold predictions against a real server, for docs/fidelity.md.")
+    parser.add_argument("--out", type=Path, default=Path("runs") / "fidelity", help="folder of the runs, new or empty")
+    parser.add_argument("--keep-unfit", action="store_true", help="write the table of disturbed sessions, too")
+    parser.add_argument("--only", choices=[case.name for case in CASES], help="one case; the page is left as it is")
+    parser.add_argument("--rehearse", action="store_true", help="busy loops; the page is left as it is")
+    given = parser.parse_args()
+    sections, worst = [], 0
+    for case in CASES:
+        if given.only not in (None, case.name):
+            continue
+        found, code = run_case(case, given.out, ["--rehearse"] if given.rehearse else [])
+        worst = max(worst, code)
+        if found.unfit and not given.keep_unfit:
+            print(f"{case.name} is unfit, docs/fidelity.md is left as it is: {'; '.join(found.unfit)}", file=sys.stderr)
+            return UNFIT_OR_MISSED
+        sections.append(section(found, read(given.out / case.name)))
+    text = "\n\n".join(sections)
+    print(text)
+    if given.only is None and not given.rehearse:
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+    return worst
+
+
+def run_case(case: Case, folder: Path, options: Sequence[str] = ()) -> tuple[Agreement, int]:
+    """Observe, predict and compare; return what came out, and whether it was unfit or missed a limit."""
+    real, predicted = folder / case.name, folder / f"{case.name}-predicted"
+    observed = mprec("calibrate", "observe", case.name, "--loads", case.loads, "--out", str(real), *options)
+    # An unfit session has left its run directory.
+    if observed not in (0, UNFIT_OR_MISSED) or not (real / "summary.json").is_file():
+        raise SystemExit(observed)
+    if mprec("run", str(real / "experiment.yaml"), "--out", str(predicted), "--quiet"):
+        raise SystemExit(1)
+    limits = [word for metric, limit in LIMITS.items() for word in ("--limit", f"{metric}={limit:.0%}")]
+    code = mprec("compare", str(predicted), str(real), *limits)
+    return compare_runs(predicted, real, LIMITS), code
+
+
+def mprec(*arguments: str) -> int:
+    """Run the command and return its exit code."""
+    print("$ mprec", *arguments, file=sys.stderr, flush=True)
+    return subprocess.run([sys.executable, "-m", "sim.cli.main", *arguments], check=False).returncode
+
+
+def read(real: Path) -> dict[str, Any]:
+    """Return the manifest of an observed run."""
+    content: dict[str, Any] = json.loads((real / "manifest.json").read_text(encoding="utf-8"))
+    return content
+
+
+def section(found: Agreement, manifest: dict[str, Any]) -> str:
+    """Return the part of the page about one case."""
+    about = manifest["observation"]
+    overhead = {name: times["p50"] for name, times in about["dispatch_overhead_us"].items()}
+    lines = [
+        f"### {found.name}",
+        "",
+        f"{manifest['started'][:10]}, {manifest['host']}. Load 1 is {about['capacity_per_s']:,.0f} queries per second; "
+        f"workers {about['waiting']} for work. Dispatch costs {overhead['back to back']:.0f} us a query back to back "
+        f"and {overhead['idle']:.0f} us where the server is idle (median, empty subject); one that finds the server "
+        f"idle takes {about['idle_over_back_to_back']:.3f} times as long as one back to back. "
+        f"{about['blocks_set_aside']} of {about['blocks_run']} blocks were set aside.",
+        "",
+    ]
+    lines += [f"**Unfit**: {reason}." for reason in found.unfit]
+    lines += [""] if found.unfit else []
+    return "\n".join([*lines, markdown(found)])
+
+
+def with_table(page: str, text: str) -> str:
+    """Return the page with `text` between its markers."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{PAGE} has no {BEGIN} and {END}")
+    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"{before}{BEGIN}\n\nWritten by `python -m benchmarks.fidelity` on {written}.\n\n{text}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""Calibration blocks: service times of every path at chosen sizes, back to back and at low load, on the real server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.calibrate.observe.arrivals import back_to_back, with_pauses
+from sim.calibrate.observe.layout import EMPTY, RealDevice
+from sim.calibrate.observe.server import Observed, Server
+from sim.calibrate.observe.worker import Worker
+from sim.serving.queueing import Order, Shed
+from sim.serving.system import System
+from sim.workload.sizes import SizeDistribution
+
+__all__ = ["CalibrationBlock", "Calibrator", "Cell", "grid_of", "overhead_ns"]
+
+Cell = tuple[int, int, bool]
+"""Path, size, and whether the query found the server idle."""
+
+BODY_SIZES = 24
+"""Sizes that stand for as many equally likely parts of the distribution. Between them service times are interpolated:
+with half as many, a curve that bends cost 0.2% of the mean, which is over 1% of latency at a load of 0.85."""
+
+TAIL_LEVELS = (0.99, 0.995, 0.999)
+"""Further sizes, because large queries make the tail of latency."""
+
+OVERHEAD_QUERIES = 200
+
+MOST_PASSES = 200
+
+
+def grid_of(sizes: SizeDistribution) -> tuple[int, ...]:
+    """Return sizes that stand for a distribution, with its bounds, so that nothing needs to be extrapolated."""
+    levels = np.array([*((np.arange(BODY_SIZES) + 0.5) / BODY_SIZES), *TAIL_LEVELS])
+    cumulative = np.cumsum(sizes.probabilities)
+    rows = np.minimum(np.searchsorted(cumulative, levels * cumulative[-1]), len(cumulative) - 1)
+    return tuple(sorted({*sizes.values[rows].tolist(), *sizes.bounds}))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CalibrationBlock:
+    """What one block of calibration gave.
+
+    Attributes
+    ----------
+    times_ns : mapping of `Cell` to int64 array
+        What each query cost on its lane, the cost of dispatch included.
+    """
+
+    times_ns: Mapping[Cell, NDArray[np.int64]]
+
+    def mean_ns(self, path: int) -> float:
+        """Mean over the cells of a path, of the mean of each."""
+        return float(np.mean([times.mean() for (p, _, _), times in self.times_ns.items() if p == path]))
+
+
+class Calibrator:
+    """Runs calibration blocks, lane after lane, each lane alone.
+
+    Parameters
+    ----------
+    system : System
+        Any that the same fleet has: what it knows of service times does not matter.
+    devices : sequence of RealDevice
+    workers : sequence of Worker
+        By lane.
+    subjects : sequence of int
+        By path.
+    grid : tuple of int
+        Sizes to ask.
+    budget_ns : int
+        How long a block is to take, about.
+    random : numpy.random.Generator
+        Of orders and pauses.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        devices: Sequence[RealDevice],
+        workers: Sequence[Worker],
+        subjects: Sequence[int],
+        grid: tuple[int, ...],
+        budget_ns: int,
+        random: np.random.Generator,
+    ) -> None:
+        self.system = without_limits(system)
+        self.devices = [device for device in devices if device.paths]
+        self.workers = workers
+        self.subjects = list(subjects)
+        self.grid = grid
+        self.budget_ns = budget_ns
+        self.random = random
+        self.passes: dict[int, int] = {}
+        self.mean_ns: dict[int, float] = {}
+
+    def prepare(self) -> None:
+        """Warm everything up, and find out how many passes over the grid fit a block."""
+        lanes = sum(len(device.lanes) for device in self.devices)
+        for device in self.devices:
+            for lane in device.lanes:
+                for _ in range(2):
+                    asked = self._pass(device, 1)
+                    took = _part_times(self._serve_back_to_back(lane, asked))
+                # A query at low load comes with a pause of twice a mean service.
+                self.mean_ns[lane] = float(took.mean())
+                pass_ns = float(took.sum()) + float(took.sum()) + 2.0 * self.mean_ns[lane] * len(took)
+                self.passes[lane] = int(np.clip(self.budget_ns / lanes / pass_ns, 1, MOST_PASSES))
+
+    def block(self) -> CalibrationBlock:
+        """Ask the whole grid of every path, back to back and at low load, in an order drawn anew."""
+        times: dict[Cell, list[NDArray[np.int64]]] = {}
+        for device in self.devices:
+            for lane in device.lanes:
+                for idle in (False, True):
+                    asked = self._pass(device, self.passes[lane])
+                    if idle:
+                        pause_ns = self.random.exponential(2.0 * self.mean_ns[lane], len(asked)).astype(np.int64)
+                        took = _part_times(self._serve_with_pauses(lane, asked, pause_ns.tolist()))
+                    else:
+                        took = _part_times(self._serve_back_to_back(lane, asked))
+                    _sort_in(times, asked, idle, took)
+        return CalibrationBlock({cell: np.concatenate(parts) for cell, parts in times.items()})
+
+    def _pass(self, device: RealDevice, passes: int) -> list[tuple[int, int]]:
+        once = [(path, size) for path in device.paths for size in self.grid]
+        return [once[i] for _ in range(passes) for i in self.random.permutation(len(once)).tolist()]
+
+    def _serve_back_to_back(self, lane: int, asked: Sequence[tuple[int, int]]) -> Observed:
+        queries = back_to_back([path for path, _ in asked], [size for _, size in asked])
+        return self._server(lane).replay(queries, 0)
+
+    def _serve_with_pauses(self, lane: int, asked: Sequence[tuple[int, int]], pause_ns: list[int]) -> Observed:
+        queries = with_pauses([path for path, _ in asked], [size for _, size in asked], pause_ns)
+        return self._server(lane).replay(queries, 0)
+
+    def _server(self, lane: int) -> Server:
+        return Server(self.system, self.workers, self.subjects, only_lane=lane)
+
+
+def without_limits(system: System) -> System:
+    """Return the system with queues that take and keep everything."""
+    return replace(
+        system, device_limit=np.full_like(system.device_limit, -1), late_limit=-1, shed=Shed.NEVER, order=Order.FIFO
+    )
+
+
+def overhead_ns(
+    system: System, device: RealDevice, workers: Sequence[Worker], size: int
+) -> dict[str, NDArray[np.int64]]:
+    """Return what a query costs that asks nothing, on the first lane of a device.
+
+    Parameters
+    ----------
+    system, device, workers
+        As of a `Calibrator`.
+    size : int
+        Any that the system's profile knows.
+
+    Returns
+    -------
+    dict
+        Times in ns by ``back to back`` and ``idle``: where queries wait for the lane, and where the lane waits for
+        them. The latter holds the decision of router and policy, which the former makes while the lane is busy.
+    """
+    lane, path = device.lanes[0], device.paths[0]
+    paths, sizes = [path] * OVERHEAD_QUERIES, [size] * OVERHEAD_QUERIES
+    nothing = [EMPTY] * (path + 1)
+    found = {}
+    for name, queries in (
+        ("back to back", back_to_back(paths, sizes)),
+        ("idle", with_pauses(paths, sizes, [200_000] * OVERHEAD_QUERIES)),
+    ):
+        server = Server(without_limits(system), workers, nothing, only_lane=lane)
+        found[name] = _part_times(server.replay(queries, 0))
+    return found
+
+
+def _part_times(observed: Observed) -> NDArray[np.int64]:
+    """What each query cost on its lane, in the order of the queries."""
+    record = observed.record
+    times = np.zeros(len(record.size), dtype=np.int64)
+    times[record.part_query] = record.part_finish_ns - record.part_start_ns
+    return times
+
+
+def _sort_in(
+    times: dict[Cell, list[NDArray[np.int64]]],
+    asked: Sequence[tuple[int, int]],
+    idle: bool,
+    took: NDArray[np.int64],
+) -> None:
+    rows: dict[Cell, list[int]] = {}
+    for row, (path, size) in enumerate(asked):
+        rows.setdefault((path, size, idle), []).append(row)
+    for cell, mine in rows.items():
+        times.setdefault(cell, []).append(took[mine])

@@ -1,0 +1,122 @@
+"""Which blocks of a session are set aside, by a rule fixed beforehand, and whether the session is fit to judge by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sim.calibrate.measure.interference import BlockReading, Rule, block_disagreement, judge
+from sim.calibrate.observe.calibration import CalibrationBlock
+
+__all__ = ["RULE", "Block", "Fitness", "assess", "combined"]
+
+RULE = Rule(most_disagreement=0.05)
+"""Steal, waits for a core, context switches and clock as in `mprec calibrate measure`; service times of a calibration
+block may be 5% from the others, because the errors that are judged are as small as that."""
+
+MOST_LAG = 0.10
+"""Largest p99 of the time from a scheduled arrival to the end of its dispatch, over the mean service time: beyond it
+the dispatcher, and not the workers, is what was observed."""
+
+FEWEST_OBSERVED = 2
+"""Blocks of a scenario that must be left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of a session.
+
+    Attributes
+    ----------
+    kind : {"calibration", "observed"}
+    scenario, replication : int
+        Of an observed block; -1 of a calibration block.
+    reading : BlockReading
+        What disturbed the cores of workers and dispatcher.
+    lag_p99_ns : int
+        See `MOST_LAG`; 0 of a calibration block.
+    mean_service_ns : float
+        Mean time that a query cost on its lane.
+    """
+
+    kind: Literal["calibration", "observed"]
+    scenario: int
+    replication: int
+    reading: BlockReading
+    lag_p99_ns: int
+    mean_service_ns: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """What is kept of a session.
+
+    Attributes
+    ----------
+    reasons : tuple of str
+        By block: why it is set aside; empty where it is kept.
+    unfit : tuple of str
+        Why the session as a whole is unfit; nothing where it is fit.
+    """
+
+    reasons: tuple[str, ...]
+    unfit: tuple[str, ...]
+
+
+def assess(blocks: Sequence[Block], calibrations: Sequence[CalibrationBlock], names: Sequence[str]) -> Fitness:
+    """Set blocks aside and say whether the session is fit.
+
+    What is observed never decides whether it is kept: an observed block goes by its own reading and by the calibration
+    blocks before and after it, so that a wrong prediction cannot set aside what proves it wrong.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        In the order in which they were run; the first and the last are calibration blocks.
+    calibrations : sequence of CalibrationBlock
+        Of the calibration blocks, in their order.
+    names : sequence of str
+        Of the scenarios.
+    """
+    own = iter(block_disagreement([block.times_ns for block in calibrations]))
+    off: list[float] = [next(own) if block.kind == "calibration" else 0.0 for block in blocks]
+    for i, block in enumerate(blocks):
+        if block.kind == "observed":
+            before = next(off[j] for j in range(i - 1, -1, -1) if blocks[j].kind == "calibration")
+            after = next(off[j] for j in range(i + 1, len(blocks)) if blocks[j].kind == "calibration")
+            off[i] = max(before, after, key=abs)
+    verdict = judge([block.reading for block in blocks], off, RULE)
+    reasons = [
+        "; ".join(part for part in (reason, _lagging(block)) if part)
+        for reason, block in zip(verdict.reasons, blocks, strict=True)
+    ]
+    unfit = [verdict.unfit] if verdict.unfit else []
+    for scenario, name in enumerate(names):
+        mine = [reason for block, reason in zip(blocks, reasons, strict=True) if block.scenario == scenario]
+        left = sum(not reason for reason in mine)
+        if left < min(FEWEST_OBSERVED, len(mine)):
+            unfit.append(f"{name}: {left} undisturbed of {len(mine)} observed blocks are left")
+    return Fitness(tuple(reasons), tuple(unfit))
+
+
+def _lagging(block: Block) -> str:
+    if block.lag_p99_ns <= MOST_LAG * block.mean_service_ns:
+        return ""
+    return f"the dispatcher was {block.lag_p99_ns / 1e6:.2f} ms late at p99"
+
+
+def combined(readings: Sequence[BlockReading]) -> BlockReading:
+    """Return the reading of a block over several processes: the worst of each, because the rule is for one."""
+
+    def worst(name: str) -> int | None:
+        values = [getattr(one, name) for one in readings]
+        return None if any(value is None for value in values) else max(values)
+
+    return BlockReading(
+        duration_ns=max(one.duration_ns for one in readings),
+        spin_ns=max(one.spin_ns for one in readings),
+        steal_ns=worst("steal_ns"),
+        waiting_ns=worst("waiting_ns"),
+        involuntary_switches=worst("involuntary_switches"),
+    )

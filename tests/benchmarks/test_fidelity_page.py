@@ -1,0 +1,61 @@
+"""The table of docs/fidelity.md goes between its markers, and says what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.fidelity import BEGIN, CASES, END, LIMITS, PAGE, section, with_table
+from sim.report.agreement import compare_runs
+from sim.study.scenario import shipped_experiments
+
+
+def run(folder: Path, p99: float, **more: Any) -> Path:
+    folder.mkdir()
+    metric = {"value": p99, "low": None, "high": None}
+    scenario = {"parameters": {}, "metrics": {"latency_ms_p99": metric}, "path_mix": {"table@cpu": 1.0}}
+    (folder / "summary.json").write_text(json.dumps({"name": "a case", "scenarios": [scenario], **more}))
+    return folder
+
+
+def test_the_page_has_its_markers_and_names_the_cases() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_table(page, "the table").count("the table") == page.count("the table") + 1
+    for case in CASES:
+        assert case.name in shipped_experiments()
+        assert case.name in page
+        assert case.loads in page
+
+
+def test_only_what_is_between_the_markers_is_replaced() -> None:
+    page = with_table(f"before\n{BEGIN}\nold\n{END}\nafter\n", "new")
+    assert page.startswith(f"before\n{BEGIN}\n")
+    assert page.endswith(f"new\n\n{END}\nafter\n")
+    assert "old" not in page
+    with pytest.raises(ValueError, match="has no"):
+        with_table("nothing here", "new")
+
+
+def test_a_case_says_what_was_missed_and_what_was_unfit(tmp_path: Path) -> None:
+    observation = {
+        "fit": False,
+        "reasons": ["3 of 9 blocks were disturbed"],
+        "waiting": "poll",
+        "capacity_per_s": 1234.0,
+        "dispatch_overhead_us": {"back to back": {"p50": 11.2}, "idle": {"p50": 31.0}},
+        "idle_over_back_to_back": 1.02,
+        "blocks_set_aside": 3,
+        "blocks_run": 9,
+    }
+    predicted = run(tmp_path / "predicted", 12.0)
+    real = run(tmp_path / "real", 10.0, observation=observation)
+    text = section(
+        compare_runs(predicted, real, LIMITS),
+        {"started": "2026-01-02T03:04:05", "host": "a CPU", "observation": observation},
+    )
+    assert "2026-01-02, a CPU. Load 1 is 1,234 queries per second" in text
+    assert "**Unfit**: 3 of 9 blocks were disturbed." in text
+    assert "| the scenario | p99 | 12 ms | 10 ms | +20.0% |  | 10% MISSED |" in text

@@ -1,0 +1,335 @@
+"""A session from the command line to a run directory, its rule, and what it refuses."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sim.calibrate.measure.interference import BlockReading
+from sim.calibrate.observe.calibration import CalibrationBlock, grid_of
+from sim.calibrate.observe.fitness import Block, assess, combined
+from sim.calibrate.observe.layout import real_devices
+from sim.calibrate.observe.profile import capacity_per_s, fit_device, idle_over_busy
+from sim.calibrate.sample_set import read_sample_csv
+from sim.cli.main import app
+from sim.profile.library import load_device
+from sim.spec.problems import SpecError
+from sim.study.scenario import find_experiment
+from sim.study.variation import LaidOut, Variable
+from sim.workload.sizes import DiscreteSizes
+
+REHEARSAL = """\
+name: rehearsal
+model:
+  name: m
+  representations:
+    table: {accuracy: {value: 70%, evidence: assumed}}
+    dhe: {accuracy: {value: 75%, evidence: assumed}}
+sla: 20ms
+workload:
+  arrivals: {kind: poisson, rate: 300/s}
+  sizes: {kind: lognormal, mean: 16, sigma: 0.5, max: 64}
+  queries: 80
+  warmup: 1ms
+fleet:
+  - name: n
+    devices:
+      cpu:
+        memory: 1GB
+        profile:
+          kind: cpu
+          service:
+            m:
+              table: {distribution: gamma, mean: 200us, per_sample: 5us, cv: 0.2}
+              dhe: {distribution: gamma, mean: 400us, per_sample: 5us, cv: 0.2}
+policy: {kind: mp-rec}
+replications: 2
+"""
+
+
+def written(tmp_path: Path, text: str = REHEARSAL) -> Path:
+    file = tmp_path / "rehearsal.yaml"
+    file.write_text(text)
+    return file
+
+
+def invoke(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["calibrate", "observe", *(str(one) for one in arguments)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.output
+
+
+def test_a_session_leaves_a_run_that_is_read_like_a_simulated_one(tmp_path: Path) -> None:
+    out = tmp_path / "real"
+    # Where cores are shared, workers that sleep leave the dispatcher its core.
+    options = ("--rehearse", "--share-cores", "--calibration", "50ms", "--waiting", "block", "--replications", "1")
+    code, output = invoke(written(tmp_path), "--out", out, "--loads", "0.2,0.4", *options)
+    assert code == 1, "shared cores are never fit"
+    assert "unfit: the cores were shared" in output
+    names = {file.name for file in out.iterdir()}
+    assert names >= {"experiment.yaml", "summary.json", "metrics.csv", "manifest.json", "figures", "hwprofiles"}
+
+    summary = json.loads((out / "summary.json").read_text())
+    assert [one["parameters"] for one in summary["scenarios"]] == [
+        {"workload.arrivals.rate": "load 0.2"},
+        {"workload.arrivals.rate": "load 0.4"},
+    ]
+    assert summary["evidence"] == "measured"
+    assert summary["observation"]["fit"] is False
+    for one in summary["scenarios"]:
+        counts = one["counts"]
+        # Every query of every block that is shown is accounted for.
+        assert counts["offered"] == 80 * one["replications"]
+        assert sum(counts.values()) == 2 * counts["offered"]
+        assert one["counts"]["dropped"] == 0
+    overhead = summary["observation"]["dispatch_overhead_us"]
+    assert 0 < overhead["back to back"]["p50"] <= overhead["back to back"]["p99"]
+
+    blocks = json.loads((out / "manifest.json").read_text())["observation"]["blocks"]
+    assert [one["kind"] for one in blocks] == [*["calibration"] * 3, *["observed", "calibration"] * 2]
+    assert [one["scenario"] for one in blocks if one["kind"] == "observed"] == [0, 1]
+    assert [one["replication"] for one in blocks if one["kind"] == "observed"] == [0, 0]
+
+    device = load_device(out / "hwprofiles" / "devices" / "cpu-observed.yaml")
+    assert device.evidence == "measured"
+    assert "workers that block for work" in device.provenance
+    assert "dispatch alone costs" in device.provenance
+    assert "UNFIT: the cores were shared" in device.provenance
+    samples = read_sample_csv(out / "samples-cpu-observed.csv.xz")
+    for representation in ("table", "dhe"):
+        service = device.profiles["m", representation].service
+        assert {service.min_size, service.max_size} == {1, 64}
+        times = samples.service_ns("m", representation, 64)
+        # A busy loop may be interrupted, but never ends early.
+        assert times.min() > 200_000
+
+    simulated = tmp_path / "simulated"
+    runner = CliRunner()
+    done = runner.invoke(app, ["run", str(out / "experiment.yaml"), "--out", str(simulated), "-q", "--jobs", "1"])
+    assert done.exit_code == 0, done.output
+    predicted = json.loads((simulated / "summary.json").read_text())
+    assert [one["parameters"] for one in predicted["scenarios"]] == [one["parameters"] for one in summary["scenarios"]]
+    assert predicted["evidence"] == "measured"
+    done = runner.invoke(app, ["compare", str(simulated), str(out)])
+    assert done.exit_code == 1
+    assert "UNFIT, not to be judged by: the cores were shared" in done.output
+    assert runner.invoke(app, ["plot", str(out)]).exit_code == 0
+
+
+def test_the_arrivals_and_sizes_are_those_of_a_simulation(tmp_path: Path) -> None:
+    out, simulated = tmp_path / "real", tmp_path / "simulated"
+    file = written(tmp_path)
+    options = ("--set", "policy={kind: static, representation: table, device: cpu}", "--replications", "1")
+    invoke(file, "--out", out, "--rehearse", "--share-cores", "--calibration", "50ms", "--waiting", "block", *options)
+    CliRunner().invoke(app, ["run", str(file), "--out", str(simulated), "-q", "--jobs", "1", *options])
+    # Whether its block is kept depends on the machine; what arrived in it is in the record only if it was.
+    manifest = json.loads((out / "manifest.json").read_text())
+    kept = not next(one for one in manifest["observation"]["blocks"] if one["kind"] == "observed")["set_aside"]
+    assert (out / "queries.npz").is_file() == kept
+    if kept:
+        with np.load(out / "queries.npz") as real, np.load(simulated / "queries.npz") as ours:
+            np.testing.assert_array_equal(real["arrival_ns"], ours["arrival_ns"])
+            np.testing.assert_array_equal(real["size"], ours["size"])
+
+
+# -- what is refused ------------------------------------------------------------------------------------------
+
+
+def refused(tmp_path: Path, text: str, *options: str) -> str:
+    with pytest.raises(SpecError) as error:
+        invoke(written(tmp_path, text), "--out", tmp_path / "out", "--rehearse", "--share-cores", *options)
+    assert not (tmp_path / "out").exists(), "nothing is written"
+    return str(error.value)
+
+
+def test_what_a_real_server_cannot_do_is_told_with_its_place(tmp_path: Path) -> None:
+    lines = REHEARSAL.splitlines()
+    text = "\n".join([*lines, "timeout: {after: 5ms}", "batching: {queries: 4, timeout: 1ms}"])
+    message = refused(tmp_path, text.replace("{kind: mp-rec}", "{kind: mp-rec, queue: actual}"))
+    assert f"rehearsal.yaml:{len(lines) + 1}:" in message
+    assert "timeout: a real server here does not do this" in message
+    assert "batching: a real server here does not do this" in message
+    assert "policy.queue: nobody knows true service times beforehand" in message
+
+
+def test_an_mp_cache_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cached.yaml"
+    file.write_text("extends: " + str(find_experiment("mp-cache").resolve()) + "\n")
+    with pytest.raises(SpecError, match="the models of a real server here have no MP-Cache"):
+        invoke(file, "--out", tmp_path / "out", "--rehearse", "--share-cores")
+
+
+def test_loads_and_a_sweep_exclude_each_other(tmp_path: Path) -> None:
+    text = REHEARSAL + "sweep: {workload.arrivals.rate: [100/s, 200/s]}\n"
+    assert "has a sweep of its own" in refused(tmp_path, text, "--loads", "0.5")
+
+
+def test_a_model_without_a_shape_cannot_be_built(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="the model has no shape that could be built"):
+        invoke(written(tmp_path), "--out", tmp_path / "out", "--share-cores")
+
+
+def test_without_pytorch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
+    with pytest.raises(SpecError, match=r"mprec-sim\[calibrate\]"):
+        invoke(written(tmp_path), "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "options", [("--loads", "0.5,x"), ("--loads", "1.2"), ("--loads", "0.5,0.5"), ("--cores", "a,b")]
+)
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: tuple[str, str]) -> None:
+    code, output = invoke(written(tmp_path), "--out", tmp_path / "out", "--rehearse", *options)
+    assert code == 2
+    assert "expected" in output
+
+
+def test_too_few_cores_are_told(tmp_path: Path) -> None:
+    text = REHEARSAL.replace("memory: 1GB", "lanes: 4000")
+    with pytest.raises(SpecError, match="4001 different cores"):
+        invoke(written(tmp_path, text), "--out", tmp_path / "out", "--rehearse")
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    code, output = invoke(written(tmp_path), "--out", tmp_path, "--rehearse")
+    assert code == 2
+    assert "is not empty" in output
+
+
+def ended(group: int) -> bool:
+    """Whether every process of a group ends within some seconds."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "sim.cli.main", "calibrate", "observe", str(written(tmp_path)), "--out", str(out)]
+    options = ["--rehearse", "--share-cores", "--calibration", "60s"]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        while "warming up" not in process.stderr.readline():
+            assert process.poll() is None
+        # As a terminal does: to all processes of the group.
+        os.killpg(process.pid, signal.SIGINT)
+        errors = process.stderr.read()
+    assert process.returncode == 130
+    assert "nothing was written" in errors
+    assert "Traceback" not in errors
+    assert not out.exists()
+    assert ended(process.pid), "a process of the session was left"
+
+
+# -- the rule, by hand ------------------------------------------------------------------------------------------
+
+QUIET = BlockReading(duration_ns=10**9, spin_ns=1000, steal_ns=0, waiting_ns=0, involuntary_switches=0)
+STOLEN = BlockReading(duration_ns=10**9, spin_ns=1000, steal_ns=10**8, waiting_ns=0, involuntary_switches=0)
+
+
+def calibrated(factor: float) -> CalibrationBlock:
+    return CalibrationBlock({(0, 8, idle): np.full(5, round(factor * 1e6)) for idle in (False, True)})
+
+
+def session(factors: list[float], observed: list[BlockReading], lag_ns: int = 0) -> tuple[tuple[str, ...], list[str]]:
+    blocks = [Block("calibration", -1, -1, QUIET, 0, 1e6)]
+    for replication, reading in enumerate(observed):
+        blocks += [
+            Block("observed", 0, replication, reading, lag_ns, 1e6),
+            Block("calibration", -1, -1, QUIET, 0, 1e6),
+        ]
+    fitness = assess(blocks, [calibrated(factor) for factor in factors], ["load 0.5"])
+    return fitness.reasons, list(fitness.unfit)
+
+
+def test_a_quiet_session_is_fit() -> None:
+    reasons, unfit = session([1.0, 1.01, 0.99, 1.0], [QUIET] * 3)
+    assert reasons == ("",) * 7
+    assert unfit == []
+
+
+def test_drift_sets_aside_a_calibration_block_and_its_neighbours() -> None:
+    reasons, _ = session([1.0, 1.0, 1.08, 1.0, 1.0], [QUIET] * 4)
+    assert [bool(one) for one in reasons] == [False, False, False, True, True, True, False, False, False]
+    assert "+8.0%" in reasons[4]
+
+
+def test_steal_sets_aside_the_block_it_fell_into() -> None:
+    reasons, unfit = session([1.0] * 5, [QUIET, STOLEN, QUIET, QUIET])
+    assert [i for i, one in enumerate(reasons) if one] == [3]
+    assert unfit == []
+
+
+def test_a_scenario_with_one_block_left_is_unfit() -> None:
+    _, unfit = session([1.0] * 5, [STOLEN, STOLEN, STOLEN, QUIET])
+    assert "load 0.5: 1 undisturbed of 4 observed blocks are left" in unfit
+
+
+def test_a_dispatcher_that_lags_is_what_was_observed() -> None:
+    reasons, _ = session([1.0] * 3, [QUIET] * 2, lag_ns=100_001)
+    assert [bool(one) for one in reasons] == [False, True, False, True, False]
+    assert session([1.0] * 3, [QUIET] * 2, lag_ns=100_000)[0] == ("",) * 5
+
+
+def test_the_worst_process_counts() -> None:
+    other = BlockReading(duration_ns=2 * 10**9, spin_ns=900, steal_ns=5, waiting_ns=7, involuntary_switches=3)
+    whole = combined([QUIET, other])
+    assert (whole.duration_ns, whole.spin_ns) == (2 * 10**9, 1000)
+    assert (whole.steal_ns, whole.waiting_ns, whole.involuntary_switches) == (5, 7, 3)
+    unknown = BlockReading(duration_ns=1, spin_ns=1)
+    assert combined([QUIET, unknown]).steal_ns is None
+
+
+# -- the grid and the profile ------------------------------------------------------------------------------------
+
+
+def test_the_grid_holds_the_bounds_and_stands_for_equal_parts() -> None:
+    values = np.arange(1, 1201)
+    grid = grid_of(DiscreteSizes(values, np.full(1200, 1 / 1200)))
+    # The bounds, the middles of 24 parts, and the tail, to the rounding of a sum of probabilities.
+    expected = [1, *(25 + 50 * part for part in range(24)), 1188, 1194, 1199, 1200]
+    np.testing.assert_allclose(grid, expected, atol=1)
+    assert (grid[0], grid[-1]) == (1, 1200)
+    assert grid_of(DiscreteSizes(np.array([7]), np.array([1.0]))) == (7,)
+
+
+def scenario_of(tmp_path: Path) -> LaidOut:
+    (one,) = Variable(str(written(tmp_path)), ("fleet.n.count=3",)).lay_out()
+    return one
+
+
+def test_capacity_and_profile_follow_from_the_samples(tmp_path: Path) -> None:
+    scenario = scenario_of(tmp_path)
+    (device,) = real_devices(scenario)
+    assert device.lanes == (0, 1, 2)
+    names = [scenario.plan.eligible[path].representation for path in device.paths]
+    times = {}
+    for path, name in zip(device.paths, names, strict=True):
+        for size in (1, 64):
+            for idle in (False, True):
+                cost_us = (size if name == "table" else 3 * size) * (1.2 if idle else 1.0)
+                times[path, size, idle] = np.full(10, round(1000 * cost_us))
+    block = CalibrationBlock(times)
+    assert idle_over_busy([block]) == pytest.approx(1.2)
+    fitted = fit_device([block], scenario, device, "cpu-observed")
+    # Half of the samples of size 1 take 1 us and half 1.2 us: 1.1 us; a size of 33 lies half-way to 64.
+    only_33 = DiscreteSizes(np.array([33]), np.array([1.0]))
+    mean_us = 1.1 + (64 * 1.1 - 1.1) * 32 / 63
+    assert capacity_per_s([fitted], only_33) == pytest.approx(3 * 1e6 / mean_us, rel=1e-3)

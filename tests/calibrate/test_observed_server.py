@@ -1,0 +1,230 @@
+"""A real server: the picks and records of the simulator where time is the same, and every query accounted for."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sim.calibrate.observe import server as server_module
+from sim.calibrate.observe.arrivals import Queries, back_to_back, on_schedule, with_pauses
+from sim.calibrate.observe.server import Server
+from sim.calibrate.observe.subject import BusyLoop, Empty, TorchModel
+from sim.calibrate.observe.worker import Waiting, Worker, WorkerFailed
+from sim.engine.record import Outcome, RunRecord
+from sim.engine.reference import simulate
+from sim.study.variation import LaidOut, Variable
+from sim.workload.popularity import UniformPopularity
+
+ONE_WORKER = """
+name: one worker
+model:
+  name: m
+  representations:
+    table: {accuracy: {value: 70%, evidence: assumed}}
+    dhe: {accuracy: {value: 75%, evidence: assumed}}
+    hybrid: {accuracy: {value: 80%, evidence: assumed}}
+sla: 6ms
+workload:
+  arrivals: {kind: poisson, rate: 300/s}
+  sizes: {kind: lognormal, mean: 64, sigma: 0.8, max: 512}
+  queries: 150
+fleet:
+  - name: n
+    devices:
+      cpu:
+        profile:
+          service:
+            m:
+              table: {distribution: deterministic, mean: 1ms, per_sample: 10us}
+              dhe: {distribution: deterministic, mean: 2ms, per_sample: 20us}
+              hybrid: {distribution: deterministic, mean: 3ms, per_sample: 30us}
+policy: {kind: mp-rec}
+replications: 1
+"""
+
+
+def laid_out(tmp_path: Path, *overrides: str) -> LaidOut:
+    file = tmp_path / "experiment.yaml"
+    file.write_text(ONE_WORKER)
+    (scenario,) = Variable(str(file), overrides).lay_out()
+    return scenario
+
+
+def drawn(scenario: LaidOut) -> Queries:
+    stream = scenario.stream(0)
+    (chunk,) = stream.chunks()
+    return on_schedule(chunk.arrival_ns, chunk.size, chunk.router_u, stream.end_ns)
+
+
+class FakeTime:
+    """A clock that goes on to the next thing that happens whenever it is read and nothing is left to be dealt with."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.server: Server | None = None
+
+    def monotonic_ns(self) -> int:
+        assert self.server is not None
+        origin_ns = self.server.origin_ns
+        if origin_ns:
+            ledger = self.server.ledger
+            arrived = ledger.in_system + ledger.ended
+            coming = [int(one) + origin_ns for one in ledger.recorder.arrival_ns[arrived : arrived + 1]]
+            coming += [lane.worker.finish_ns for lane in self.server.lanes if lane.busy]  # type: ignore[attr-defined]
+            self.now_ns = max(self.now_ns, min(coming, default=0))
+        return self.now_ns
+
+
+class FakeWorker:
+    """Takes exactly what the profile says, by a fake clock."""
+
+    def __init__(self, time: FakeTime, scenario: LaidOut) -> None:
+        self.time = time
+        self.services = [path.service for path in scenario.plan.eligible]
+        self.finish_ns = 0
+        self.worked_ns = 0
+        self.mailbox = self
+
+    def ask(self, subject: int, size: int) -> None:
+        self.worked_ns = int(self.services[subject].mean_at(size))
+        self.finish_ns = self.time.now_ns + self.worked_ns
+
+    def is_done(self) -> bool:
+        return self.time.now_ns >= self.finish_ns
+
+    def check(self) -> None:
+        self.time.monotonic_ns()
+
+
+def replayed(scenario: LaidOut, monkeypatch: pytest.MonkeyPatch, queries: Queries, drain_ns: int) -> RunRecord:
+    """Serve by a fake clock; the record has passed the audit."""
+    time = FakeTime()
+    monkeypatch.setattr(server_module, "time", time)
+    workers = [FakeWorker(time, scenario) for _ in range(int(scenario.system.device_lane[-1]))]
+    subjects = range(len(scenario.plan.eligible))
+    time.server = Server(scenario.system, workers, subjects)  # type: ignore[arg-type]
+    return time.server.replay(queries, drain_ns).record
+
+
+TWO_NODES = ("fleet.n.count=2", "router={kind: least-backlog}", "workload.arrivals.rate=600/s")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("policy={kind: mp-rec, queue: ignored}",),
+        ("policy={kind: fastest}",),
+        TWO_NODES,
+        (*TWO_NODES, "router={kind: power-of-d, d: 2}"),
+        (*TWO_NODES, "router={kind: round-robin}"),
+        ("fleet.n.devices.cpu={profile: {lanes: 2, service: {m: {table: {distribution: deterministic, mean: 4ms}}}}}",),
+        (*TWO_NODES[:1], "binding={kind: late}", "policy={kind: static, representation: dhe}"),
+        ("queue={order: smallest-first}", "workload.arrivals.rate=500/s"),
+        ("queue={shed: late}", "workload.arrivals.rate=900/s"),
+        ("queue={limit: 2}", "workload.arrivals.rate=900/s"),
+    ],
+)
+def test_the_server_does_what_the_simulator_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...]
+) -> None:
+    scenario = laid_out(tmp_path, *overrides)
+    real = replayed(scenario, monkeypatch, drawn(scenario), scenario.drain_ns)
+    expected = simulate(scenario.system, scenario.stream(0), drain_ns=scenario.drain_ns)
+    for name in ("arrival_ns", "size", "path", "node", "finish_ns", "outcome", "drop_reason", "drop_ns"):
+        np.testing.assert_array_equal(getattr(real, name), getattr(expected, name), err_msg=name)
+    for name in ("part_query", "part_path", "part_lane", "part_enqueue_ns", "part_start_ns", "part_finish_ns"):
+        np.testing.assert_array_equal(getattr(real, name), getattr(expected, name), err_msg=name)
+    assert real.in_system_integral == expected.in_system_integral
+    assert real.waiting_integral == expected.waiting_integral
+
+
+def test_overload_leaves_queries_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = laid_out(tmp_path, "policy={kind: static, representation: hybrid}", "workload.arrivals.rate=2000/s")
+    record = replayed(scenario, monkeypatch, drawn(scenario), 0)
+    counts = np.bincount(record.outcome, minlength=4)
+    assert counts.sum() == 150
+    assert counts[Outcome.IN_FLIGHT] > 100
+    # One was in service when the clock stopped: its worker went on to the end, beyond the stop.
+    assert (record.part_finish_ns > record.stop_ns).sum() == 1
+
+
+def test_back_to_back_leaves_no_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = laid_out(tmp_path)
+    record = replayed(scenario, monkeypatch, back_to_back([0, 1, 2, 1, 0], [10, 20, 30, 40, 50]), 0)
+    assert record.path.tolist() == [0, 1, 2, 1, 0], "the paths asked for, whatever the policy would pick"
+    np.testing.assert_array_equal(record.part_start_ns[1:], record.part_finish_ns[:-1])
+    np.testing.assert_array_equal(record.arrival_ns[2:], record.finish_ns[:-2])
+
+
+def test_pauses_leave_the_server_idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = laid_out(tmp_path)
+    record = replayed(scenario, monkeypatch, with_pauses([2, 0, 1], [10, 20, 30], [0, 5000, 7000]), 0)
+    assert record.path.tolist() == [2, 0, 1]
+    np.testing.assert_array_equal(record.arrival_ns[1:] - record.finish_ns[:-1], [5000, 7000])
+    np.testing.assert_array_equal(record.part_start_ns, record.arrival_ns)
+
+
+# -- real workers: what is checked does not depend on how fast or busy the machine is ---------------------------
+
+
+@pytest.fixture(params=["poll", "block"])
+def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
+    waiting: Waiting = request.param
+    one = Worker("w", [Empty(), BusyLoop(200_000, 1000)], None, waiting, seed=1)
+    one.wait_until_loaded()
+    yield one
+    one.stop()
+    assert not one.process.is_alive()
+
+
+def times_ns(record: RunRecord) -> NDArray[np.int64]:
+    return record.part_finish_ns - record.part_start_ns
+
+
+def test_a_real_worker_serves_every_query(tmp_path: Path, worker: Worker) -> None:
+    scenario = laid_out(tmp_path)
+    queries = drawn(scenario)
+    seen = Server(scenario.system, [worker], [1, 1, 1]).replay(queries, 60_000_000_000)
+    record = seen.record
+    assert np.all(record.outcome <= Outcome.SERVED_LATE)
+    assert record.arrival_ns.tolist() == queries.arrival_ns
+    assert record.size.tolist() == queries.size
+    busy_ns = 200_000 + 1000 * record.part_size
+    assert np.all(seen.worked_ns >= busy_ns)
+    assert np.all(times_ns(record) >= seen.worked_ns)
+    assert np.all(seen.lag_ns >= 0)
+    assert len(seen.lag_ns) == 150
+
+
+def test_a_worker_says_what_disturbed_it(worker: Worker) -> None:
+    worker.begin_block()
+    worker.serve(1, 100)
+    reading = worker.end_block()
+    assert reading.duration_ns >= 300_000
+    assert reading.spin_ns > 0
+
+
+def test_a_worker_that_dies_is_noticed(tmp_path: Path) -> None:
+    scenario = laid_out(tmp_path)
+    worker = Worker("the worker", [Empty(), BusyLoop(60_000_000_000)], None, "poll", seed=1)
+    worker.wait_until_loaded()
+    assert worker.process.pid is not None
+    os.kill(worker.process.pid, signal.SIGKILL)
+    worker.process.join()
+    with pytest.raises(WorkerFailed, match="the worker ended"):
+        Server(scenario.system, [worker], [1, 1, 1]).replay(back_to_back([0, 0], [1, 1]), 0)
+    worker.stop()
+
+
+def test_a_subject_that_cannot_be_made_is_told() -> None:
+    worker = Worker("the worker", [TorchModel(None, "table", "cpu", UniformPopularity())], None, "poll", seed=1)  # type: ignore[arg-type]
+    with pytest.raises(WorkerFailed, match="the worker could not load its models"):
+        worker.wait_until_loaded()
+    worker.stop()

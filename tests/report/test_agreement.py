@@ -1,0 +1,129 @@
+"""Predicted against measured: errors by hand, what is missing, what is unfit, the figure."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sim.cli.main import app
+from sim.report.agreement import compare_runs, find_run, markdown, render
+from sim.report.figures.agreement import quantile_pairs
+from sim.report.rundir import RunDirectoryError
+
+
+def scenario(
+    p99: float | None, *, rate: str = "100/s", half: float | None = None, table: float = 0.75
+) -> dict[str, Any]:
+    def metric(value: float | None) -> dict[str, float | None]:
+        known = value is not None and half is not None
+        return {
+            "value": value,
+            "low": value - half if known else None,  # type: ignore[operator]
+            "high": value + half if known else None,  # type: ignore[operator]
+        }
+
+    return {
+        "parameters": {"workload.arrivals.rate": rate},
+        "metrics": {"latency_ms_p99": metric(p99), "correct_predictions_per_s": metric(1000.0)},
+        "path_mix": {"table@cpu": table, "dhe@cpu": 1.0 - table},
+        "percentile_curve": [{"p": p, "value": 10 * p, "low": None, "high": None} for p in (0.5, 0.9)],
+    }
+
+
+def run(folder: Path, *scenarios: dict[str, Any], **more: Any) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps({"name": "hand-made", "scenarios": list(scenarios), **more}))
+    return folder
+
+
+def rows(tmp_path: Path, ours: dict[str, Any], theirs: dict[str, Any], **limits: float) -> dict[str, Any]:
+    found = compare_runs(run(tmp_path / "sim", ours), run(tmp_path / "real", theirs), limits)
+    (one,) = found.comparisons
+    return {row.metric: row for row in one.rows}
+
+
+def test_errors_are_signed_and_relative_to_what_was_measured(tmp_path: Path) -> None:
+    found = rows(tmp_path, scenario(9.0, half=0.9), scenario(10.0, half=0.5), p99=0.1, p95=0.05)
+    assert found["p99"].error == pytest.approx(-0.1)
+    assert found["p99"].half_width == pytest.approx(0.9 * math.hypot(0.1, 0.05))
+    assert found["p99"].kept
+    assert found["correct/s"].error == 0.0
+    assert found["p95"].error is None
+    assert found["p95"].kept is False, "what is missing keeps no limit"
+
+
+def test_path_mix_differs_by_points(tmp_path: Path) -> None:
+    found = rows(tmp_path, scenario(9.0, table=0.7), scenario(9.0, table=0.75))
+    assert found["path mix: table@cpu"].error == pytest.approx(-0.05)
+    assert found["path mix: dhe@cpu"].error == pytest.approx(0.05)
+
+
+def test_one_replication_has_no_interval(tmp_path: Path) -> None:
+    assert rows(tmp_path, scenario(9.0, half=0.5), scenario(9.0))["p99"].half_width is None
+
+
+def test_scenarios_are_matched_by_their_parameters(tmp_path: Path) -> None:
+    sim = run(tmp_path / "sim", scenario(1.0, rate="200/s"), scenario(2.0, rate="100/s"), scenario(3.0, rate="50/s"))
+    real = run(tmp_path / "real", scenario(2.0, rate="100/s"), scenario(1.0, rate="200/s"), scenario(9.0, rate="9/s"))
+    found = compare_runs(sim, real)
+    assert [one.label for one in found.comparisons] == ["100/s", "200/s"]
+    assert all(row.error == 0.0 for one in found.comparisons for row in one.rows if row.metric == "p99")
+    assert found.unmatched == ("9/s was measured only", "50/s was predicted only")
+
+
+def test_nothing_in_common_is_an_error(tmp_path: Path) -> None:
+    sim = run(tmp_path / "sim", scenario(1.0, rate="1/s"), scenario(1.0, rate="2/s"))
+    real = run(tmp_path / "real", scenario(1.0, rate="3/s"), scenario(1.0, rate="4/s"))
+    with pytest.raises(RunDirectoryError, match="no scenario in common"):
+        compare_runs(sim, real)
+
+
+def test_an_unfit_run_is_called_unfit(tmp_path: Path) -> None:
+    sim = run(tmp_path / "sim", scenario(1.0))
+    real = run(tmp_path / "real", scenario(1.0), observation={"fit": False, "reasons": ["3% of the time was stolen"]})
+    found = compare_runs(sim, real)
+    assert found.unfit == ("3% of the time was stolen",)
+    assert "UNFIT, not to be judged by: 3% of the time was stolen" in render(found)
+    done = CliRunner().invoke(app, ["compare", str(sim), str(real)])
+    assert done.exit_code == 1
+
+
+def test_curves_are_paired_where_both_reach(tmp_path: Path) -> None:
+    ours, theirs = scenario(1.0), scenario(1.0)
+    ours["percentile_curve"] = [{"p": p, "value": p, "low": None, "high": None} for p in (0.5, 0.9, 0.99)]
+    found = compare_runs(run(tmp_path / "sim", ours), run(tmp_path / "real", theirs))
+    assert quantile_pairs(found.comparisons[0]) == [(0.5, 5.0, 0.5), (0.9, 9.0, 0.9)]
+
+
+def test_the_command_prints_draws_and_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(tmp_path / "runs" / "sim", scenario(10.8))
+    run(tmp_path / "runs" / "real", scenario(10.0))
+    done = CliRunner().invoke(app, ["compare", "sim", "real", "--limit", "p99=10%"])
+    assert done.exit_code == 0, done.output
+    assert "+8.0%" in done.output
+    assert "10% kept" in done.output
+    assert sorted(file.name for file in (tmp_path / "runs/real/figures").iterdir()) == [
+        "predicted-measured.png",
+        "predicted-measured.svg",
+    ]
+    assert CliRunner().invoke(app, ["compare", "sim", "real", "--limit", "p99=5%"]).exit_code == 1
+    table = markdown(compare_runs(find_run("sim"), find_run("real")))
+    assert "| 100/s | p99 | 10.8 ms | 10 ms | +8.0% |  |  |" in table.splitlines()
+
+
+@pytest.mark.parametrize("limit", ["p99", "p99=10", "p98=10%", "p99=x%", "p99=-1%"])
+def test_a_limit_that_makes_no_sense_is_refused(tmp_path: Path, limit: str) -> None:
+    done = CliRunner().invoke(app, ["compare", str(tmp_path), str(tmp_path), "--limit", limit])
+    assert done.exit_code == 2
+    assert "is no limit" in done.output
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["compare", str(tmp_path / "no"), str(tmp_path)])
+    assert done.exit_code == 2
