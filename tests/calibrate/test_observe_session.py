@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from sim.calibrate.measure.interference import BlockReading
 from sim.calibrate.observe.calibration import CalibrationBlock, grid_of
-from sim.calibrate.observe.fitness import Block, assess, combined
+from sim.calibrate.observe.fitness import MOST_GAP_NS, Block, assess, combined
 from sim.calibrate.observe.layout import real_devices
 from sim.calibrate.observe.profile import capacity_per_s, fit_device, idle_over_busy
 from sim.calibrate.sample_set import read_sample_csv
@@ -286,6 +286,13 @@ def test_a_dispatcher_that_lags_is_what_was_observed() -> None:
     reasons, _ = session([1.0] * 3, [QUIET] * 2, lag_ns=100_001)
     assert [bool(one) for one in reasons] == [False, True, False, True, False]
     assert session([1.0] * 3, [QUIET] * 2, lag_ns=100_000)[0] == ("",) * 5
+
+
+def test_a_machine_that_was_stopped_sets_a_block_aside() -> None:
+    blocks = [Block("calibration", -1, -1, QUIET, 0, 1e6, gap_ns) for gap_ns in (0, MOST_GAP_NS, MOST_GAP_NS + 1, 0)]
+    fitness = assess(blocks, [calibrated(1.0)] * 4, [])
+    assert [bool(one) for one in fitness.reasons] == [False, False, True, False]
+    assert "stood still for 20 ms" in fitness.reasons[2]
 
 
 def test_the_worst_process_counts() -> None:

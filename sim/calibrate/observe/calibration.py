@@ -49,9 +49,12 @@ class CalibrationBlock:
     ----------
     times_ns : mapping of `Cell` to int64 array
         What each query cost on its lane, the cost of dispatch included.
+    longest_gap_ns : int
+        Longest time that the dispatcher stood still.
     """
 
     times_ns: Mapping[Cell, NDArray[np.int64]]
+    longest_gap_ns: int = 0
 
     def mean_ns(self, path: int) -> float:
         """Mean over the cells of a path, of the mean of each."""
@@ -114,17 +117,19 @@ class Calibrator:
     def block(self) -> CalibrationBlock:
         """Ask the whole grid of every path, back to back and at low load, in an order drawn anew."""
         times: dict[Cell, list[NDArray[np.int64]]] = {}
+        longest_gap_ns = 0
         for device in self.devices:
             for lane in device.lanes:
                 for idle in (False, True):
                     asked = self._pass(device, self.passes[lane])
                     if idle:
                         pause_ns = self.random.exponential(2.0 * self.mean_ns[lane], len(asked)).astype(np.int64)
-                        took = _part_times(self._serve_with_pauses(lane, asked, pause_ns.tolist()))
+                        seen = self._serve_with_pauses(lane, asked, pause_ns.tolist())
                     else:
-                        took = _part_times(self._serve_back_to_back(lane, asked))
-                    _sort_in(times, asked, idle, took)
-        return CalibrationBlock({cell: np.concatenate(parts) for cell, parts in times.items()})
+                        seen = self._serve_back_to_back(lane, asked)
+                    longest_gap_ns = max(longest_gap_ns, seen.longest_gap_ns)
+                    _sort_in(times, asked, idle, _part_times(seen))
+        return CalibrationBlock({cell: np.concatenate(parts) for cell, parts in times.items()}, longest_gap_ns)
 
     def _pass(self, device: RealDevice, passes: int) -> list[tuple[int, int]]:
         once = [(path, size) for path in device.paths for size in self.grid]

@@ -9,7 +9,7 @@ from typing import Literal
 from sim.calibrate.measure.interference import BlockReading, Rule, block_disagreement, judge
 from sim.calibrate.observe.calibration import CalibrationBlock
 
-__all__ = ["RULE", "Block", "Fitness", "assess", "combined"]
+__all__ = ["MOST_GAP_NS", "MOST_LAG", "RULE", "Block", "Fitness", "assess", "combined"]
 
 RULE = Rule(most_disagreement=0.05)
 """Steal, waits for a core, context switches and clock as in `mprec calibrate measure`; service times of a calibration
@@ -18,6 +18,9 @@ block may be 5% from the others, because the errors that are judged are as small
 MOST_LAG = 0.10
 """Largest p99 of the time from a scheduled arrival to the end of its dispatch, over the mean service time: beyond it
 the dispatcher, and not the workers, is what was observed."""
+
+MOST_GAP_NS = 20_000_000
+"""Longest time that the dispatcher may stand still. A whole machine that is stopped for a while shows nowhere else."""
 
 FEWEST_OBSERVED = 2
 """Blocks of a scenario that must be left."""
@@ -38,6 +41,8 @@ class Block:
         See `MOST_LAG`; 0 of a calibration block.
     mean_service_ns : float
         Mean time that a query cost on its lane.
+    longest_gap_ns : int
+        Longest time that the dispatcher stood still.
     """
 
     kind: Literal["calibration", "observed"]
@@ -46,6 +51,7 @@ class Block:
     reading: BlockReading
     lag_p99_ns: int
     mean_service_ns: float
+    longest_gap_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,7 @@ def assess(blocks: Sequence[Block], calibrations: Sequence[CalibrationBlock], na
             off[i] = max(before, after, key=abs)
     verdict = judge([block.reading for block in blocks], off, RULE)
     reasons = [
-        "; ".join(part for part in (reason, _lagging(block)) if part)
+        "; ".join(part for part in (reason, *_late_dispatch(block)) if part)
         for reason, block in zip(verdict.reasons, blocks, strict=True)
     ]
     unfit = [verdict.unfit] if verdict.unfit else []
@@ -100,10 +106,14 @@ def assess(blocks: Sequence[Block], calibrations: Sequence[CalibrationBlock], na
     return Fitness(tuple(reasons), tuple(unfit))
 
 
-def _lagging(block: Block) -> str:
-    if block.lag_p99_ns <= MOST_LAG * block.mean_service_ns:
-        return ""
-    return f"the dispatcher was {block.lag_p99_ns / 1e6:.2f} ms late at p99"
+def _late_dispatch(block: Block) -> list[str]:
+    """Return in what way the dispatcher was not there when it should have been."""
+    found = []
+    if block.lag_p99_ns > MOST_LAG * block.mean_service_ns:
+        found.append(f"the dispatcher was {block.lag_p99_ns / 1e6:.2f} ms late at p99")
+    if block.longest_gap_ns > MOST_GAP_NS:
+        found.append(f"the dispatcher stood still for {block.longest_gap_ns / 1e6:.0f} ms")
+    return found
 
 
 def combined(readings: Sequence[BlockReading]) -> BlockReading:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.calibrate.observe.fitness import MOST_LAG, RULE
+from sim.calibrate.observe.fitness import MOST_GAP_NS, MOST_LAG, RULE
 from sim.calibrate.observe.layout import Variable
 from sim.calibrate.observe.profile import idle_over_busy
 from sim.calibrate.observe.session import Session
@@ -98,7 +98,7 @@ def observation(session: Session, waiting: str) -> dict[str, Any]:
         "idle_over_back_to_back": idle_over_busy(session.calibrations),
         "blocks_set_aside": sum(bool(reason) for reason in session.fitness.reasons),
         "blocks_run": len(session.blocks),
-        "rule": asdict(RULE) | {"most_lag": MOST_LAG},
+        "rule": asdict(RULE) | {"most_lag": MOST_LAG, "most_gap_ns": MOST_GAP_NS},
     }
 
 

@@ -53,11 +53,14 @@ class Observed:
         From the scheduled arrival of each query to the end of its dispatch.
     worked_ns : int64, shape (parts,)
         How long the worker itself was at each part, in the order of the record.
+    longest_gap_ns : int
+        Longest time between two readings of the clock, that is, that the dispatcher stood still.
     """
 
     record: RunRecord
     lag_ns: NDArray[np.int64]
     worked_ns: NDArray[np.int64]
+    longest_gap_ns: int
 
 
 class _WallClock(Clock):
@@ -119,6 +122,7 @@ class Server:
         self.worked_ns: array[int] = array("q")
         self.asked_path = 0
         self.origin_ns = 0
+        self.longest_gap_ns = 0
         self.lanes = self._lanes(workers, only_lane)
 
     def _queues(self) -> list[Queue]:
@@ -209,6 +213,7 @@ class Server:
         origin = self.origin_ns = looked_ns + LEAD_NS
         stop_ns = NOT_YET if queries.end_ns is None else queries.end_ns + drain_ns
         lanes = self.lanes
+        before_ns = -LEAD_NS
         while True:
             ended = None
             for lane in lanes:
@@ -216,6 +221,9 @@ class Server:
                     ended = lane
                     break
             now_ns = read() - origin
+            if now_ns - before_ns > self.longest_gap_ns:
+                self.longest_gap_ns = now_ns - before_ns
+            before_ns = now_ns
             while arrived < count and arrival_ns[arrived] <= now_ns:
                 at_ns = arrival_ns[arrived]
                 clock.tell(at_ns)
@@ -271,7 +279,7 @@ class Server:
         broken = audit(record, self.system)
         if broken:
             raise InvariantError("; ".join(broken))
-        return Observed(record, lag_ns, np.array(self.worked_ns, dtype=np.int64))
+        return Observed(record, lag_ns, np.array(self.worked_ns, dtype=np.int64), self.longest_gap_ns)
 
     def _ask_paths(self) -> None:
         """Let the policy be asked as ever, and take the path that the query names instead of its pick."""

@@ -250,7 +250,7 @@ def _observe(
         block = calibrator.block()
         calibrations.append(block)
         mean_ns = float(np.mean([times.mean() for times in block.times_ns.values()]))
-        blocks.append(Block("calibration", -1, -1, watch.end(), 0, mean_ns))
+        blocks.append(Block("calibration", -1, -1, watch.end(), 0, mean_ns, block.longest_gap_ns))
 
     def known() -> tuple[list[CalibrationBlock], list[CalibratedDevice]]:
         """Return the undisturbed calibration blocks so far, and what they say."""
@@ -329,6 +329,7 @@ def _block(scenario: int, replication: int, reading: BlockReading, seen: Observe
         reading,
         int(np.quantile(lag_ns, 0.99)) if len(lag_ns) else 0,
         float(took_ns.mean()) if len(took_ns) else 0.0,
+        seen.longest_gap_ns,
     )
 
 
