@@ -15,17 +15,8 @@ from sim.stats.histogram import BUCKETS
 from sim.stats.saturation import INSTANTS, instants_of
 from sim.stats.spans import SpanTable
 from sim.stats.tally_laws import broken_laws
-from sim.stats.tally_rows import (
-    FAR_NS,
-    Bounds,
-    Faults,
-    Sums,
-    add_attempts,
-    add_offered,
-    add_parts,
-    add_queries,
-    add_served,
-)
+from sim.stats.tally_rows import add_attempts, add_offered, add_parts, add_queries, add_served
+from sim.stats.tally_sums import FAR_NS, Bounds, Faults, Sums
 from sim.stats.tally_timeline import TimelineTally
 from sim.stats.tally_totals import Counted, fleet_sums, scope_totals
 from sim.stats.totals import Totals

@@ -7,7 +7,7 @@ import numpy as np
 from sim.engine.record import Cause, Outcome
 from sim.engine.rows import RunEnd
 from sim.stats.attempts import ATTEMPT_METRICS
-from sim.stats.tally_rows import Faults
+from sim.stats.tally_sums import Faults
 from sim.stats.tally_totals import Counted
 
 __all__ = ["broken_laws"]

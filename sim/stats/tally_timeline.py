@@ -14,7 +14,7 @@ from sim.serving.compiled import jit
 from sim.stats.devices import SystemView
 from sim.stats.histogram import BUCKETS, Histogram, bucket_of
 from sim.stats.spans import SpanLog
-from sim.stats.tally_rows import add_split, together
+from sim.stats.tally_sums import add_split, together
 from sim.stats.timeline import FaultsOverTime, SumsOverTime, edges_of, faults_over_time, has_attempts, has_faults
 
 __all__ = ["TimelineTally", "added_over_time", "over_time_from_json", "over_time_json"]

@@ -17,7 +17,7 @@ from sim.stats.histogram import Histogram
 from sim.stats.measurement import FleetSums, QuerySums, Weighted, rates_per_s
 from sim.stats.saturation import Backlog, instants_of
 from sim.stats.spans import SpanTable
-from sim.stats.tally_rows import IN_TIME, QUERIES, SAMPLES, Bounds, Sums, together
+from sim.stats.tally_sums import IN_TIME, QUERIES, SAMPLES, Bounds, Sums, together
 from sim.stats.totals import ScopeTotals
 
 __all__ = ["Counted", "fleet_sums", "scope_totals"]
