@@ -257,10 +257,13 @@ def test_runs_of_several_chunks_are_the_same_on_both_engines(more: dict[str, Any
 
 
 @pytest.mark.slow
-def test_many_scenarios_are_the_same_on_both_engines(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("scenarios", [generated(), generated_plain()], ids=["any", "plain"])
+def test_many_scenarios_are_the_same_on_both_engines(
+    scenarios: st.SearchStrategy[Generated], capsys: pytest.CaptureFixture[str]
+) -> None:
     examples = int(os.environ.get("MPREC_EQUALITY_EXAMPLES", "5000"))
     random_seed = int(os.environ.get("MPREC_EQUALITY_SEED", "1"))
-    check = check_all(generated(), examples, random_seed, database=None, phases=[Phase.generate, Phase.shrink])
+    check = check_all(scenarios, examples, random_seed, database=None, phases=[Phase.generate, Phase.shrink])
     with capsys.disabled():
         print(f"\nseed {random_seed}: {check.report()}")
     assert check.checked >= 0.8 * examples
