@@ -9,7 +9,7 @@ run: $(VENV)/installed
 	$(BIN)/mprec run quickstart
 
 test: $(VENV)/installed-dev
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist worksteal --durations=25
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
