@@ -175,7 +175,9 @@ def test_loads_and_a_sweep_exclude_each_other(tmp_path: Path) -> None:
     assert "has a sweep of its own" in refused(tmp_path, text, "--loads", "0.5")
 
 
-def test_a_model_without_a_shape_cannot_be_built(tmp_path: Path) -> None:
+def test_a_model_without_a_shape_cannot_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It is told before PyTorch is used.
+    monkeypatch.setattr("sim.calibrate.pytorch.require_pytorch", lambda _: None)
     with pytest.raises(SpecError, match="the model has no shape that could be built"):
         invoke(written(tmp_path), "--out", tmp_path / "out", "--share-cores")
 

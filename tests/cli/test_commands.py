@@ -150,7 +150,7 @@ def test_a_second_run_gets_a_directory_of_its_own(folder: Path) -> None:
         assert done.returncode == 0 and f"Files: {Path('runs') / name}" in done.stdout
 
 
-LONG = ("run", "small.yaml", "--set", "workload.queries=12000", "--replications", "6", "--out", "out")
+LONG = ("run", "small.yaml", "--set", "workload.queries=6000", "--replications", "6", "--out", "out")
 
 
 IN_CELLS = ("run", "small.yaml", "--replications", "2", "--set", "cells=4", "--set", "fleet.hw.count=4", "--out", "out")
