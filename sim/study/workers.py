@@ -96,6 +96,7 @@ def over_workers(
     waiting = deque(tasks)
     crew: list[_Worker[Task]] = []
     reading: _Worker[Task] | None = None
+    taken: list[tuple[Task, object]] = []
     try:
         with _interrupts_ignored():
             # Workers inherit the disposition: Ctrl-C is for this process to handle.
@@ -111,17 +112,19 @@ def over_workers(
                 reading = busy[pipe]
                 task, result = reading.task, reading.receive()
                 assert task is not None
-                reading.task = None
+                worker, reading = reading, None
+                worker.task = None
                 if isinstance(result, _Failure):
                     raise result.error
+                taken.append((task, result))
                 if waiting:
-                    reading.task = waiting.popleft()
-                    reading.send(reading.task)
-                reading = None
-                yield task, result  # type: ignore[misc]
+                    worker.task = waiting.popleft()
+                    worker.send(worker.task)
+                yield taken.pop()  # type: ignore[misc]
     except GeneratorExit:
         raise
     except BaseException:
+        yield from taken  # type: ignore[misc]
         # What is being read may have been read in part; the rest of it would be taken for a message.
         yield from _finished([worker for worker in crew if worker is not reading])  # type: ignore[misc]
         raise

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from sim.engine.compiled.direct import MANY
 from sim.engine.compiled.plain import is_plain
 from sim.engine.engines import Engine, run_engine
 from sim.engine.record import AttemptEnd, Cause, Outcome, RunRecord, Span
@@ -253,6 +254,19 @@ MORE: tuple[dict[str, Any], ...] = (
 def test_runs_of_several_chunks_are_the_same_on_both_engines(more: dict[str, Any]) -> None:
     check = Check()
     check(Generated(LONG | more, (), 5000))
+    assert check.checked == 1
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_many_nodes_are_the_same_on_both_engines(d: int) -> None:
+    """From some number of nodes on, the compiled engine fetches ahead what queries will look at."""
+    many = LONG | {
+        "workload": LONG["workload"] | {"arrivals": {"kind": "poisson", "rate": "200000/s"}, "queries": 3000},
+        "fleet": [LONG["fleet"][0] | {"count": 2 * MANY}],
+        "router": {"kind": "power-of-d", "d": d},
+    }
+    check = Check()
+    check(Generated(many, (), 1000))
     assert check.checked == 1
 
 

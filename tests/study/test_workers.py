@@ -100,6 +100,24 @@ def test_what_is_finished_comes_before_an_interrupt(tmp_path: Path, monkeypatch:
     assert sorted(got) == ["quick 1", "quick 2"]
 
 
+def test_a_result_is_not_lost_when_its_worker_dies_before_it_takes_the_next_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = workers_module._Worker.send
+
+    def dies(worker: Any, message: object) -> None:
+        if message == "quick 2":
+            raise WorkerLost("gone")
+        send(worker, message)
+
+    monkeypatch.setattr(workers_module._Worker, "send", dies)
+    got = []
+    with pytest.raises(WorkerLost):
+        for task, _ in over_workers(does, tmp_path, ["quick 1", "quick 2"], 1):
+            got.append(task)
+    assert got == ["quick 1"]
+
+
 def test_workers_end_with_the_one_who_asks(tmp_path: Path) -> None:
     finished: Iterator[Any] = over_workers(does, tmp_path, ["quick", "long"], 2)
     _, worker = next(finished)

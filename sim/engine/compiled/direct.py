@@ -190,8 +190,9 @@ def _fetch(w: World, i: int, size: int, by_count: bool) -> None:
     prefetch(w.mean_ns_at + 8 * w.paths * min(size, w.tabulated_sizes))
     if by_count and w.nodes >= MANY:
         drawn = words(w.drawn_at + 8 * i * w.choices)
-        among = words(w.nodes_taking_at + 8 * words(w.class_model_at)[words(w.query_class_at)[i]] * (w.nodes + 1) + 8)
-        for j in range(2):
+        among_at = w.nodes_taking_at + 8 * words(w.class_model_at)[words(w.query_class_at)[i]] * (w.nodes + 1)
+        among = words(among_at + 8)
+        for j in range(min(w.choices, words(among_at)[0], 2)):
             node = among[drawn[j]]
             prefetch(w.plain_node_at + PLAIN_NODE_BYTES * node)
             prefetch(w.flow_at + FLOW_BYTES * words(w.node_device_at)[node])
