@@ -190,7 +190,9 @@ COMMON = (
     *("down", "closed", "service cut off", "service of no time", "equal arrivals", "arrival at an end"),
     *("late", "in flight at the end"),
 )
-"""What is met so often that a run of the test without it would be a mistake of the test."""
+"""What the many scenarios have to meet. So few as one test here has miss one of these now and then by chance."""
+
+MISSED_BY_CHANCE = 3
 
 PARTS = 4
 """Tests of equal size, to be spread over processes."""
@@ -200,7 +202,8 @@ PARTS = 4
 def test_any_scenario_is_the_same_on_both_engines(part: int) -> None:
     check = check_all(generated(), 165)
     assert check.checked >= 500 / PARTS
-    assert [name for name in COMMON if not check.met[name]] == []
+    missed = [name for name in COMMON if not check.met[name]]
+    assert len(missed) <= MISSED_BY_CHANCE, missed
     assert len(check.met) >= 50
 
 
@@ -273,7 +276,7 @@ def test_many_nodes_are_the_same_on_both_engines(d: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scenarios", [generated(), generated_plain()], ids=["any", "plain"])
 def test_many_scenarios_are_the_same_on_both_engines(
-    scenarios: st.SearchStrategy[Generated], capsys: pytest.CaptureFixture[str]
+    scenarios: st.SearchStrategy[Generated], request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     examples = int(os.environ.get("MPREC_EQUALITY_EXAMPLES", "5000"))
     random_seed = int(os.environ.get("MPREC_EQUALITY_SEED", "1"))
@@ -281,3 +284,5 @@ def test_many_scenarios_are_the_same_on_both_engines(
     with capsys.disabled():
         print(f"\nseed {random_seed}: {check.report()}")
     assert check.checked >= 0.8 * examples
+    if request.node.callspec.id == "any" and examples >= 1000:
+        assert [name for name in COMMON if not check.met[name]] == []
