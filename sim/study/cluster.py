@@ -7,6 +7,7 @@ import logging
 import pickle
 import re
 import signal
+import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
@@ -95,7 +96,11 @@ class DaskCluster:
     def _connect(self, address: str) -> None:
         from distributed import Client
 
+        host, _, port = address.rpartition("://")[2].rpartition(":")
         try:
+            # Dask would try again and again where nobody listens.
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN_S):
+                pass
             self._client = Client(address, timeout=ANSWERS_WITHIN_S, set_as_default=False)
         except Exception as error:  # Whatever answers there may not be a scheduler at all.
             raise ClusterError(f"no Dask scheduler answers at {address}") from error

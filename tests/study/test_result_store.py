@@ -324,7 +324,7 @@ def test_two_processes_may_use_it_at_once(tmp_path: Path) -> None:
     study(tmp_path)
     context = multiprocessing.get_context("spawn")
     processes = [
-        context.Process(target=fill, args=(str(tmp_path / "store"), str(tmp_path / "e.yaml"), 40)) for _ in range(2)
+        context.Process(target=fill, args=(str(tmp_path / "store"), str(tmp_path / "e.yaml"), 15)) for _ in range(2)
     ]
     for process in processes:
         process.start()
