@@ -8,6 +8,7 @@ import pickle
 import re
 import signal
 import socket
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
@@ -132,6 +133,11 @@ class DaskCluster:
         """Tasks that are done at one time, by the workers that are there now."""
         threads: dict[str, int] = self._client.nthreads()
         return max(1, sum(threads.values()))
+
+    def cpu_s(self) -> float:
+        """Return the CPU time that the workers have had since they were started."""
+        times: dict[str, float] = self._client.run(time.process_time)
+        return sum(times.values())
 
     def __enter__(self) -> Self:
         return self

@@ -65,19 +65,17 @@ def tell_nobody(_line: str) -> None:
     pass
 
 
-@pytest.fixture(name="scheduler", scope="module")
-def _scheduler() -> Iterator[str]:
-    """The address of a cluster of two workers that runs by itself."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
 @pytest.fixture(name="cluster", scope="module")
-def _cluster(scheduler: str) -> Iterator[DaskCluster]:
-    with DaskCluster(scheduler, tell_nobody) as cluster:
+def _cluster() -> Iterator[DaskCluster]:
+    with DaskCluster("local:2", tell_nobody) as cluster:
         yield cluster
+
+
+@pytest.fixture(name="scheduler", scope="module")
+def _scheduler(cluster: DaskCluster) -> str:
+    """The address under which others reach the cluster."""
+    address: str = cluster._cluster.scheduler_address
+    return address
 
 
 def mprec(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -97,7 +95,7 @@ def test_two_workers_give_the_bytes_of_one_process(tmp_path: Path, scheduler: st
 
 def test_cells_and_their_records_come_back(tmp_path: Path, cluster: DaskCluster) -> None:
     made = study(tmp_path, "cells=4", "replications=2")
-    assert cluster.workers == 2 and cluster.is_elsewhere and not cluster.shares_files
+    assert cluster.workers == 2 and not cluster.is_elsewhere and not cluster.shares_files
     here = made.run(Checkpoint(tmp_path / "here" / "r", made.fingerprint), keep_records=True)
     there = made.run(Checkpoint(tmp_path / "there" / "r", made.fingerprint), keep_records=True, executor=cluster)
     assert written(here) == written(there) == written(made.run(executor=cluster))
@@ -222,7 +220,7 @@ def test_what_is_finished_comes_before_an_interrupt(
     assert list(cluster.run(fails, str(tmp_path), [7])) == [(7, 7)]
 
 
-def test_a_lost_worker_loses_nothing(tmp_path: Path) -> None:
+def test_a_lost_worker_loses_nothing(tmp_path: Path, cluster: DaskCluster) -> None:
     made = study(tmp_path)
     killed: list[int] = []
 
@@ -233,15 +231,13 @@ def test_a_lost_worker_loses_nothing(tmp_path: Path) -> None:
         begun(tmp_path, 3)
         (tmp_path / "go").touch()
 
-    with DaskCluster("local:2", tell_nobody) as cluster:
-        assert not cluster.is_elsewhere
-        killer = threading.Thread(target=kill)
-        killer.start()
-        results = dict(cluster.run(pause, str(tmp_path), [0, 1]))
-        killer.join()
-        assert sorted(results) == [0, 1] and all(task == done for task, (done, _) in results.items())
-        assert killed[0] not in {process for _, process in results.values()}
-        assert written(made.run(executor=cluster)) == written(made.run())
+    killer = threading.Thread(target=kill)
+    killer.start()
+    results = dict(cluster.run(pause, str(tmp_path), [0, 1]))
+    killer.join()
+    assert sorted(results) == [0, 1] and all(task == done for task, (done, _) in results.items())
+    assert killed[0] not in {process for _, process in results.values()}
+    assert written(made.run(executor=cluster)) == written(made.run())
 
 
 def test_other_code_is_refused(scheduler: str, cluster: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
