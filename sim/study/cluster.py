@@ -67,6 +67,8 @@ class DaskCluster:
         self._call: Generator[Any, None, None] | None = None
         if importlib.util.find_spec("distributed") is None:
             raise ClusterError("--cluster needs Dask: pip install 'mprec-sim[cluster]'")
+        # What becomes of the cluster is told by the errors here, in a line.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
             if local is None:
                 self._connect(address)

@@ -27,7 +27,7 @@ from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
-from sim.study.executor import Executor, local_executor
+from sim.study.executor import open_executor
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
 from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
@@ -138,7 +138,8 @@ def perform(
     keep = _keeps_records(study)
     folder = store_folder(request.store)
     store = None if folder is None else ResultStore(folder, tell=tell)
-    with _executor(request, len(study.tasks), tell) as executor:
+    jobs = min(request.jobs or usable_cores(), len(study.tasks))
+    with open_executor(jobs, request.cluster, tell) as executor:
         engines = choose_engines(
             request.engine, study.prepared, jobs=executor.workers, tell=tell, elsewhere=executor.is_elsewhere
         )
@@ -165,14 +166,6 @@ def perform(
     )
     checkpoint.remove()
     return FinishedRun(directory.path, report)
-
-
-def _executor(request: RunRequest, tasks: int, tell: Callable[[str], None]) -> Executor:
-    if request.cluster is None:
-        return local_executor(min(request.jobs or usable_cores(), tasks))
-    from sim.study.cluster import DaskCluster
-
-    return DaskCluster(request.cluster, tell)
 
 
 def _check_baseline(scenarios: Sequence[Scenario]) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim._version import __version__
 from sim.engine.engines import Engine
 from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
 from sim.study.checkpoint import Checkpoint
 from sim.study.execute import Task, execute
 from sim.study.executor import Executor
 from sim.study.gather import Gathered
+from sim.study.identity import NoIdentity, code_version, scenario_hash
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario
 from sim.study.store import ResultStore
@@ -91,9 +91,10 @@ class Study:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that the results depend on: resolved scenarios, profiles, seed and version."""
+        """Hash of all that the results depend on: resolved scenarios, profiles, traces, seed and code."""
         content = [
-            __version__,
+            code_version(),
+            [_content_hash(scenario) for scenario in self.prepared],
             [[scenario.parameters, scenario.experiment.model_dump(mode="json")] for scenario in self.scenarios],
             [
                 {name: profile["content_hash"] for name, profile in scenario.profiles.items()}
@@ -197,3 +198,10 @@ class Study:
         for scenario in self.prepared:
             profiles.update(scenario.profiles)
         return profiles
+
+
+def _content_hash(scenario: PreparedScenario) -> str | None:
+    try:
+        return scenario_hash(scenario)
+    except NoIdentity:
+        return None
