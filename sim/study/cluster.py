@@ -67,8 +67,7 @@ class DaskCluster:
         self._call: Generator[Any, None, None] | None = None
         if importlib.util.find_spec("distributed") is None:
             raise ClusterError("--cluster needs Dask: pip install 'mprec-sim[cluster]'")
-        # What becomes of the cluster is told by the errors here, in a line.
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+        _tell_in_a_line()
         try:
             if local is None:
                 self._connect(address)
@@ -240,6 +239,13 @@ def _do(task: bytes, sent: _Sent) -> object:
         return function(given, pickle.loads(task))
     except Exception as error:
         return failure(error)
+
+
+def _tell_in_a_line() -> None:
+    """Keep Dask from writing what becomes of the cluster, with its tracebacks: the errors here say it."""
+    import distributed  # Sets the levels of its loggers.
+
+    logging.getLogger(f"{distributed.__name__}.client").setLevel(logging.CRITICAL)
 
 
 def _difference(worker: Mapping[str, str], client: Mapping[str, str]) -> str:

@@ -150,7 +150,7 @@ def perform(
         store.trim()
     if result.stored:
         what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
-        tell(f"{result.stored} of {len(study.tasks)} {what} were run before and are taken from {folder}")
+        tell(f"{result.stored} {what} were run before and are taken from {folder}")
     report = _write(directory, study, result)
     directory.write_manifest(
         {

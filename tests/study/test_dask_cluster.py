@@ -313,7 +313,18 @@ def test_a_task_that_kills_every_worker_is_given_up() -> None:
 def test_a_run_on_a_cluster_is_interrupted_and_resumed(tmp_path: Path, how: signal.Signals) -> None:
     """Ctrl-C as a terminal sends it, to every process; SIGTERM to the main one; SIGKILL to a worker costs nothing."""
     study(tmp_path)
-    long = ("run", "e.yaml", "--set", "workload.duration=20s", "--replications", "6", "--out", "out")
+    long = (
+        "run",
+        "e.yaml",
+        "--set",
+        "workload.duration=20s",
+        "--replications",
+        "6",
+        "--engine",
+        "reference",
+        "--out",
+        "out",
+    )
     process = subprocess.Popen(
         [MPREC, *long, "--cluster", "local:2"],
         cwd=tmp_path,
