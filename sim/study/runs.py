@@ -19,6 +19,8 @@ import yaml
 from sim._version import __version__
 from sim.profile.library import own_file
 from sim.report.comparison import check_baseline
+from sim.report.figures import plot_run
+from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
 from sim.spec.binding import problem_at
@@ -64,6 +66,8 @@ class RunRequest:
         Go on with what the run directory holds.
     engine : str
         ``reference``, ``compiled``, or ``auto`` for whichever is expected to be done first.
+    figures : bool
+        Draw them; ``mprec plot`` can do so later.
     cluster : str or None
         Address of a Dask cluster that runs it; see `sim.study.cluster.DaskCluster`.
     store : str or None
@@ -78,6 +82,7 @@ class RunRequest:
     jobs: int | None = None
     resume: bool = False
     engine: EngineChoice = "auto"
+    figures: bool = True
     cluster: str | None = None
     store: str | None = None
 
@@ -139,19 +144,32 @@ def perform(
     folder = store_folder(request.store)
     store = None if folder is None else ResultStore(folder, tell=tell)
     jobs = min(request.jobs or usable_cores(), len(study.tasks))
-    with open_executor(jobs, request.cluster, tell) as executor:
-        engines = choose_engines(
-            request.engine, study.prepared, jobs=executor.workers, tell=tell, elsewhere=executor.is_elsewhere
-        )
-        result = study.run(
-            checkpoint, store=store, executor=executor, keep_records=keep, engines=engines, progress=progress, tell=tell
-        )
+    try:
+        with open_executor(jobs, request.cluster, tell) as executor:
+            engines = choose_engines(
+                request.engine, study.prepared, jobs=executor.workers, tell=tell, elsewhere=executor.is_elsewhere
+            )
+            result = study.run(
+                checkpoint,
+                store=store,
+                executor=executor,
+                keep_records=keep,
+                engines=engines,
+                progress=progress,
+                tell=tell,
+            )
+    except BaseException:
+        # The workers are gone by now.
+        checkpoint.tidy()
+        raise
     if store is not None:
         store.trim()
     if result.stored:
         what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
         tell(f"{result.stored} {what} were run before and are taken from {folder}")
     report = _write(directory, study, result)
+    if request.figures:
+        plot_run(directory.path)
     directory.write_manifest(
         {
             **_manifest(study, result),
@@ -232,13 +250,11 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     directory.write_experiment(resolved_experiment(study.scenarios))
     directory.write_summary(report.to_json_dict())
     directory.write_metrics(result.summaries)
+    write_replications(directory.path, result.summaries, first.seed)
     if all(summary.timeline is not None for summary in result.summaries):
         directory.write_timeline(result.summaries)
     if result.records:
         directory.write_queries(result.records)
-    from sim.report.figures import plot_run
-
-    plot_run(directory.path)
     return report
 
 
