@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.report.comparison import Gain, gains
+from sim.report.precision import precision_lines
 from sim.report.verdict import Answer, Verdict, headline, judge
 from sim.stats.classes import ClassSummary
 from sim.stats.summary import Metric, ScenarioSummary
@@ -126,14 +127,15 @@ def render(report: Report, width: int, *, unicode: bool = True) -> str:
     ]
     lines = _wrapped(report.name, width)
     slas = dict.fromkeys(sla for summary in report.summaries for sla in _slas(summary))
-    first = report.summaries[0]
     lines += _wrapped(
-        f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {first.replications} "
-        f"replication{'s' if first.replications > 1 else ''}, {first.confidence:.0%} intervals",
+        f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {_replications(report.summaries)}, "
+        f"{report.summaries[0].confidence:.0%} intervals",
         width,
     )
     lines += ["", *_table(report, rows, width, marks), ""]
     for line in headline(report.summaries, verdicts, found, report.percentile):
+        lines += _wrapped(line, width, "  ")
+    for line in precision_lines(report.summaries, marks.plus_minus):
         lines += _wrapped(line, width, "  ")
     lines += _warnings(rows, width)
     lines += ["", "Assumptions"]
@@ -153,6 +155,11 @@ def _rows(summary: ScenarioSummary, verdict: Verdict, gain: Gain | None, percent
         _Row(summary, verdict, gain, summary.parameters, "all" if summary.classes else ""),
         *(_Row(one, judge(one, percentile), None, summary.parameters, name) for name, one in summary.classes.items()),
     ]
+
+
+def _replications(summaries: Sequence[ScenarioSummary]) -> str:
+    least, most = (pick(summary.replications for summary in summaries) for pick in (min, max))
+    return f"{'' if least == most else f'{least} to '}{most} replication{'s' if most > 1 else ''}"
 
 
 def _slas(summary: ScenarioSummary) -> list[str]:

@@ -11,6 +11,7 @@ from sim.engine.record import RunRecord
 from sim.stats.classes import ClassResult, ClassSummary, measure_classes, summarise_classes
 from sim.stats.measure import Measurement, SystemView, count_dropped_by_reason, count_outcomes, measure
 from sim.stats.merge import CurvePoint, Metric, added_up, mean_by_name, merge_curve, merge_metric, metric_json, total
+from sim.stats.precision import PrecisionGoal, PrecisionOutcome, judge_precision
 from sim.stats.saturation import Backlog, SaturationVerdict, backlog, saturation_verdict
 from sim.stats.timeline import Timeline, TimelineSummary, measure_over_time, merge_timelines
 from sim.stats.warmup import BatchSeries, batch_series, candidate_cuts, choose_cut, warmup_cut
@@ -127,6 +128,8 @@ class ScenarioSummary:
         Metrics over time, where asked for; not part of `summary.json`.
     classes : dict of ClassSummary
         The same for each class of queries; empty where there are none.
+    precision : PrecisionOutcome or None
+        Whether intervals are as narrow as was asked; None where nothing was.
     """
 
     parameters: dict[str, Any]
@@ -146,6 +149,7 @@ class ScenarioSummary:
     percentile_curve: tuple[CurvePoint, ...]
     timeline: TimelineSummary | None = None
     classes: dict[str, ClassSummary] = field(default_factory=dict)
+    precision: PrecisionOutcome | None = None
 
     @property
     def saturated(self) -> bool:
@@ -183,6 +187,8 @@ class ScenarioSummary:
         }
         if self.classes:
             entry["classes"] = {name: one.to_json_dict() for name, one in self.classes.items()}
+        if self.precision is not None:
+            entry["precision"] = self.precision.to_json_dict()
         _refuse_nan(entry, "scenario")
         return entry
 
@@ -245,6 +251,7 @@ def summarise(
     sla_ns: int,
     offered_load: float | None = None,
     time_varying: bool = False,
+    goal: PrecisionGoal | None = None,
 ) -> ScenarioSummary:
     """Merge the replications of a scenario.
 
@@ -267,6 +274,8 @@ def summarise(
         As in `saturation_verdict`.
     time_varying : bool
         As given to `reduce_record`.
+    goal : PrecisionGoal, optional
+        How narrow which intervals have to be.
 
     Raises
     ------
@@ -285,6 +294,12 @@ def summarise(
     verdict = saturation_verdict([r.backlog for r in ordered], offered_load)
     waiting = mean_by_name([m.waiting_parts for m in chosen])
     timelines = [r.timeline for r in ordered if r.timeline is not None]
+    metrics = {name: merge_metric(name, chosen, verdict.saturated, confidence) for name in chosen[0].metrics}
+    classes = summarise_classes([r.classes for r in ordered], index, confidence)
+    precision = None
+    if goal is not None:
+        of_classes = {name: one.metrics for name, one in classes.items()}
+        precision = judge_precision(goal, metrics, of_classes, confidence)
     return ScenarioSummary(
         parameters=dict(parameters),
         evidence=evidence,
@@ -295,14 +310,15 @@ def summarise(
         counts=added_up([r.counts for r in ordered]),
         dropped_by_reason=total([r.dropped_by_reason for r in ordered]),
         measured=added_up([m.measured for m in chosen]),
-        metrics={name: merge_metric(name, chosen, verdict.saturated, confidence) for name in chosen[0].metrics},
+        metrics=metrics,
         path_mix={k: v for k, v in mean_by_name([m.path_mix for m in chosen]).items() if v is not None},
         utilisation={k: v for k, v in mean_by_name([m.utilisation for m in chosen]).items() if v is not None},
         waiting_parts=dict.fromkeys(waiting) if verdict.saturated else waiting,
         sla_ms=sla_ns / 1e6,
         percentile_curve=() if verdict.saturated else merge_curve(chosen, confidence),
         timeline=merge_timelines(timelines, confidence) if timelines else None,
-        classes=summarise_classes([r.classes for r in ordered], index, confidence),
+        classes=classes,
+        precision=precision,
     )
 
 

@@ -194,7 +194,7 @@ def _keeps_records(study: Study) -> bool:
     choice = study.scenarios[0].experiment.report.queries
     if choice != "auto":
         return choice == "always"
-    return sum(scenario.expected_queries * scenario.replications for scenario in study.prepared) <= KEPT_QUERIES
+    return sum(scenario.expected_queries * scenario.most_replications for scenario in study.prepared) <= KEPT_QUERIES
 
 
 def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
