@@ -1,13 +1,15 @@
-"""What is said of intervals: whether they are as narrow as was asked."""
+"""What is said of intervals: whether they are as narrow as was asked, and whether they are to be relied on."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from sim.stats.independence import ShortRun
 from sim.stats.precision import PrecisionOutcome
 from sim.stats.summary import ScenarioSummary
 
-__all__ = ["precision_lines"]
+__all__ = ["is_too_short", "precision_lines", "short_run_line"]
 
 NAMED = 4
 """Scenarios that are named one by one; of more, only how many."""
@@ -23,6 +25,11 @@ def precision_lines(summaries: Sequence[ScenarioSummary], plus_minus: str) -> li
         many = "" if len(judged) == 1 else f"{_of(reached, summaries)}: "
         after = f"{least} to {most}" if least < most else str(most)
         lines.append(f"{many}precise enough after {after} replications ({plus_minus}{_asked(judged[0][1])})")
+    for summary in reached:
+        # More replications narrow an interval; they do not move it to where it belongs.
+        short = [one for one in summary.warnings if summary.precision and one.metric == summary.precision.metric]
+        lines += [f"but {one.metric} stands on replications that are too short" for one in short[:1]]
+    lines = list(dict.fromkeys(lines))
     missed = [(summary, outcome) for summary, outcome in judged if not outcome.reached]
     for summary, outcome in missed[:NAMED]:
         name = f"{_name(summary)}: " if len(judged) > 1 else ""
@@ -36,6 +43,33 @@ def precision_lines(summaries: Sequence[ScenarioSummary], plus_minus: str) -> li
     if len(missed) > NAMED:
         lines.append(f"{len(missed) - NAMED} more scenarios are not precise enough")
     return lines
+
+
+def is_too_short(summary: ScenarioSummary, percentile: str, query_class: str = "") -> bool:
+    """Return whether replications are too short for the interval of a percentile of a scenario, or of one class."""
+    return bool(_short(summary, percentile, query_class))
+
+
+def _short(summary: ScenarioSummary, percentile: str, query_class: str | None = None) -> list[ShortRun]:
+    """Return the warnings about a percentile; of the whole and of every class, unless one is named."""
+    name = f"latency_ms_{percentile}"
+    if query_class is None:
+        return [one for one in summary.warnings if one.metric.split(": ")[-1] == name]
+    return [one for one in summary.warnings if one.metric == (f"{query_class}: {name}" if query_class else name)]
+
+
+def short_run_line(summaries: Sequence[ScenarioSummary], percentile: str, mark: str) -> str | None:
+    """Return the footnote to percentiles that replications are too short for; None where there are none."""
+    found = [one for summary in summaries for one in _short(summary, percentile)]
+    if not found:
+        return None
+    worst = min(found, key=lambda one: one.independent_latencies / one.needed)
+    worth, needed = (max(1, math.floor(amount)) for amount in (worst.independent_latencies, worst.needed))
+    return (
+        f"{mark} {percentile} may be too low and its interval too narrow: who waits together is late together, so "
+        f"a replication is worth {worth:,} independent latencies, and it takes {needed:,}; make the workload "
+        f"{worst.times} times as long"
+    )
 
 
 def _of(some: Sequence[ScenarioSummary], summaries: Sequence[ScenarioSummary]) -> str:

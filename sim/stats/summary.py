@@ -9,6 +9,7 @@ from typing import Any
 
 from sim.engine.record import RunRecord
 from sim.stats.classes import ClassResult, ClassSummary, measure_classes, summarise_classes
+from sim.stats.independence import ShortRun, independent_latencies, short_runs
 from sim.stats.measure import Measurement, SystemView, count_dropped_by_reason, count_outcomes, measure
 from sim.stats.merge import CurvePoint, Metric, added_up, mean_by_name, merge_curve, merge_metric, metric_json, total
 from sim.stats.precision import PrecisionGoal, PrecisionOutcome, judge_precision
@@ -32,7 +33,7 @@ class ReplicationResult:
     measurements : tuple of Measurement
         One per candidate warm-up cut; a single one where the cut is given.
     series : BatchSeries or None
-        For choosing the cut; None where there is nothing to choose.
+        For choosing the cut and for telling how much of it is independent; None where nothing is cut.
     backlog : Backlog
     timeline : Timeline or None
         Metrics over time, where asked for.
@@ -130,6 +131,10 @@ class ScenarioSummary:
         The same for each class of queries; empty where there are none.
     precision : PrecisionOutcome or None
         Whether intervals are as narrow as was asked; None where nothing was.
+    independent_latencies : float or None
+        What a replication is worth, as from `sim.stats.independence`; None where there is no steady state.
+    warnings : tuple of ShortRun
+        Intervals that are not to be relied on.
     """
 
     parameters: dict[str, Any]
@@ -150,6 +155,8 @@ class ScenarioSummary:
     timeline: TimelineSummary | None = None
     classes: dict[str, ClassSummary] = field(default_factory=dict)
     precision: PrecisionOutcome | None = None
+    independent_latencies: float | None = None
+    warnings: tuple[ShortRun, ...] = ()
 
     @property
     def saturated(self) -> bool:
@@ -187,6 +194,8 @@ class ScenarioSummary:
         }
         if self.classes:
             entry["classes"] = {name: one.to_json_dict() for name, one in self.classes.items()}
+        entry["independent_latencies"] = self.independent_latencies
+        entry["warnings"] = [warning.to_json_dict() for warning in self.warnings]
         if self.precision is not None:
             entry["precision"] = self.precision.to_json_dict()
         _refuse_nan(entry, "scenario")
@@ -235,7 +244,7 @@ def reduce_record(
         counts=count_outcomes(record),
         dropped_by_reason=count_dropped_by_reason(record, view),
         measurements=tuple(measure(record, view, cuts)),
-        series=batch_series(record) if chosen_later else None,
+        series=batch_series(record) if chosen_later or warmup_ns is not None else None,
         backlog=backlog(record),
         timeline=None if timeline_ns is None else measure_over_time(record, view, timeline_ns),
         classes=measure_classes(record, view, cuts),
@@ -252,6 +261,7 @@ def summarise(
     offered_load: float | None = None,
     time_varying: bool = False,
     goal: PrecisionGoal | None = None,
+    cells: int = 1,
 ) -> ScenarioSummary:
     """Merge the replications of a scenario.
 
@@ -276,6 +286,8 @@ def summarise(
         As given to `reduce_record`.
     goal : PrecisionGoal, optional
         How narrow which intervals have to be.
+    cells : int
+        Cells of the fleet.
 
     Raises
     ------
@@ -300,6 +312,8 @@ def summarise(
     if goal is not None:
         of_classes = {name: one.metrics for name, one in classes.items()}
         precision = judge_precision(goal, metrics, of_classes, confidence)
+    independent = None if verdict.saturated or time_varying else _independent(ordered, chosen, cells)
+    queries = {name: one.measured["offered"] / len(ordered) for name, one in classes.items()}
     return ScenarioSummary(
         parameters=dict(parameters),
         evidence=evidence,
@@ -319,13 +333,17 @@ def summarise(
         timeline=merge_timelines(timelines, confidence) if timelines else None,
         classes=classes,
         precision=precision,
+        independent_latencies=independent,
+        warnings=short_runs(
+            independent, metrics, {name: (one.metrics, queries[name]) for name, one in classes.items()}
+        ),
     )
 
 
 def _cut(ordered: Sequence[ReplicationResult], time_varying: bool) -> tuple[Warmup, int]:
     """Return the warm-up and the index of its candidate cut."""
     series = [r.series for r in ordered if r.series is not None]
-    if series:
+    if series and len(ordered[0].measurements) > 1:
         cut = choose_cut(series, [[m.cut for m in r.measurements] for r in ordered])
         return Warmup("mser-5", cut.fraction, cut.established), cut.index
     chosen = [r.measurements[0] for r in ordered]
@@ -333,6 +351,14 @@ def _cut(ordered: Sequence[ReplicationResult], time_varying: bool) -> tuple[Warm
     shares = [cut / max(r.counts["offered"], 1) for r, cut in zip(ordered, removed, strict=True)]
     nothing_cut = time_varying and not any(shares)
     return Warmup("none" if nothing_cut else "given", math.fsum(shares) / len(shares), True), 0
+
+
+def _independent(ordered: Sequence[ReplicationResult], chosen: Sequence[Measurement], cells: int) -> float | None:
+    series = [r.series for r in ordered if r.series is not None]
+    if not series:
+        return None
+    removed = [1 - m.measured["offered"] / max(r.counts["offered"], 1) for r, m in zip(ordered, chosen, strict=True)]
+    return independent_latencies(series, removed, cells)
 
 
 def _refuse_nan(value: Any, where: str) -> None:

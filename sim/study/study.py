@@ -186,6 +186,7 @@ class Study:
                 offered_load=prepared.offered_load,
                 time_varying=prepared.time_varying,
                 goal=goal_of(scenario.experiment.precision),
+                cells=prepared.cells,
             )
             for index, (scenario, prepared, count) in enumerate(zip(self.scenarios, self.prepared, counts, strict=True))
         )
