@@ -139,7 +139,7 @@ def sla_line(axes: Axes, sla_ms: float) -> None:
 
 def logarithmic(axes: Axes, which: str = "y", ticks: Sequence[float] | None = None) -> None:
     """Make the y axis, or the x axis, logarithmic, with plain numbers at its ticks, `ticks` of each decade."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullLocator
 
     axis = axes.yaxis if which == "y" else axes.xaxis
     (axes.set_yscale if which == "y" else axes.set_xscale)("log")
@@ -147,7 +147,7 @@ def logarithmic(axes: Axes, which: str = "y", ticks: Sequence[float] | None = No
     # Three ticks a decade as long as they leave each other room.
     usual = (1.0, 2.0, 5.0) if high < 3e3 * low else (1.0,)
     axis.set_major_locator(LogLocator(base=10, subs=ticks or usual))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
     plain_ticks(axes, which)
 
 
