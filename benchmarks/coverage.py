@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,11 @@ def _median(ordered: Sequence[int]) -> str:
     return f"at most {ordered[(len(ordered) - 1) // 2]}"
 
 
+def _cost(case: Case) -> tuple[int, int]:
+    """Order cases: short ones first, those of one length together."""
+    return case.queries, len(case.goal)
+
+
 def _read(file: Path) -> dict[tuple[str, int], Outcome]:
     if not file.exists():
         return {}
@@ -199,8 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done = _read(given.out)
     tasks = [
         (case, seed)
-        for case in sorted(cases, key=lambda case: case.queries)
-        for seed in seeds
+        for _, alike in groupby(sorted(cases, key=_cost), key=_cost)
+        for seed, case in product(seeds, list(alike))
         if (case.name, seed) not in done
     ]
     given.out.parent.mkdir(parents=True, exist_ok=True)

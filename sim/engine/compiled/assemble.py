@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -169,9 +168,9 @@ def _numbered(parts: NDArray[np.void]) -> NDArray[np.void]:
     place = np.arange(len(parts))
     waited = np.flatnonzero(~at_arrival)
     begins = np.flatnonzero(np.diff(parts["start_ns"][waited], prepend=-1))
-    for first, end in pairwise([*begins.tolist(), len(waited)]):
-        if end - first < 2:
-            continue
+    ends = np.append(begins[1:], len(waited))
+    several = ends - begins > 1
+    for first, end in zip(begins[several].tolist(), ends[several].tolist(), strict=True):
         group = waited[first:end].tolist()
         inside = set(group)
         following = {int(before[part]): part for part in group if int(before[part]) in inside}
