@@ -67,8 +67,8 @@ def short_run_line(summaries: Sequence[ScenarioSummary], percentile: str, mark: 
     worth, needed = (max(1, math.floor(amount)) for amount in (worst.independent_latencies, worst.needed))
     return (
         f"{mark} {percentile} may be too low and its interval too narrow: who waits together is late together, so "
-        f"a replication is worth {worth:,} independent latencies, and it takes {needed:,}; make the workload "
-        f"{worst.times} times as long"
+        f"a replication is worth {worth:,} independent latencies, and it takes {needed:,}; make the workload at "
+        f"least {worst.times} times as long"
     )
 
 

@@ -210,7 +210,7 @@ def _columns(report: Report, rows: Sequence[_Row], marks: _Marks) -> list[_Colum
     ]
     if any(summary.saturation.offered_load is not None for summary in report.summaries):
         columns.append(_Column("load", _offered_load, 7))
-    columns.append(_Column("drift", lambda row: f"{row.summary.saturation.growth_fraction:.1%}", 6))
+    columns.append(_Column("drift", lambda row: f"{row.summary.saturation.growth_fraction:z.1%}", 6))
     if report.baseline is not None:
         columns.append(_Column(f"gain{marks.times}", lambda row: _gain(row, marks), 2))
     if any((summary.metrics["drop_rate"].value or 0) > 0 for summary in report.summaries):

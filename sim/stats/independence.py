@@ -46,7 +46,7 @@ class ShortRun:
     needed : float
         What it should at least be worth for this metric.
     times : int
-        How many times as long it should be.
+        How many times as long it should be, at least.
     """
 
     metric: str

@@ -16,8 +16,12 @@ from sim.stats.precision import PrecisionGoal, PrecisionOutcome, judge_precision
 from sim.stats.saturation import Backlog, SaturationVerdict, backlog, saturation_verdict
 from sim.stats.timeline import Timeline, TimelineSummary, measure_over_time, merge_timelines
 from sim.stats.warmup import BatchSeries, batch_series, candidate_cuts, choose_cut, warmup_cut
+from sim.stats.welch import WelchSeries, welch_series
 
 __all__ = ["CurvePoint", "Metric", "ReplicationResult", "ScenarioSummary", "Warmup", "reduce_record", "summarise"]
+
+
+MSER = "mser-5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,8 @@ class ScenarioSummary:
         What a replication is worth, as from `sim.stats.independence`; None where there is no steady state.
     warnings : tuple of ShortRun
         Intervals that are not to be relied on.
+    welch : WelchSeries or None
+        What the choice of the warm-up is looked at by, where it was chosen; not part of `summary.json`.
     """
 
     parameters: dict[str, Any]
@@ -157,6 +163,7 @@ class ScenarioSummary:
     precision: PrecisionOutcome | None = None
     independent_latencies: float | None = None
     warnings: tuple[ShortRun, ...] = ()
+    welch: WelchSeries | None = None
 
     @property
     def saturated(self) -> bool:
@@ -334,6 +341,7 @@ def summarise(
         classes=classes,
         precision=precision,
         independent_latencies=independent,
+        welch=_welch(ordered, chosen) if warmup.method == MSER else None,
         warnings=short_runs(
             independent, metrics, {name: (one.metrics, queries[name]) for name, one in classes.items()}
         ),
@@ -345,12 +353,17 @@ def _cut(ordered: Sequence[ReplicationResult], time_varying: bool) -> tuple[Warm
     series = [r.series for r in ordered if r.series is not None]
     if series and len(ordered[0].measurements) > 1:
         cut = choose_cut(series, [[m.cut for m in r.measurements] for r in ordered])
-        return Warmup("mser-5", cut.fraction, cut.established), cut.index
+        return Warmup(MSER, cut.fraction, cut.established), cut.index
     chosen = [r.measurements[0] for r in ordered]
     removed = [r.counts["offered"] - m.measured["offered"] for r, m in zip(ordered, chosen, strict=True)]
     shares = [cut / max(r.counts["offered"], 1) for r, cut in zip(ordered, removed, strict=True)]
     nothing_cut = time_varying and not any(shares)
     return Warmup("none" if nothing_cut else "given", math.fsum(shares) / len(shares), True), 0
+
+
+def _welch(ordered: Sequence[ReplicationResult], chosen: Sequence[Measurement]) -> WelchSeries:
+    series = [r.series for r in ordered if r.series is not None]
+    return welch_series(series, min(m.cut for m in chosen))
 
 
 def _independent(ordered: Sequence[ReplicationResult], chosen: Sequence[Measurement], cells: int) -> float | None:

@@ -21,6 +21,7 @@ from sim.profile.library import own_file
 from sim.report.comparison import check_baseline
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
+from sim.report.warmup_file import write_warmup
 from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import SpecError
@@ -215,6 +216,7 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     directory.write_metrics(result.summaries)
     if all(summary.timeline is not None for summary in result.summaries):
         directory.write_timeline(result.summaries)
+    write_warmup(directory.path, result.summaries)
     if result.records:
         directory.write_queries(result.records)
     from sim.report.figures import plot_run
