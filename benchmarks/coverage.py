@@ -179,15 +179,20 @@ def _median(ordered: Sequence[int]) -> str:
     return f"at most {ordered[(len(ordered) - 1) // 2]}"
 
 
-def _cost(case: Case) -> tuple[int, int]:
-    """Order cases: short ones first, those of one length together."""
-    return case.queries, len(case.goal)
+def _cost(case: Case) -> tuple[bool, int]:
+    """Order cases: those of a given number of replications first, and short ones."""
+    return bool(case.goal), case.queries
 
 
 def _read(file: Path) -> dict[tuple[str, int], Outcome]:
     if not file.exists():
         return {}
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    text = file.read_text(encoding="utf-8")
+    if text and not text.endswith("\n"):
+        # What was being written when it was interrupted.
+        text = text[: text.rfind("\n") + 1]
+        file.write_text(text, encoding="utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
     return {(one.pop("case"), one.pop("seed")): Outcome(**one) for one in lines}
 
 

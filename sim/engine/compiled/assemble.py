@@ -181,7 +181,8 @@ def _numbered(parts: NDArray[np.void]) -> NDArray[np.void]:
             if part in following:
                 order.append(following[part])
         place[np.array(order)] = group
-    parts = parts[np.argsort(place)]
+    if several.any():
+        parts = parts[np.argsort(place)]
     parts["serial"] = parts["batch"] = np.arange(len(parts))
     return parts
 
@@ -190,7 +191,8 @@ def _parts(served: NDArray[np.void], parts: NDArray[np.void]) -> dict[str, NDArr
     """Return the columns of parts, in the order of starts."""
     if len(served) or np.any(parts["serial"] == UNNUMBERED):
         parts = _numbered(np.concatenate([parts_of(served), parts]))
-    parts = parts[np.argsort(parts["serial"])]
+    else:
+        parts = parts[np.argsort(parts["serial"])]
     return {
         "part_query": parts["query"].copy(),
         "part_attempt": parts["attempt"].copy(),
