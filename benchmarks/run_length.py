@@ -22,20 +22,20 @@ from sim.stats.warmup import QUERIES_PER_BATCH, BatchSeries
 
 __all__ = ["in_system_ms", "main", "rows"]
 
-QUEUES = ((1, 0.5), (1, 0.8), (4, 0.8), (1, 0.9))
-RELAXATION = {0.5: 500, 0.8: 4_000, 0.9: 20_000}
-"""About the queries of a run in which half an independent latency lies beyond p99, by load."""
-
-LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Runs as multiples of it."""
+QUERIES = {
+    (1, 0.5): (1_000, 2_000, 4_000, 8_000),
+    (1, 0.8): (2_000, 4_000, 8_000, 16_000, 32_000),
+    (4, 0.8): (2_000, 4_000, 8_000, 16_000, 32_000),
+    (1, 0.9): (10_000, 40_000, 100_000),
+}
+"""Queries of a replication, by servers and load."""
 
 REPLICATIONS = (3, 10, 100)
 PERCENTILES = {"p95": 0.95, "p99": 0.99}
 CUT = 0.1
-LEAST_QUERIES = 1_000
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def in_system_ms(gap_ms: NDArray[np.float64], service_ms: NDArray[np.float64], servers: int) -> NDArray[np.float64]:
     """Return the times in system of queries that the first free of several servers serves in their order."""
     free_ms = np.zeros(servers)
@@ -74,28 +74,21 @@ def rows(size: int, experiments: int, seed: int) -> Iterator[str]:
 
     Experiments draw their replications from a pool of `size`, those of ten and fewer without using one twice.
     """
-    yield (
-        "| queue | queries | worth | "
-        + " | ".join(f"{label}, {count} repl." for label in PERCENTILES for count in REPLICATIONS)
-        + " |"
-    )
-    yield "|---" * (3 + len(PERCENTILES) * len(REPLICATIONS)) + "|"
-    for servers, load in QUEUES:
+    counts = " | ".join(f"{count} replications" for count in REPLICATIONS)
+    yield f"| queue | queries | {' | '.join(f'beyond {label} | {counts}' for label in PERCENTILES)} |"
+    yield "|---" * (2 + len(PERCENTILES) * (1 + len(REPLICATIONS))) + "|"
+    for (servers, load), lengths in QUERIES.items():
         true_ms = true_values_ms(servers, load)
-        for length in LENGTHS:
-            queries = max(int(RELAXATION[load] * length), LEAST_QUERIES)
-            if queries > RELAXATION[load] * length and length != max(LENGTHS):
-                continue
+        for queries in lengths:
             values, series = _pool(servers, load, queries, size, seed)
             worth = independent_latencies(series, [0.0] * size)
             assert worth is not None
             rng = np.random.Generator(np.random.Philox(seed))
-            cells = []
+            cells = [f"M/M/{servers}, load {load:g}", f"{queries:,}"]
             for label, p in PERCENTILES.items():
-                for count in REPLICATIONS:
-                    covered = _coverage(values[label], count, experiments, true_ms[label], rng)
-                    cells.append(f"{covered:.0%} at {worth * (1 - p):.2g}")
-            yield f"| M/M/{servers}, load {load:g} | {queries:,} | {worth:.0f} | {' | '.join(cells)} |"
+                covered = [_coverage(values[label], count, experiments, true_ms[label], rng) for count in REPLICATIONS]
+                cells += [f"{worth * (1 - p):.2g}", *(f"{share:.0%}" for share in covered)]
+            yield f"| {' | '.join(cells)} |"
 
 
 def _coverage(
