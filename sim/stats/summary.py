@@ -141,6 +141,10 @@ class ScenarioSummary:
         Intervals that are not to be relied on.
     welch : WelchSeries or None
         What the choice of the warm-up is looked at by, where it was chosen; not part of `summary.json`.
+    numbers : tuple of int
+        The numbers of the replications, in the order of `Metric.values`.
+    chosen : tuple of Measurement
+        What each of them measured after the cut; not part of `summary.json`.
     """
 
     parameters: dict[str, Any]
@@ -164,6 +168,8 @@ class ScenarioSummary:
     independent_latencies: float | None = None
     warnings: tuple[ShortRun, ...] = ()
     welch: WelchSeries | None = None
+    numbers: tuple[int, ...] = ()
+    chosen: tuple[Measurement, ...] = ()
 
     @property
     def saturated(self) -> bool:
@@ -345,6 +351,8 @@ def summarise(
         warnings=short_runs(
             independent, metrics, {name: (one.metrics, queries[name]) for name, one in classes.items()}
         ),
+        numbers=tuple(r.replication for r in ordered),
+        chosen=tuple(chosen),
     )
 
 
