@@ -23,6 +23,7 @@ from sim.report.figures import plot_run
 from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
+from sim.report.warmup_file import write_warmup
 from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import SpecError
@@ -143,7 +144,7 @@ def perform(
     keep = _keeps_records(study)
     folder = store_folder(request.store)
     store = None if folder is None else ResultStore(folder, tell=tell)
-    jobs = min(request.jobs or usable_cores(), len(study.tasks))
+    jobs = min(request.jobs or usable_cores(), study.most_tasks)
     try:
         with open_executor(jobs, request.cluster, tell) as executor:
             engines = choose_engines(
@@ -231,7 +232,7 @@ def _keeps_records(study: Study) -> bool:
     choice = study.scenarios[0].experiment.report.queries
     if choice != "auto":
         return choice == "always"
-    return sum(scenario.expected_queries * scenario.replications for scenario in study.prepared) <= KEPT_QUERIES
+    return sum(scenario.expected_queries * scenario.most_replications for scenario in study.prepared) <= KEPT_QUERIES
 
 
 def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
@@ -253,6 +254,7 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     write_replications(directory.path, result.summaries, first.seed)
     if all(summary.timeline is not None for summary in result.summaries):
         directory.write_timeline(result.summaries)
+    write_warmup(directory.path, result.summaries)
     if result.records:
         directory.write_queries(result.records)
     return report
