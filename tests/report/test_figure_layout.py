@@ -131,9 +131,7 @@ def faults(figure: Drawing, patch: pytest.MonkeyPatch) -> Iterator[str]:
         limits_swept_with_the_rate,
     ],
 )
-def test_no_texts_overlap_and_none_leaves_the_figure(
-    make: Callable[[], Made], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_texts_overlap_and_none_leaves_the_figure(make: Callable[[], Made], monkeypatch: pytest.MonkeyPatch) -> None:
     summary, timeline = make()
     wrong = {}
     names = []

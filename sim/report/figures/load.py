@@ -12,6 +12,7 @@ from sim.report.figures.findings import meets_up_to, most_correct
 from sim.report.figures.layout import beside, headline, line_key
 from sim.report.figures.series import Entry, Run
 from sim.report.figures.style import (
+    OUT_OF_SIGHT,
     SLA_DASHES,
     Drawing,
     colour,
@@ -106,7 +107,7 @@ def _latency(run: Run, where: str) -> Drawing:
         _curve(axes, [_without_tail(entry, metric) for entry in run.line(label)], metric, index)
     values = [v for entry in tails if (v := entry.metric(metric).value)]
     over_sla = run.load_key == "sla"
-    near = [] if over_sla else [sla for sla in run.slas_ms if not values or sla <= 3 * max(values)]
+    near = [] if over_sla else [sla for sla in run.slas_ms if not values or sla <= OUT_OF_SIGHT * max(values)]
     if values and max(values) > LOG_RANGE * min(values):
         top = max([*values, *near]) * 3
         axes.set_ylim(min([*values, *near]) / 1.6, top)
@@ -131,7 +132,7 @@ def _latency(run: Run, where: str) -> Drawing:
         axes.plot(ends, ends, color=MUTED, linewidth=1.1, linestyle=SLA_DASHES, scalex=False, scaley=False)
         texts.append((ends[1], "the SLA"))
     else:
-        drawn = [sla for sla in run.slas_ms if shown_limit(axes, sla)]
+        drawn = [sla for sla in near if shown_limit(axes, sla)]
         texts += [(sla, f"SLA {sla:g} ms") for sla in drawn]
         notes += [f"the SLA of {sla:g} ms lies above" for sla in run.slas_ms if sla not in drawn]
     _load_axis(axes, run)
