@@ -73,7 +73,7 @@ def timeline_of(summary: Mapping[str, Any], intervals: int = 4) -> list[Timeline
             "latency_ms_p99": 900.0 * number,
             "sla_attainment": 1.0,
             "queries_in_system": 12345.0 * number,
-            "accuracy_served": 0.789 + 1e-7 * number,
+            "accuracy_served": 0.789 + 2e-5 * number,
             **{f"path_mix:{path}": share for path, share in one["path_mix"].items()},
             **{f"utilisation:{kind}": 1.0 for kind in one["utilisation"]},
         }

@@ -98,7 +98,8 @@ def drawn_texts(figure: Drawing, patch: pytest.MonkeyPatch) -> list[tuple[str, A
         draw(self, renderer, *args, **kwargs)
 
     engine = figure.get_layout_engine()
-    engine.execute(figure)
+    if figure.axes:
+        engine.execute(figure)
     figure.set_layout_engine("none")
     with patch.context() as patched:
         patched.setattr(Text, "draw", recorded)
