@@ -145,6 +145,9 @@ def test_which_figures_a_run_has_follows_from_what_it_swept() -> None:
     ]
     two_ways = drawn(run_of(*(scenario({"p": p, "q": q}, 1.0) for p in ("x", "y") for q in ("s", "t"))))
     assert {"heat-latency", "heat-correct-predictions"} <= set(two_ways)
+    told = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()
+    missing = {name for names in (alone, plain, two_ways) for name in names if f"`{name}`" not in told}
+    assert not missing
 
 
 def test_heat_maps_show_values_and_say_which_meet_the_sla() -> None:

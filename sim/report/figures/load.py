@@ -84,6 +84,10 @@ def _load_axis(axes: Axes, run: Run) -> None:
     axes.set_xlabel(run.load_axis or "")
 
 
+def _swept(run: Run) -> str:
+    return "load" if run.load_is_rate else (run.load_axis or "").split(",")[0]
+
+
 def _note(run: Run, *more: str) -> str:
     certainty = f"bands: {run.certainty}" if run.certainty else ""
     return "; ".join(part for part in (certainty, *more) if part)
@@ -128,9 +132,11 @@ def _latency(run: Run, where: str) -> Drawing:
         texts.append((edge[0], "saturated"))
     notes = ["hollow: saturated, the backlog grows and there is no tail" if any(saturated) else "", where]
     if over_sla:
-        ends = [min(run.slas_ms), min(max(run.slas_ms), axes.get_ylim()[1])]
-        axes.plot(ends, ends, color=MUTED, linewidth=1.1, linestyle=SLA_DASHES, scalex=False, scaley=False)
-        texts.append((ends[1], "the SLA"))
+        # A limit that is as long as itself is a curve where only one of the axes is logarithmic.
+        first, last = min(run.slas_ms), min(max(run.slas_ms), axes.get_ylim()[1])
+        limits = [first + (last - first) * k / 100 for k in range(101)]
+        axes.plot(limits, limits, color=MUTED, linewidth=1.1, linestyle=SLA_DASHES, scalex=False, scaley=False)
+        texts.append((last, "the SLA"))
     else:
         drawn = [sla for sla in near if shown_limit(axes, sla)]
         texts += [(sla, f"SLA {sla:g} ms") for sla in drawn]
@@ -138,8 +144,7 @@ def _latency(run: Run, where: str) -> Drawing:
     _load_axis(axes, run)
     axes.set_ylabel(f"{run.percentile} latency, ms")
     beside(axes, texts)
-    swept = "load" if run.load_is_rate else (run.load_axis or "").split(",")[0]
-    question = f"How does {run.percentile} change with {swept}?"
+    question = f"How does {run.percentile} change with {_swept(run)}?"
     keys = [line_key(index, label) for index, label in enumerate(run.labels)]
     headline(figure, meets_up_to(run) or question, _note(run, *notes), keys)
     return figure
@@ -200,5 +205,8 @@ def accuracy_over_load(run: Run) -> Iterator[tuple[str, Drawing]]:
         axes.set_ylabel("accuracy of what is served, %")
         hollow = "hollow: saturated" if any(entry.saturated for entry in part.entries) else ""
         keys = [line_key(index, label) for index, label in enumerate(part.labels)]
-        headline(figure, "What does load cost in accuracy?", _note(part, hollow, where), keys)
+        question = (
+            "What does load cost in accuracy?" if run.load_is_rate else f"How does accuracy change with {_swept(run)}?"
+        )
+        headline(figure, question, _note(part, hollow, where), keys)
         yield name, figure
