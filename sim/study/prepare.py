@@ -33,11 +33,14 @@ from sim.spec.problems import Problem, SpecError
 from sim.spec.workload import WorkloadSpec
 from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS, SCALING_METRICS
 from sim.stats.devices import ClassView, SystemView
+from sim.stats.measurement import METRICS
 from sim.study.planning import drain_ns, plan_scenarios
+from sim.study.rounds import check_precision
 from sim.study.scenario import Scenario
 from sim.workload.arrivals import arrival_process
+from sim.workload.laws import SourceLaws, laws_of
 from sim.workload.sizes import SizeDistribution, size_distribution
-from sim.workload.sources import sources_of
+from sim.workload.sources import Source, sources_of
 
 __all__ = ["PreparedScenario", "prepare"]
 
@@ -88,6 +91,8 @@ class PreparedScenario:
     profiles : dict
         Content hash, kind of evidence and provenance of every device profile, of measured IDs and of a named slowdown,
         and the model's hash, by name.
+    laws : tuple of SourceLaws or None
+        The laws of its queries, for where its traces cannot be read; None has them read where it runs.
     """
 
     label: str
@@ -114,6 +119,22 @@ class PreparedScenario:
     evidence: str
     assumptions: tuple[str, ...]
     profiles: dict[str, dict[str, str]]
+    laws: tuple[SourceLaws, ...] | None = None
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where its queries come from."""
+        return sources_of(self.workload, self.classes)
+
+    def read_laws(self) -> tuple[SourceLaws, ...]:
+        """Return the laws of its queries, from its files if need be."""
+        return laws_of(self.sources, self.base_dir, self.cells) if self.laws is None else self.laws
+
+    @property
+    def most_replications(self) -> int:
+        """Most replications that there may be."""
+        asked = self.experiment.precision
+        return self.replications if asked is None else asked.max_replications
 
     @property
     def expected_queries_per_cell(self) -> float:
@@ -159,6 +180,10 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         system = build_system(experiment, plan)
     except UserFunctionError as error:
         raise SpecError([problem_at(scenario.node, ("policy", "function"), str(error))]) from error
+    view = _view(experiment, plan, system)
+    problems = check_precision(experiment, scenario.node, (*METRICS, *view.more_metrics))
+    if problems:
+        raise SpecError(problems)
     warmup = workload.warmup
     part = experiment.splitting.part if experiment.splitting else 0
     return PreparedScenario(
@@ -170,7 +195,7 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         classes=experiment.classes,
         base_dir=scenario.base_dir,
         system=system,
-        view=_view(experiment, plan, system),
+        view=view,
         seed=experiment.seed,
         replications=experiment.replications,
         parts=most_parts(max(one.bounds[1] for one in sizes), part),

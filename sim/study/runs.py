@@ -23,13 +23,16 @@ from sim.report.figures import plot_run
 from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
+from sim.report.warmup_file import write_warmup
 from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
+from sim.study.executor import open_executor
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
+from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
 
 __all__ = ["DirectoryInUse", "FinishedRun", "RunRequest", "perform"]
@@ -66,6 +69,10 @@ class RunRequest:
         ``reference``, ``compiled``, or ``auto`` for whichever is expected to be done first.
     figures : bool
         Draw them; ``mprec plot`` can do so later.
+    cluster : str or None
+        Address of a Dask cluster that runs it; see `sim.study.cluster.DaskCluster`.
+    store : str or None
+        Folder of finished results, ``none``, or what the environment says; see `sim.study.store.store_folder`.
     """
 
     experiment: str
@@ -77,6 +84,8 @@ class RunRequest:
     resume: bool = False
     engine: EngineChoice = "auto"
     figures: bool = True
+    cluster: str | None = None
+    store: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,8 @@ def perform(
         If a process dies.
     RunDirectoryError
         If a file cannot be written.
+    BadClusterAddress, ClusterError
+        If there is no such cluster.
     """
     started = datetime.now(UTC)
     wall_s, cpu_s = time.perf_counter(), _cpu_s()
@@ -131,13 +142,32 @@ def perform(
     directory = RunDirectory(_directory(request))
     checkpoint = Checkpoint(directory.path / "replications", study.fingerprint)
     keep = _keeps_records(study)
-    jobs = request.jobs or usable_cores()
-    engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
+    folder = store_folder(request.store)
+    store = None if folder is None else ResultStore(folder, tell=tell)
+    jobs = min(request.jobs or usable_cores(), study.most_tasks)
     try:
-        result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress, tell=tell)
+        with open_executor(jobs, request.cluster, tell) as executor:
+            engines = choose_engines(
+                request.engine, study.prepared, jobs=executor.workers, tell=tell, elsewhere=executor.is_elsewhere
+            )
+            result = study.run(
+                checkpoint,
+                store=store,
+                executor=executor,
+                keep_records=keep,
+                engines=engines,
+                progress=progress,
+                tell=tell,
+            )
     except BaseException:
+        # The workers are gone by now.
         checkpoint.tidy()
         raise
+    if store is not None:
+        store.trim()
+    if result.stored:
+        what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
+        tell(f"{result.stored} {what} were run before and are taken from {folder}")
     report = _write(directory, study, result)
     if request.figures:
         plot_run(directory.path)
@@ -145,6 +175,7 @@ def perform(
         {
             **_manifest(study, result),
             "engines": result.engines,
+            "stored": result.stored,
             "command": ["mprec", *sys.argv[1:]],
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -201,7 +232,7 @@ def _keeps_records(study: Study) -> bool:
     choice = study.scenarios[0].experiment.report.queries
     if choice != "auto":
         return choice == "always"
-    return sum(scenario.expected_queries * scenario.replications for scenario in study.prepared) <= KEPT_QUERIES
+    return sum(scenario.expected_queries * scenario.most_replications for scenario in study.prepared) <= KEPT_QUERIES
 
 
 def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
@@ -223,6 +254,7 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     write_replications(directory.path, result.summaries, first.seed)
     if all(summary.timeline is not None for summary in result.summaries):
         directory.write_timeline(result.summaries)
+    write_warmup(directory.path, result.summaries)
     if result.records:
         directory.write_queries(result.records)
     return report

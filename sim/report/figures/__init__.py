@@ -15,7 +15,9 @@ from sim.report.figures.style import Drawing, save, styled
 from sim.report.figures.tail import exceedance_plots, percentile_plots
 from sim.report.figures.timeline import over_time
 from sim.report.figures.timeline_devices import devices_over_time
+from sim.report.figures.welch import warmup_figures
 from sim.report.rundir import TimelinePoint, read_summary, read_timeline
+from sim.report.warmup_file import read_warmup
 
 __all__ = ["FIGURES", "TIMELINE_FIGURES", "Kind", "drawings", "plot_run"]
 
@@ -122,5 +124,7 @@ def plot_run(run_dir: Path) -> list[Path]:
     files: list[Path] = []
     with styled():
         for name, figure in drawings(run, read_timeline(run_dir)):
+            files += save(figure, folder / name)
+        for name, figure in warmup_figures(run, read_warmup(run_dir)):
             files += save(figure, folder / name)
     return files
