@@ -19,6 +19,7 @@ import yaml
 from sim._version import __version__
 from sim.profile.library import own_file
 from sim.report.comparison import check_baseline
+from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
 from sim.spec.binding import problem_at
@@ -209,6 +210,7 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     directory.write_experiment(resolved_experiment(study.scenarios))
     directory.write_summary(report.to_json_dict())
     directory.write_metrics(result.summaries)
+    write_replications(directory.path, result.summaries, first.seed)
     if all(summary.timeline is not None for summary in result.summaries):
         directory.write_timeline(result.summaries)
     if result.records:

@@ -124,6 +124,7 @@ def test_a_session_leaves_a_run_that_is_read_like_a_simulated_one(tmp_path: Path
     done = runner.invoke(app, ["compare", str(simulated), str(out)])
     assert done.exit_code == 1
     assert "UNFIT, not to be judged by: the cores were shared" in done.output
+    assert "load 0.2: replication 0 of both" in done.output
     assert runner.invoke(app, ["plot", str(out)]).exit_code == 0
 
 

@@ -66,6 +66,7 @@ def test_a_run_leaves_a_whole_run_directory(folder: Path) -> None:
         "manifest.json",
         "summary.json",
         "metrics.csv",
+        "replications.json",
         "queries.npz",
         "figures",
     }
@@ -246,7 +247,7 @@ def test_finished_cells_are_kept_and_resumed(how: signal.Signals, code: int, fol
     assert resumed.returncode == 0, resumed.stderr
     whole = mprec(*IN_CELLS[:-1], "whole", "--jobs", "1", cwd=folder)
     assert whole.returncode == 0, whole.stderr
-    for name in ("summary.json", "metrics.csv"):
+    for name in ("summary.json", "metrics.csv", "replications.json"):
         assert (folder / "out" / name).read_bytes() == (folder / "whole" / name).read_bytes()
     with np.load(folder / "out" / "queries.npz") as queries:
         assert set(queries["cell"]) == {0, 1, 2, 3} and set(queries["node"]) == {0}
