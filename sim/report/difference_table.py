@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sim.report.differences import Comparison, Pairing, Row, is_share, unit_of
@@ -57,8 +57,7 @@ def render(comparisons: Sequence[Comparison], alone: Sequence[str], metrics: Seq
             said = about
         shown = _shown(one, metrics)
         lines += ["", *_table(one, shown, width), ""] if shown else ["", "no metric that both have", ""]
-    count = sum(row.difference is not None for one in comparisons for row in _shown(one, metrics))
-    for line in (*_footnotes(comparisons, metrics, count), *(f"Not compared: {line}" for line in alone)):
+    for line in (*_footnotes(comparisons, metrics), *(f"Not compared: {line}" for line in alone)):
         lines += textwrap.wrap(line, width, subsequent_indent="  ")
     return "\n".join(lines).rstrip()
 
@@ -99,12 +98,12 @@ def _has_values(row: Row) -> bool:
 def _table(one: Comparison, rows: Sequence[Row], width: int) -> list[str]:
     columns = [
         _Column("metric", tuple(row.metric for row in rows), 0, right=False),
-        _Column(one.baseline_name, tuple(_mean(row, row.baseline) for row in rows), 2),
-        _Column(one.other_name, tuple(_mean(row, row.values) for row in rows), 1),
+        _Column(one.baseline_name, tuple(_mean(row, row.baseline) for row in rows), 3),
+        _Column(one.other_name, tuple(_mean(row, row.values) for row in rows), 2),
         _Column("difference", tuple(_difference(row) for row in rows), 4),
         _Column("change", tuple(_change(row) for row in rows), 0),
         _Column("interval", tuple(_change_interval(row) for row in rows), 0),
-        _Column("", tuple(_remark(row) for row in rows), 3, right=False),
+        _Column("", tuple(_remark(row) for row in rows), 1, right=False),
     ]
     widths = {id(column): max(len(cell) for cell in (_header(column), *column.cells)) for column in columns}
 
@@ -151,8 +150,7 @@ def markdown(comparisons: Sequence[Comparison], alone: Sequence[str], metrics: S
             )
             lines.append(_markdown_row(cells))
         lines.append("")
-    count = sum(row.difference is not None for one in comparisons for row in _shown(one, metrics))
-    lines += [f"{line}  " for line in _footnotes(comparisons, metrics, count)]
+    lines += [f"{line}  " for line in _footnotes(comparisons, metrics)]
     lines += [f"Not compared: {line}  " for line in alone]
     return "\n".join(lines).rstrip()
 
@@ -175,12 +173,14 @@ def _evidence(one: Judgement) -> str:
         return f" ({one.reason})"
     why = f" ({one.reason})" if one.answer is Answer.UNDECIDED else ""
     if one.limit.absolute and not is_share(one.row.metric):
-        return f": {_difference(one.row)} {_bounds(one.row.difference.absolute, one.row, 1.0)}{why}"
+        return f": {_difference(one.row)} {_difference_interval(one.row)}{why}"
     return f": {_change(one.row)} {_change_interval(one.row)}{why}"
 
 
-def _footnotes(comparisons: Sequence[Comparison], metrics: Sequence[str], count: int) -> Iterator[str]:
-    hidden = sum(len(_shown(one, ())) for one in comparisons) - sum(len(_shown(one, metrics)) for one in comparisons)
+def _footnotes(comparisons: Sequence[Comparison], metrics: Sequence[str]) -> Iterator[str]:
+    rows = [row for one in comparisons for row in _shown(one, metrics)]
+    hidden = sum(len(_shown(one, ())) for one in comparisons) - len(rows)
+    count = sum(row.difference is not None for row in rows)
     if hidden > 0:
         yield f"{hidden} more rows with --metric all, --csv or --json."
     if count > 1:
@@ -189,7 +189,19 @@ def _footnotes(comparisons: Sequence[Comparison], metrics: Sequence[str], count:
             f"Each interval misses the true difference with a chance of {_percent(miss)}: of these {count}, about "
             f"{count * miss:.2g}. A higher --confidence makes that rarer."
         )
-    if any(is_share(row.metric) for one in comparisons for row in _shown(one, metrics)):
+    if any(_remark(row) == "noise" for row in rows):
+        yield "noise: the interval of the difference holds zero, so it may be chance."
+    reasons = dict.fromkeys(row.reason for row in rows if row.difference is None and _has_values(row))
+    reasons |= dict.fromkeys(
+        interval.reason
+        for row in rows
+        if row.difference is not None
+        for interval in [row.difference.absolute if is_share(row.metric) else row.difference.relative]
+        if interval.reason is not None
+    )
+    for reason in reasons:
+        yield f"Where a change or an interval is missing: {reason}."
+    if any(is_share(row.metric) for row in rows):
         yield "Shares change by percentage points (pp), all else relative to the baseline."
 
 
@@ -212,45 +224,56 @@ def _difference(row: Row) -> str:
     if row.difference is None or row.difference.absolute.value is None:
         return "-"
     value = row.difference.absolute.value
+    return f"{100 * value:+.3f} pp" if is_share(row.metric) else f"{_signed(value)} {_unit(row)}".rstrip()
+
+
+def _difference_interval(row: Row) -> str:
+    if row.difference is None:
+        return "-"
     if is_share(row.metric):
-        return f"{100 * value:+.3f} pp"
-    return f"{'+' if value >= 0 else '-'}{_digits(abs(value))} {_unit(row)}".rstrip()
+        return _bounds(row.difference.absolute, lambda end: f"{100 * end:+.3f}")
+    return _bounds(row.difference.absolute, _signed)
 
 
 def _change(row: Row) -> str:
     """Return the change as it is read: shares by points, all else relative."""
-    if row.difference is None:
-        return "-"
-    if is_share(row.metric):
+    if row.difference is None or is_share(row.metric):
         return _difference(row)
     value = row.difference.relative.value
-    return "-" if value is None else f"{100 * value:+.2f}%"
+    return "-" if value is None else f"{_signed_percent(value)}%"
 
 
 def _change_interval(row: Row) -> str:
-    if row.difference is None:
-        return "-"
-    if is_share(row.metric):
-        return _bounds(row.difference.absolute, row, 100.0)
-    return _bounds(row.difference.relative, row, 100.0, "%")
+    if row.difference is None or is_share(row.metric):
+        return _difference_interval(row)
+    bounds = _bounds(row.difference.relative, _signed_percent)
+    return bounds if bounds == "-" else f"{bounds}%"
 
 
-def _bounds(interval: Interval, row: Row, factor: float, unit: str = "") -> str:
+def _bounds(interval: Interval, shown: Callable[[float], str]) -> str:
     if interval.low is None or interval.high is None:
         return "-"
-    digits = 3 if is_share(row.metric) else 2
-    return f"[{factor * interval.low:+.{digits}f}, {factor * interval.high:+.{digits}f}]{unit}"
+    return f"[{shown(interval.low)}, {shown(interval.high)}]"
+
+
+def _signed(value: float) -> str:
+    return f"{'-' if value < 0 else '+'}{_digits(abs(value))}"
+
+
+def _signed_percent(fraction: float) -> str:
+    percent = 100 * fraction
+    return (
+        f"{percent:+,.0f}" if abs(percent) >= 1000 else f"{percent:+.1f}" if abs(percent) >= 100 else f"{percent:+.2f}"
+    )
 
 
 def _remark(row: Row) -> str:
     found = row.difference
     if found is None:
-        return row.reason
-    if all(value == found.absolute.value == 0.0 for value in (found.absolute.low, found.absolute.high)):
+        return "saturated" if row.reason.startswith("saturated") else "no value"
+    if found.absolute.low == found.absolute.high == found.absolute.value == 0.0:
         return "equal"
-    if found.within_noise is None:
-        return found.absolute.reason or ""
-    return "within noise" if found.within_noise else ""
+    return "noise" if found.within_noise else ""
 
 
 def _digits(value: float) -> str:

@@ -39,6 +39,8 @@ class Side:
     replications : Replications
     experiment : mapping or None
         The validated scenario as plain values, where it is known.
+    chosen : frozenset of str
+        Parameters by which it was chosen: it is matched by the others.
     """
 
     run: str
@@ -49,6 +51,7 @@ class Side:
     percentile: str
     replications: Replications
     experiment: Mapping[str, Any] | None = None
+    chosen: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -173,7 +176,9 @@ class Comparison:
 def compare_across(
     baseline: Sequence[Side], other: Sequence[Side], confidence: float | None = None
 ) -> tuple[list[Comparison], list[str]]:
-    """Compare the scenarios of two runs that have equal parameters; if there is one each, these.
+    """Compare the scenarios of two runs that have equal parameters, but for those they were chosen by.
+
+    If there is one scenario each, these are compared whatever their parameters.
 
     Parameters
     ----------
@@ -239,7 +244,7 @@ def unit_of(metric: str) -> str:
 
 
 def _key(side: Side) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((key, str(value)) for key, value in side.parameters.items()))
+    return tuple(sorted((key, str(value)) for key, value in side.parameters.items() if key not in side.chosen))
 
 
 def _compared(baseline: Side, other: Side, confidence: float | None) -> Comparison:

@@ -9,14 +9,27 @@ from enum import Enum
 
 from sim.report.differences import Comparison, Row, is_share, unit_of
 from sim.spec.problems import nearest_name
+from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS, SCALING_METRICS
 from sim.stats.difference import beyond
 from sim.stats.interval import Interval
+from sim.stats.measure import METRICS
 
 __all__ = ["Answer", "Judgement", "Limit", "LimitError", "judge_limits", "parse_limit"]
 
 WRITTEN = re.compile(
     r"\s*(?P<metric>[^<>]+?)\s*(?P<side>[<>])\s*(?P<number>[+-]?\d[\d_]*\.?\d*|[+-]?\.\d+)\s*(?P<unit>\S*)\s*"
 )
+
+NAMES = (
+    *METRICS,
+    *ATTEMPT_METRICS,
+    *AVAILABILITY_METRICS,
+    *SCALING_METRICS,
+    "path_mix",
+    "utilisation",
+    "waiting_parts",
+)
+"""Metrics that any scenario may have; a path, a kind of device or a class follows in brackets."""
 
 EXAMPLES = "latency_ms_p99 > +2%, latency_ms_p99 > +1ms, sla_attainment < -0.1%"
 
@@ -105,6 +118,11 @@ def parse_limit(text: str) -> Limit:
     if found is None:
         raise LimitError(f"{text!r} is no limit; allowed: METRIC > +CHANGE or METRIC < -CHANGE, as in {EXAMPLES}")
     metric, written, unit = found["metric"], found["number"], found["unit"]
+    base = metric.partition("[")[0]
+    if base not in NAMES:
+        nearest = nearest_name(base, NAMES)
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        raise LimitError(f"{text!r}: no metric is called {metric}{hint} There are: {', '.join(NAMES)}")
     number = float(written)
     if written[0] not in "+-" and number != 0:
         raise LimitError(

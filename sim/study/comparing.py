@@ -194,7 +194,11 @@ def read_sides(run: Path, name: str, label: str | None = None) -> list[Side]:
     if label is None:
         return sides
     labels = dict.fromkeys(str(value) for side in sides for value in side.parameters.values())
-    chosen = [side for side in sides if label in (side.label, *map(str, side.parameters.values()))]
+    chosen = [
+        replace(side, chosen=frozenset(key for key, value in side.parameters.items() if str(value) == label))
+        for side in sides
+        if label in (side.label, *map(str, side.parameters.values()))
+    ]
     if not chosen:
         allowed = ", ".join(labels) or "none: it has no sweep"
         raise SpecError(
@@ -258,10 +262,8 @@ def compare_runs(
         theirs = read_sides(path, other, other_label)
         some, rest = compare_across(sides, theirs, confidence)
         if not some:
-            message = f"{name} and {other} have no scenario in common"
-            allowed = "equal parameters, or one scenario each, as by NAME:LABEL"
-            shown = "; ".join(rest)
-            raise SpecError([Problem(message, value=shown, allowed=allowed)])
+            message = f"{name} and {other} have no scenario in common: {'; '.join(rest)}"
+            raise SpecError([Problem(message, allowed="equal parameters, or one scenario each, as by NAME:LABEL")])
         found += some
         alone += rest
     return found, alone

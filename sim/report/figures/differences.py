@@ -18,6 +18,9 @@ __all__ = ["plot_differences"]
 
 MOST_ROWS = 30
 
+FAR = 300.0
+"""Changes beyond this, in percent, are drawn on an axis that is logarithmic from 10% on."""
+
 PANELS = ("latency_ms_mean", "correct_predictions_within_sla_per_s", "sla_attainment")
 """With the percentile of the SLA, what is drawn of several scenarios."""
 
@@ -42,8 +45,8 @@ class _Bar:
 def plot_differences(comparisons: Sequence[Comparison], folder: Path) -> list[Path]:
     """Draw the differences as SVG and PNG into `folder`; return the files, none where nothing can be compared.
 
-    Of one or two comparisons every metric is drawn, one panel for what changes relatively and one for shares; of more,
-    a panel for each of four metrics with one row a scenario.
+    Of one or two comparisons every metric but lengths of queues is drawn, one panel for what changes relatively and one
+    for shares; of more, a panel for each of four metrics with one row a scenario.
 
     Raises
     ------
@@ -66,8 +69,9 @@ def plot_differences(comparisons: Sequence[Comparison], folder: Path) -> list[Pa
 
 
 def _of_metrics(one: Comparison) -> Drawing | None:
-    relative = [bar for row in one.rows if not is_share(row.metric) and (bar := _bar(row, row.metric)) is not None]
-    points = [bar for row in one.rows if is_share(row.metric) and (bar := _bar(row, row.metric)) is not None]
+    rows = [row for row in one.rows if not row.metric.startswith("waiting_parts[")]
+    relative = [bar for row in rows if not is_share(row.metric) and (bar := _bar(row, row.metric)) is not None]
+    points = [bar for row in rows if is_share(row.metric) and (bar := _bar(row, row.metric)) is not None]
     panels = [(bars, unit) for bars, unit in ((relative, "change, %"), (points, "change, percentage points")) if bars]
     if not panels:
         return None
@@ -135,6 +139,8 @@ def _figure(height: float, *, rows: Sequence[float] = (1,), columns: int = 1) ->
 
 def _draw(axes: Axes, bars: Sequence[_Bar | None], labels: Sequence[str] | None = None) -> None:
     """Draw one row a bar: filled where the change is beyond noise, hollow where it is not."""
+    from matplotlib.ticker import FuncFormatter
+
     axes.axvline(0.0, color="0.25", linewidth=1.0)
     for row, bar in enumerate(bars):
         if bar is None:
@@ -158,8 +164,15 @@ def _draw(axes: Axes, bars: Sequence[_Bar | None], labels: Sequence[str] | None 
     axes.set_yticks(range(len(bars)), texts, fontsize=8)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.grid(False, axis="y")
-    if all(bar is None or bar.value == 0 for bar in bars):
+    ends = [abs(end) for bar in bars if bar is not None for end in (bar.value, bar.low, bar.high) if end is not None]
+    if max(ends, default=0.0) == 0.0:
         axes.set_xlim(-1, 1)
+    elif max(ends) > FAR:
+        # Beside changes by a multiple, those by some percent would all look like none.
+        axes.set_xscale("symlog", linthresh=10.0, linscale=0.6)
+        least = min(end for bar in bars if bar is not None for end in (bar.value, bar.low or bar.value))
+        axes.set_xlim(1.8 * least if least < -1.0 else -3.0, 1.8 * max(ends))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def _title(figure: Drawing, text: str, bars: Sequence[_Bar]) -> None:
