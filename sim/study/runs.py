@@ -19,6 +19,7 @@ import yaml
 from sim._version import __version__
 from sim.profile.library import own_file
 from sim.report.comparison import check_baseline
+from sim.report.figures import plot_run
 from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
@@ -63,6 +64,8 @@ class RunRequest:
         Go on with what the run directory holds.
     engine : str
         ``reference``, ``compiled``, or ``auto`` for whichever is expected to be done first.
+    figures : bool
+        Draw them; ``mprec plot`` can do so later.
     """
 
     experiment: str
@@ -73,6 +76,7 @@ class RunRequest:
     jobs: int | None = None
     resume: bool = False
     engine: EngineChoice = "auto"
+    figures: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +133,14 @@ def perform(
     keep = _keeps_records(study)
     jobs = request.jobs or usable_cores()
     engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
-    result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress, tell=tell)
+    try:
+        result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress, tell=tell)
+    except BaseException:
+        checkpoint.tidy()
+        raise
     report = _write(directory, study, result)
+    if request.figures:
+        plot_run(directory.path)
     directory.write_manifest(
         {
             **_manifest(study, result),
@@ -215,9 +225,6 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
         directory.write_timeline(result.summaries)
     if result.records:
         directory.write_queries(result.records)
-    from sim.report.figures import plot_run
-
-    plot_run(directory.path)
     return report
 
 
