@@ -11,7 +11,17 @@ from sim.report.replications import Replications, Values
 from sim.stats.difference import Difference, difference
 from sim.stats.merge import FRACTIONS
 
-__all__ = ["Comparison", "Pairing", "Row", "Side", "compare_across", "compare_within", "is_share", "unit_of"]
+__all__ = [
+    "Comparison",
+    "Pairing",
+    "Row",
+    "Side",
+    "compare_across",
+    "compare_within",
+    "is_share",
+    "named_values",
+    "unit_of",
+]
 
 SHARES = ("path_mix", "utilisation")
 
@@ -313,7 +323,7 @@ def _rows(baseline: Side, other: Side, pairing: Pairing, confidence: float) -> l
         if mine is not None and theirs is not None:
             groups.append((name, mine, theirs))
     for query_class, mine, theirs in groups:
-        ours, others = _named(mine), _named(theirs)
+        ours, others = named_values(mine), named_values(theirs)
         for name in dict.fromkeys((*ours, *others)):
             metric = f"{name}[{query_class}]" if query_class else name
             values = [
@@ -328,7 +338,7 @@ def _rows(baseline: Side, other: Side, pairing: Pairing, confidence: float) -> l
     return rows
 
 
-def _named(one: Replications) -> Values:
+def named_values(one: Replications) -> Values:
     """Return everything that was measured, by the names that limits use."""
     groups = {"path_mix": one.path_mix, "utilisation": one.utilisation, "waiting_parts": one.waiting_parts}
     return one.metrics | {f"{group}[{name}]": found[name] for group, found in groups.items() for name in found}
