@@ -57,7 +57,7 @@ def test_what_a_replication_lacks_has_no_difference() -> None:
 
 
 def test_an_excess_is_bounded_where_the_ratio_is_not() -> None:
-    """The baseline cannot be told from zero, so neither can the ratio be bounded; the values are below it all the same."""
+    """The baseline cannot be told from zero, so no ratio can be bounded; the values are below it all the same."""
     baseline, values = [1.0, 20.0, 3.0], [0.5, 0.6, 0.7]
     assert difference(baseline, values, paired=False).relative.low is None
     excess = beyond(baseline, values, relative=0.02, paired=True)
