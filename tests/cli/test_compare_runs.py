@@ -119,7 +119,7 @@ def test_a_run_against_itself_differs_by_exactly_nothing(folder: Path, small: Re
     assert "noise" not in output
     assert mprec(small.directory, small.directory, "--json", "b.json", "--out", "figures")[0] == 0
     assert Path("a.json").read_bytes() == Path("b.json").read_bytes()
-    assert sorted(file.name for file in Path("figures").iterdir()) == ["differences.png", "differences.svg"]
+    assert {file.name for file in Path("figures").iterdir()} >= {"differences.png", "differences.svg"}
 
 
 def test_pairs_give_an_interval_at_least_three_times_narrower() -> None:
