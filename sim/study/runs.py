@@ -27,6 +27,7 @@ from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
+from sim.study.executor import local_executor
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
 from sim.study.study import Progress, Study, StudyResult
 
@@ -128,7 +129,10 @@ def perform(
     keep = _keeps_records(study)
     jobs = request.jobs or usable_cores()
     engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
-    result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress, tell=tell)
+    with local_executor(min(jobs, len(study.tasks))) as executor:
+        result = study.run(
+            checkpoint, executor=executor, keep_records=keep, engines=engines, progress=progress, tell=tell
+        )
     report = _write(directory, study, result)
     directory.write_manifest(
         {

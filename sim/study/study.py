@@ -13,6 +13,7 @@ from sim.engine.engines import Engine
 from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
 from sim.study.checkpoint import Checkpoint
 from sim.study.execute import Task, execute
+from sim.study.executor import Executor
 from sim.study.gather import Gathered
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario
@@ -101,7 +102,7 @@ class Study:
         self,
         checkpoint: Checkpoint | None = None,
         *,
-        jobs: int = 1,
+        executor: Executor | None = None,
         keep_records: bool = False,
         engines: Sequence[Engine] | None = None,
         progress: Progress | None = None,
@@ -113,8 +114,8 @@ class Study:
         ----------
         checkpoint : Checkpoint, optional
             Where finished replications and cells are kept as they come; those it holds already are not run again.
-        jobs : int
-            Processes. The results do not depend on it.
+        executor : Executor, optional
+            Where it is run; in this process by default. The results do not depend on it.
         keep_records : bool
             Save per-query records next to the checkpoint.
         engines : sequence of Engine, optional
@@ -146,7 +147,7 @@ class Study:
             fallen_back.add(scenario)
 
         for task, part in execute(
-            self.prepared, pending, jobs=jobs, records=records, engines=engines, not_compiled=fall_back
+            self.prepared, pending, executor=executor, records=records, engines=engines, not_compiled=fall_back
         ):
             gathered.add(task, part)
             finished += 1
