@@ -22,6 +22,7 @@ from sim.spec.source import Node
 from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import Task, execute, usable_cores
+from sim.study.executor import Executor, InProcess, local_executor
 from sim.study.gather import Gathered
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario, find_experiment
@@ -107,8 +108,10 @@ class Evaluator:
         ``key.path=value``, applied before the sweep is expanded, as by ``--set``.
     seed : int, optional
         Instead of the file's.
+    executor : Executor, optional
+        Where it is run; the caller closes it. The results do not depend on it.
     jobs : int, optional
-        Processes; all usable cores by default. The results do not depend on it.
+        Without an executor: local processes; all usable cores by default.
     engine : {"auto", "reference", "compiled"}
         The results do not depend on it.
     expected_replications : int
@@ -137,6 +140,7 @@ class Evaluator:
         overrides: Sequence[str] = (),
         *,
         seed: int | None = None,
+        executor: Executor | None = None,
         jobs: int | None = None,
         engine: EngineChoice = "auto",
         expected_replications: int = 200,
@@ -150,7 +154,8 @@ class Evaluator:
         sweep = root.child("sweep")
         self._written = None if sweep is None else sweep.plain()
         self.points: tuple[SweepPoint, ...] = tuple(expand_sweep(_without_axes(root, leave_out)))
-        self.jobs = jobs or usable_cores()
+        self._own = local_executor(jobs or usable_cores()) if executor is None else None
+        self._executor: Executor = executor or self._own or InProcess()
         self.engine = engine
         self.expected_replications = expected_replications
         self.replications_run = 0
@@ -170,7 +175,9 @@ class Evaluator:
         self.close()
 
     def close(self) -> None:
-        """End the worker processes."""
+        """End the worker processes that were started here."""
+        if self._own is not None:
+            self._own.close()
 
     def scenario(self, changes: Sequence[str] = (), point: int = 0) -> Scenario:
         """Return a variant, validated.
@@ -252,7 +259,9 @@ class Evaluator:
         if not tasks:
             return
         gathered = Gathered(scenarios, None)
-        for task, part in execute(scenarios, tasks, jobs=self.jobs, engines=self._engines(scenarios)):
+        # A single task is done sooner here than it is sent.
+        where = InProcess() if self._own is not None and len(tasks) == 1 else self._executor
+        for task, part in execute(scenarios, tasks, executor=where, engines=self._engines(scenarios)):
             gathered.add(task, part)
             scenario, replication, _ = task
             result = gathered.results.pop((scenario, replication), None)
@@ -277,7 +286,7 @@ class Evaluator:
         """Return the engine of each scenario; `auto` is decided once, for the whole search."""
         if self._compiled is None:
             whole = [replace(scenarios[0], replications=self.expected_replications)]
-            (first,) = choose_engines(self.engine, whole, jobs=self.jobs, tell=self._tell)
+            (first,) = choose_engines(self.engine, whole, jobs=self._executor.workers, tell=self._tell)
             self._compiled = first is Engine.COMPILED
         compiled = [self._compiled and why_not_compiled(one.system) is None for one in scenarios]
         return [Engine.COMPILED if one else Engine.REFERENCE for one in compiled]
