@@ -118,6 +118,9 @@ class Evaluator:
         How many replications the whole search is thought to need: what ``auto`` weighs compiling against.
     kept : Kept, optional
         Where finished replications outlive the process.
+    most_recorded : int, optional
+        Replications of more queries than this are added up as they go, which is many times as fast and gives
+        percentiles within 0.1%; by default as in `mprec run`.
     leave_out : collection of str
         Axes of the sweep that are left out, because the search itself sets their keys.
     tell : callable
@@ -145,6 +148,7 @@ class Evaluator:
         engine: EngineChoice = "auto",
         expected_replications: int = 200,
         kept: Kept | None = None,
+        most_recorded: int | None = None,
         leave_out: Collection[str] = (),
         tell: Callable[[str], None] = _tell_nobody,
     ) -> None:
@@ -158,6 +162,7 @@ class Evaluator:
         self._executor: Executor = executor or self._own or InProcess()
         self.engine = engine
         self.expected_replications = expected_replications
+        self.most_recorded = most_recorded
         self.replications_run = 0
         self.queries_run = 0
         self._tell = tell
@@ -238,6 +243,7 @@ class Evaluator:
         if found is None:
             scenario = self.scenario(changes, point)
             (prepared,) = prepare([scenario])
+            prepared = replace(prepared, most_recorded=self.most_recorded)
             found = _Variant(scenario, prepared, _content_hash(scenario, prepared))
             self._variants[point, changes] = found
         return found
@@ -324,5 +330,5 @@ def _content_hash(scenario: Scenario, prepared: PreparedScenario) -> str:
     for name in WITHOUT_EFFECT:
         content.pop(name, None)
     profiles = {name: profile["content_hash"] for name, profile in prepared.profiles.items()}
-    everything = [__version__, str(scenario.base_dir), content, profiles]
+    everything = [__version__, str(scenario.base_dir), content, profiles, prepared.most_recorded]
     return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()

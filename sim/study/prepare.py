@@ -88,6 +88,8 @@ class PreparedScenario:
     profiles : dict
         Content hash, kind of evidence and provenance of every device profile, of measured IDs and of a named slowdown,
         and the model's hash, by name.
+    most_recorded : int or None
+        Queries of a cell in a replication up to which a record is kept until it is measured; None for the usual number.
     """
 
     label: str
@@ -114,6 +116,7 @@ class PreparedScenario:
     evidence: str
     assumptions: tuple[str, ...]
     profiles: dict[str, dict[str, str]]
+    most_recorded: int | None = None
 
     @property
     def expected_queries_per_cell(self) -> float:

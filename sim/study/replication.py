@@ -235,7 +235,8 @@ def run_task(
 
 
 def _run_part(scenario: PreparedScenario, replication: int, cell: int, records: Path | None, engine: Engine) -> Part:
-    if records is None and (scenario.cells > 1 or scenario.expected_queries_per_cell > MOST_RECORDED):
+    most_recorded = MOST_RECORDED if scenario.most_recorded is None else scenario.most_recorded
+    if records is None and (scenario.cells > 1 or scenario.expected_queries_per_cell > most_recorded):
         totals = run_totals(scenario, replication, cell, engine)
         return totals if scenario.cells > 1 else totals.result(scenario.view, replication)
     record = run_record(scenario, replication, cell, engine)
