@@ -72,6 +72,11 @@ class Judgement:
     growing: bool
     why: str
 
+    @property
+    def unmeasured(self) -> bool:
+        """Whether replications have too few queries to tell."""
+        return self.excess is None and self.decision is Decision.OPEN
+
 
 @dataclass(frozen=True, slots=True)
 class _Bounded:
@@ -183,7 +188,7 @@ def decide(
     if over:
         return judged(Decision.MISSES, f"{max(over, key=lambda one: one.low).why} over its limit")
     if missing:
-        return judged(Decision.OPEN, missing)
+        return Judgement(Decision.OPEN, None, None, None, worst_latency, spread, saturated, growing, missing)
     assert worst is not None
     if all(one.high <= 1.0 for one in bounded) and not saturated and not growing:
         if max(one.error for one in bounded) <= LARGEST_ERROR:
