@@ -30,6 +30,9 @@ filled up yet."""
 GRID_STEPS = 20
 """Candidate warm-up cuts lie at multiples of one in so many queries (`sim.stats.warmup`)."""
 
+LOG_STEP = math.log(10.0) / 10.0
+"""Between the probabilities of neighbouring points of the percentile curve, on a natural logarithmic scale."""
+
 
 class Decision(StrEnum):
     """Whether it meets what is asked."""
@@ -146,7 +149,7 @@ def decide(
         if latency is None:
             missing = missing or f"{name}{_reason(chosen, f'latency_ms_{percentile}')}"
             continue
-        bound = _over(latency, one.sla_ms, risk, miss_risk, f"{name}{percentile} latency")
+        bound = _over(latency, one.sla_ms, risk, miss_risk, f"{name}{percentile} latency", _within(chosen, percentile))
         bounded.append(bound)
         if bound.excess > worst_excess:
             worst_latency, worst_excess = latency, bound.excess
@@ -222,15 +225,38 @@ def _reason(chosen: Sequence[Measurement], name: str) -> str:
     return next(one.reasons[name] for one in chosen if one.metrics[name] is None)
 
 
-def _over(values: Sequence[float], limit: float, meet_risk: float, miss_risk: float, why: str) -> _Bounded:
-    """Return the mean over `limit` with its Student-t bounds."""
+def _over(
+    values: Sequence[float], limit: float, meet_risk: float, miss_risk: float, why: str, within: float = 0.0
+) -> _Bounded:
+    """Return the mean over `limit` with its Student-t bounds; `within` is the least deviation of a replication."""
     n = len(values)
     mean, error = _mean_and_error(values)
+    error = max(error, within / math.sqrt(n))
     low = mean - student_t_quantile(1.0 - miss_risk, n - 1) * error
     high = mean + student_t_quantile(1.0 - meet_risk, n - 1) * error
     # The rate of drops, which may be rare, is judged by its bound alone.
     relative = error / mean if mean > 0.0 and why.endswith("latency") else 0.0
     return _Bounded(mean / limit, low / limit, high / limit, relative, why)
+
+
+def _within(chosen: Sequence[Measurement], percentile: str) -> float:
+    """Return the standard deviation that the percentile of a replication would have if its queries were independent.
+
+    Where latencies jump at the percentile, most replications can lie on one side of the jump by chance, all alike, and
+    their deviation says nothing; the percentiles on either side of it do. The probability beyond the percentile of n
+    queries is known to one in sqrt(n tail), and the curve says what that is in milliseconds.
+    """
+    tail = 1.0 - _probability(percentile)
+    step = round(-10.0 * math.log10(tail))
+    widths = []
+    for one in chosen:
+        if len(one.curve_ms) < step:
+            continue
+        near, far = one.curve_ms[step - 2], one.curve_ms[min(step, len(one.curve_ms) - 1)]
+        steps = min(step, len(one.curve_ms) - 1) - (step - 2)
+        known_to = 1.0 / math.sqrt(max(one.measured["offered"], 1) * tail)
+        widths.append((far - near) / steps * known_to / LOG_STEP)
+    return math.fsum(widths) / len(widths) if widths else 0.0
 
 
 def _late(

@@ -112,7 +112,7 @@ class _Search:
         return max([0.0, *distances])
 
     def is_new(self, value: float) -> bool:
-        """Whether looking at a value can tell anything: it was left open before runs were made longer, or never seen."""
+        """Whether looking at a value can tell anything: it was never seen, or left open before runs were longer."""
         point = self.points.get(value)
         longest = max(one.queries for one in self.points.values())
         return point is None or (point.decision is Decision.OPEN and point.queries < WORTHY * longest)
