@@ -25,7 +25,7 @@ from sim.cli.options import (
 if TYPE_CHECKING:
     from sim.study.study import Progress
 
-__all__ = ["run"]
+__all__ = ["EngineName", "run", "termination_as_interrupt"]
 
 
 class EngineName(StrEnum):
@@ -86,7 +86,7 @@ def run(
     )
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:
-        with _termination_as_interrupt(), _progress(quiet) as progress:
+        with termination_as_interrupt(), _progress(quiet) as progress:
             finished = perform(request, progress, _say)
     except (DirectoryInUse, CheckpointMismatch, BadClusterAddress) as error:
         _say(error)
@@ -107,7 +107,7 @@ def run(
 
 
 @contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
+def termination_as_interrupt() -> Iterator[None]:
     """Let SIGTERM, by which schedulers and `kill` end a process, keep what is finished as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: object) -> None:

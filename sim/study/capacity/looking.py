@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sim.spec.experiment import Experiment
 from sim.stats.decision import Decision, Judgement, decide
 from sim.stats.summary import ScenarioSummary
-from sim.study.capacity.question import MOST_LOOKS, Question
+from sim.study.capacity.question import Question
 from sim.study.evaluation import Evaluator
 from sim.study.prepare import PreparedScenario
 from sim.workload.sizes import TraceSizes, size_distribution
@@ -122,7 +122,7 @@ class Looker:
     @property
     def looks_left(self) -> int:
         """Decisions that may still be taken."""
-        return MOST_LOOKS - self.looks
+        return self.question.most_looks - self.looks
 
     def look(self, value: float, patience: float = PATIENCE) -> Point:
         """Return the point at `value`, decided if that takes no more than `patience` times its work."""
@@ -146,12 +146,44 @@ class Looker:
         assert point is not None
         return point
 
-    def again(self, value: float, like: Point) -> Point:
-        """Return the point at `value` with the replications and the length of another, undecided or not."""
-        return self._look(value, like.replications, like.queries if self.steady else None)
+    def summary(self, value: float) -> ScenarioSummary:
+        """Return what a few replications at `value` give; nothing is decided by it."""
+        changes = self._variant(value, self._queries)
+        return self.evaluator.evaluate(changes, self.replications, point=self.point).summary
 
-    def _look(self, value: float, replications: int, queries: float | None = None) -> Point:
+    def latency_ms(self, value: float, like: Point) -> tuple[tuple[float, ...] | None, bool]:
+        """Return the percentile at `value`, replication by replication, and whether it is saturated there.
+
+        The replications and their length are those of another point, so that they can be set against it pair by pair.
+        """
+        judgement = self._judged(value, like.replications, like.queries if self.steady else None).judgement
+        return judgement.latency_ms, judgement.saturated
+
+    def measured(self, value: float, tolerance: float, wider: float) -> Iterator[Point]:
+        """Look at `value` with more and more work, at a `wider` one where latencies are not to be had from it."""
+        replications = self.replications
+        while self.looks_left > 0:
+            point = self._look(value, replications)
+            self.points[value] = point
+            self._tell(point)
+            yield point
+            latency = point.judgement.latency_ms
+            if latency is not None and max(latency) >= wider * value:
+                # As long as the clock runs on after the arrivals: what takes longer is not known.
+                value *= wider
+                continue
+            if self._lengthen(LENGTHENED):
+                continue
+            more = None if point.judgement.unmeasured else self._repeat(point, float(LENGTHENED))
+            if more is None:
+                return
+            replications = more
+
+    def _look(self, value: float, replications: int) -> Point:
         self.looks += 1
+        return self._judged(value, replications)
+
+    def _judged(self, value: float, replications: int, queries: float | None = None) -> Point:
         changes = self._variant(value, queries or self._queries)
         evaluated = self.evaluator.evaluate(changes, replications, point=self.point)
         judgement = decide(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["MOST_LOOKS", "By", "Find", "Question"]
+__all__ = ["MOST_LOOKS", "MOST_MIX_LOOKS", "By", "Find", "Question"]
 
 MOST_LOOKS = 40
 """Decisions that the search for one scenario may take; the risk of an error is shared out to them."""
+
+MOST_MIX_LOOKS = 160
+"""The same where several node groups are mixed, of which there are many more."""
 
 
 class Find(StrEnum):
@@ -61,4 +64,9 @@ class Question:
     @property
     def risk(self) -> float:
         """Probability of an error that each decision may have, so that all of them together keep the confidence."""
-        return (1.0 - self.confidence) / MOST_LOOKS
+        return (1.0 - self.confidence) / self.most_looks
+
+    @property
+    def most_looks(self) -> int:
+        """Decisions that the search for one scenario may take."""
+        return MOST_MIX_LOOKS if self.find is Find.NODES and len(self.groups) != 1 else MOST_LOOKS
