@@ -78,9 +78,11 @@ def _over_values(report: CapacityReport) -> Drawing:
     logarithmic(axes)
     axes.set_ylim(top=MOST_EXCESS * 1.3)
     axes.set_xlabel(AXES[report.find])
-    axes.set_ylabel(f"{report.percentile} latency over the SLA" if report.attainment is None else "over the limit")
+    what = f"{report.percentile} latency" if report.attainment is None else "worst of what is asked"
+    axes.set_ylabel(f"{what}, multiples of its limit ({MOST_EXCESS:.0f}: or more)")
     axes.set_title(TITLES[report.find])
-    note(axes, "hollow: too close to call; at the upper edge: over 10 times, or saturated")
+    if any(_open(looked) for answer in report.answers for looked in _last_looks(answer)):
+        note(axes, "hollow: too close to call")
     legend_beside(axes)
     return figure
 

@@ -205,13 +205,18 @@ class Looker:
         if judgement.growing:
             return point.replications if self._lengthen(LENGTHENED) else self._repeat(point, float(LENGTHENED))
         factor = _factor(judgement, point.replications)
-        if factor > patience:
+        if factor > min(patience, self._room(point)):
             return None
         step = min(max(1.5 * factor, 2.0), MOST_AT_ONCE)
         longer = 1
         while longer < step and self._lengthen(LENGTHENED):
             longer *= LENGTHENED
         return point.replications if longer > 1 else self._repeat(point, step)
+
+    def _room(self, point: Point) -> float:
+        """Return how many times the work of a point is allowed."""
+        longer = 1 if self._queries is None else self.question.most_queries / self._queries
+        return max(longer, 1.0) * self.question.most_replications / point.replications
 
     def _lengthen(self, factor: int) -> bool:
         if self._queries is None or self._queries * factor > self.question.most_queries:

@@ -8,10 +8,10 @@ from sim.stats.summary import ScenarioSummary
 
 __all__ = ["saturating_rate"]
 
-GROWTH = 1.25
+GROWTH = 1.5
 """By what the load is raised until the backlog drifts."""
 
-MOST_STEPS = 12
+MOST_STEPS = 16
 
 WITHIN = 0.05
 """How far the loads that drift and that do not may lie apart in the end."""
