@@ -209,8 +209,8 @@ class Looker:
             return None
         step = min(max(1.5 * factor, 2.0), MOST_AT_ONCE)
         longer = 1
-        while longer < step and self._lengthen(LENGTHENED):
-            longer *= LENGTHENED
+        while longer < step and self._lengthen(2):
+            longer *= 2
         return point.replications if longer > 1 else self._repeat(point, step)
 
     def _room(self, point: Point) -> float:
