@@ -29,10 +29,12 @@ from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
+from sim.study.executor import Executor, local_executor
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
+from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
 
-__all__ = ["DirectoryInUse", "FinishedRun", "RunRequest", "perform"]
+__all__ = ["DirectoryInUse", "FinishedRun", "RunRequest", "model_names", "perform", "resolved_experiment"]
 
 KEPT_QUERIES = 500_000
 """`report.queries: auto` keeps per-query records of runs up to this many queries."""
@@ -64,6 +66,10 @@ class RunRequest:
         Go on with what the run directory holds.
     engine : str
         ``reference``, ``compiled``, or ``auto`` for whichever is expected to be done first.
+    cluster : str or None
+        Address of a Dask cluster that runs it; see `sim.study.cluster.DaskCluster`.
+    store : str or None
+        Folder of finished results, ``none``, or what the environment says; see `sim.study.store.store_folder`.
     figures : bool
         Draw them; ``mprec plot`` can do so later.
     """
@@ -76,6 +82,8 @@ class RunRequest:
     jobs: int | None = None
     resume: bool = False
     engine: EngineChoice = "auto"
+    cluster: str | None = None
+    store: str | None = None
     figures: bool = True
 
 
@@ -120,6 +128,8 @@ def perform(
         If a process dies.
     RunDirectoryError
         If a file cannot be written.
+    BadClusterAddress, ClusterError
+        If there is no such cluster.
     """
     started = datetime.now(UTC)
     wall_s, cpu_s = time.perf_counter(), _cpu_s()
@@ -131,13 +141,30 @@ def perform(
     directory = RunDirectory(_directory(request))
     checkpoint = Checkpoint(directory.path / "replications", study.fingerprint)
     keep = _keeps_records(study)
-    jobs = request.jobs or usable_cores()
-    engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
+    folder = store_folder(request.store)
+    store = None if folder is None else ResultStore(folder, tell=tell)
     try:
-        result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress, tell=tell)
+        with _executor(request, len(study.tasks), tell) as executor:
+            engines = choose_engines(
+                request.engine, study.prepared, jobs=executor.workers, tell=tell, elsewhere=executor.is_elsewhere
+            )
+            result = study.run(
+                checkpoint,
+                store=store,
+                executor=executor,
+                keep_records=keep,
+                engines=engines,
+                progress=progress,
+                tell=tell,
+            )
     except BaseException:
         checkpoint.tidy()
         raise
+    if store is not None:
+        store.trim()
+    if result.stored:
+        what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
+        tell(f"{result.stored} of {len(study.tasks)} {what} were run before and are taken from {folder}")
     report = _write(directory, study, result)
     if request.figures:
         plot_run(directory.path)
@@ -145,6 +172,7 @@ def perform(
         {
             **_manifest(study, result),
             "engines": result.engines,
+            "stored": result.stored,
             "command": ["mprec", *sys.argv[1:]],
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -154,6 +182,14 @@ def perform(
     )
     checkpoint.remove()
     return FinishedRun(directory.path, report)
+
+
+def _executor(request: RunRequest, tasks: int, tell: Callable[[str], None]) -> Executor:
+    if request.cluster is None:
+        return local_executor(min(request.jobs or usable_cores(), tasks))
+    from sim.study.cluster import DaskCluster
+
+    return DaskCluster(request.cluster, tell)
 
 
 def _check_baseline(scenarios: Sequence[Scenario]) -> None:
@@ -209,7 +245,7 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     first = study.scenarios[0].experiment
     report = Report(
         name=first.name,
-        model=", ".join(_models(first)),
+        model=", ".join(model_names(first)),
         percentile=first.report.percentile,
         baseline=first.report.baseline,
         summaries=result.summaries,
@@ -228,7 +264,7 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     return report
 
 
-def _models(experiment: Experiment) -> list[str]:
+def model_names(experiment: Experiment) -> list[str]:
     """Return the names of the models that are asked, each once."""
     asked = [experiment.model if one.model is None else one.model for one in experiment.classes or ()]
     asked = asked or [experiment.model]

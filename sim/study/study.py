@@ -13,9 +13,11 @@ from sim.engine.engines import Engine
 from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
 from sim.study.checkpoint import Checkpoint
 from sim.study.execute import Task, execute
+from sim.study.executor import Executor
 from sim.study.gather import Gathered
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario
+from sim.study.store import ResultStore
 
 __all__ = ["Study", "StudyResult"]
 
@@ -36,12 +38,15 @@ class StudyResult:
         Queries simulated, over all scenarios and replications.
     engines : tuple of Engine
         Those that ran, of what was not finished before.
+    stored : int
+        Replications, or cells, that were taken from the store.
     """
 
     summaries: tuple[ScenarioSummary, ...]
     records: dict[Task, Path]
     queries: int
     engines: tuple[Engine, ...]
+    stored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,8 @@ class Study:
         self,
         checkpoint: Checkpoint | None = None,
         *,
-        jobs: int = 1,
+        store: ResultStore | None = None,
+        executor: Executor | None = None,
         keep_records: bool = False,
         engines: Sequence[Engine] | None = None,
         progress: Progress | None = None,
@@ -113,8 +119,10 @@ class Study:
         ----------
         checkpoint : Checkpoint, optional
             Where finished replications and cells are kept as they come; those it holds already are not run again.
-        jobs : int
-            Processes. The results do not depend on it.
+        store : ResultStore, optional
+            Where finished ones are kept for other runs; those it holds already are not run again.
+        executor : Executor, optional
+            Where it is run; in this process by default. The results do not depend on it.
         keep_records : bool
             Save per-query records next to the checkpoint.
         engines : sequence of Engine, optional
@@ -124,7 +132,7 @@ class Study:
             ``tell(line)`` is told, once a scenario, that the reference engine had to run some of it.
         """
         tasks = self.tasks
-        gathered = Gathered(self.prepared, checkpoint)
+        gathered = Gathered(self.prepared, checkpoint, store)
         records: dict[Task, Path] = {}
         if checkpoint is not None:
             checkpoint.check()
@@ -132,6 +140,7 @@ class Study:
             if keep_records:
                 records = {task: checkpoint.records_file(task) for task in tasks}
             gathered.resume(tasks, records)
+        gathered.take_stored(tasks, records)
         pending = [task for task in tasks if not gathered.has(task)]
         what = "cells" if any(scenario.cells > 1 for scenario in self.prepared) else "replications"
         finished = len(tasks) - len(pending)
@@ -146,16 +155,20 @@ class Study:
             fallen_back.add(scenario)
 
         for task, part in execute(
-            self.prepared, pending, jobs=jobs, records=records, engines=engines, not_compiled=fall_back
+            self.prepared, pending, executor=executor, records=records, engines=engines, not_compiled=fall_back
         ):
-            gathered.add(task, part)
+            gathered.add(task, part, records.get(task))
             finished += 1
             if progress is not None:
                 progress(finished, len(tasks), what)
         results = gathered.results
         used = {engines[task[0]] for task in pending} | ({Engine.REFERENCE} if fallen_back else set())
         return StudyResult(
-            self._summarise(results), records, sum(r.counts["offered"] for r in results.values()), tuple(sorted(used))
+            self._summarise(results),
+            records,
+            sum(r.counts["offered"] for r in results.values()),
+            tuple(sorted(used)),
+            gathered.stored,
         )
 
     def _summarise(self, results: dict[tuple[int, int], ReplicationResult]) -> tuple[ScenarioSummary, ...]:
