@@ -1,6 +1,6 @@
 """Discrete-event simulation of recommendation inference at datacenter scale.
 
-``from sim import load, run, compare``: see docs/python.md.
+``from sim import load, run, capacity, compare``: see docs/python.md.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sim._version import __version__
 
 if TYPE_CHECKING:
-    from sim.api import compare, load, run
+    from sim.api import capacity, compare, load, run
 
-__all__ = ["__version__", "compare", "load", "run"]
+__all__ = ["__version__", "capacity", "compare", "load", "run"]
 
 
 def __getattr__(name: str) -> Any:

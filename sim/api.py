@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sim.report.capacity import CapacityReport, render_capacity
 from sim.report.difference_table import headline_metrics
 from sim.report.difference_table import render as render_differences
 from sim.report.differences import Comparison
 from sim.report.frames import (
+    capacity_frame,
     differences_frame,
+    looked_frame,
     metrics_frame,
     queries_frame,
     replications_frame,
@@ -22,6 +26,8 @@ from sim.report.frames import (
 from sim.report.guard import Judgement, judge_limits, parse_limit
 from sim.report.table import Report, render
 from sim.stats.summary import ScenarioSummary
+from sim.study.capacity.perform import CapacityRequest, perform_capacity
+from sim.study.capacity.question import By, Find, Question
 from sim.study.comparing import compare_runs, locate
 from sim.study.runs import RunRequest, perform
 from sim.study.scenario import Scenario, load_scenarios
@@ -30,7 +36,7 @@ from sim.study.study import Progress, Study
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["Differences", "Loaded", "Results", "compare", "load", "run"]
+__all__ = ["Capacity", "Differences", "Loaded", "Results", "capacity", "compare", "load", "run"]
 
 Settings = Mapping[str, object] | Sequence[str]
 """Keys of an experiment and what to set them to: a mapping, or ``key.path=value`` as on the command line."""
@@ -198,6 +204,34 @@ class Differences:
         return self.text()
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The limits that a search found.
+
+    Attributes
+    ----------
+    answer : CapacityReport
+        The answers, the ranking and what the search looked at.
+    """
+
+    answer: CapacityReport
+
+    def report(self, width: int = 100) -> str:
+        """Return what `mprec capacity` prints."""
+        return render_capacity(self.answer, width)
+
+    def frame(self) -> DataFrame:
+        """Return one row a scenario, with ``meets`` and ``misses``, the ends of the bracket that was proved."""
+        return capacity_frame(self.answer)
+
+    def looked(self) -> DataFrame:
+        """Return one row a value that was looked at: what was decided, by which bounds and how many replications."""
+        return looked_frame(self.answer)
+
+    def __str__(self) -> str:
+        return self.report()
+
+
 def load(
     experiment: str | Path, *, set: Settings = (), seed: int | None = None, replications: int | None = None
 ) -> Loaded:
@@ -239,6 +273,7 @@ def run(
     jobs: int = 1,
     engine: EngineName = "auto",
     resume: bool = False,
+    store: str | None = None,
     figures: bool = False,
     progress: Progress | None = None,
 ) -> Results:
@@ -257,6 +292,8 @@ def run(
         Results do not depend on it.
     resume : bool
         Go on with what was interrupted in `out`.
+    store : str, optional
+        Folder of finished replications, which are not run again, or ``"none"``; by default that of `mprec run`.
     figures : bool
         Draw the figures of the run directory, too.
     progress : callable, optional
@@ -288,6 +325,7 @@ def run(
         jobs,
         resume,
         engine,
+        store=store,
         figures=figures,
     )
     finished = perform(request, progress)
@@ -341,3 +379,64 @@ def compare(
         found = [(path, f"{name} #{number}", label) for number, (path, name, label) in enumerate(found, start=1)]
     comparisons, alone = compare_runs(found, baseline=within, confidence=confidence)
     return Differences(tuple(comparisons), tuple(alone))
+
+
+def capacity(
+    experiment: Loaded | str | Path,
+    find: Literal["rate", "nodes", "sla"] = "rate",
+    out: str | Path | None = None,
+    *,
+    attainment: float | None = None,
+    confidence: float = 0.95,
+    tolerance: float = 0.02,
+    groups: Sequence[str] = (),
+    by: Literal["price", "energy"] = "price",
+    jobs: int = 1,
+    engine: EngineName = "auto",
+    store: str | None = None,
+) -> Capacity:
+    """Search for the highest load, the smallest fleet or the tightest SLA of every scenario, proved on both sides.
+
+    Parameters
+    ----------
+    experiment : Loaded, str or Path
+        As from `load`, or what `load` takes. The search chooses the number of replications itself.
+    find : {"rate", "nodes", "sla"}
+    out : str or Path, optional
+        Directory for the answer, new or empty; by default nothing is left.
+    attainment : float, optional
+        Least share of queries within the SLA, besides the percentile.
+    confidence : float
+        That everything that is called proved is right, for each scenario.
+    tolerance : float
+        Width of the bracket at which the search is content, as a share of its lower end.
+    groups, by
+        Of ``find="nodes"``: the node groups that are counted, and what the cheapest mix is cheapest by.
+    jobs, engine, store
+        As in `run`.
+
+    Raises
+    ------
+    SpecError
+        If the experiment is not valid, or the question does not fit it.
+
+    Examples
+    --------
+    >>> capacity("quickstart", "rate").frame()  # doctest: +SKIP
+    """
+    loaded = experiment if isinstance(experiment, Loaded) else load(experiment)
+    question = Question(Find(find), attainment, confidence, tolerance, tuple(groups), By(by))
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="mprec-")) if out is None else str(out)
+        request = CapacityRequest(
+            loaded.experiment,
+            question,
+            loaded.overrides,
+            Path(directory),
+            loaded.seed,
+            jobs,
+            engine,
+            store=store,
+        )
+        report = perform_capacity(request).report
+    return Capacity(report if out is not None else replace(report, out_dir=None))

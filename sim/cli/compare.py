@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sim.cli.agreement import against_measured
-from sim.cli.options import OverridesOption, PluginsOption, add_plugins
+from sim.cli.options import ClusterOption, OverridesOption, PluginsOption, StoreOption, add_plugins, cannot_both
 from sim.cli.run import EngineName
 from sim.cli.terminal import progress_bar, say, termination_as_interrupt
 from sim.spec.problems import nearest_name
@@ -91,6 +91,8 @@ def compare(
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; all cores by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with experiments that were interrupted.")] = False,
     engine: Annotated[EngineName, typer.Option("--engine", help="As in `mprec run`.")] = EngineName.AUTO,
+    cluster: ClusterOption = None,
+    store: StoreOption = None,
     plugins: PluginsOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -108,17 +110,19 @@ def compare(
     from sim.study.comparing import is_measured, locate
 
     add_plugins(plugins)
+    cannot_both(jobs, cluster)
+    asked = _request(overrides, seed, replications, jobs, resume, engine, cluster, store)
     named = [locate(name) for name in names]
     others = {"--fail-if": fail_if, "--metric": metrics, "--json": json_file, "--csv": csv_file, "--baseline": baseline}
     try:
         if len(named) == 2 and is_measured(named[1]) and not is_measured(named[0]):
             _refuse(others, f"{names[1]} is a measured run: what is simulated is held against it by --limit")
-            (simulated,) = _obtained(named[:1], _request(overrides, seed, replications, jobs, resume, engine), quiet)
+            (simulated,) = _obtained(named[:1], asked, quiet)
             against_measured(simulated, named[1].path, limits or (), out, as_markdown)
             return
         _refuse({"--limit": limits}, "the last run is no measured one; limits of what may change are set by --fail-if")
         parsed, level = _parsed(fail_if or ()), _share(confidence)
-        runs = _obtained(named, _request(overrides, seed, replications, jobs, resume, engine), quiet)
+        runs = _obtained(named, asked, quiet)
         found, alone = _compared(runs, named, scenario, baseline, level)
         shown = _metrics(metrics or (), found)
         judged = _judged(parsed, found)
@@ -142,16 +146,19 @@ def _request(
     jobs: int | None,
     resume: bool,
     engine: EngineName,
+    cluster: str | None,
+    store: str | None,
 ) -> RunRequest:
     from sim.study.runs import RunRequest
 
-    return RunRequest("", tuple(overrides or ()), None, seed, replications, jobs, resume, engine.value)
+    return RunRequest("", tuple(overrides or ()), None, seed, replications, jobs, resume, engine.value, cluster, store)
 
 
 def _obtained(named: Sequence[Compared], request: RunRequest, quiet: bool) -> list[Path]:
     """Run the experiments among what was named; ends are those of `mprec run`."""
     from sim.engine.audit import InvariantError
     from sim.study.checkpoint import CheckpointMismatch
+    from sim.study.cluster import BadClusterAddress, ClusterError
     from sim.study.comparing import obtain
     from sim.study.runs import DirectoryInUse
     from sim.study.workers import WorkerLost
@@ -162,13 +169,13 @@ def _obtained(named: Sequence[Compared], request: RunRequest, quiet: bool) -> li
     try:
         with termination_as_interrupt(), progress_bar(quiet) as progress:
             return obtain(named, request, progress, say)
-    except (DirectoryInUse, CheckpointMismatch) as error:
+    except (DirectoryInUse, CheckpointMismatch, BadClusterAddress) as error:
         say(error)
         raise typer.Exit(BAD_INPUT) from error
     except InvariantError as error:
         say(f"the simulator broke one of its own laws, and this run is not to be used:\n{error}")
         raise typer.Exit(FAILED) from error
-    except (WorkerLost, OSError) as error:
+    except (WorkerLost, ClusterError, OSError) as error:
         say(f"{error}; {again}")
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.engine.record import Outcome
+from sim.report.capacity import CapacityReport
 from sim.report.difference_files import COLUMNS, rows_of
 from sim.report.differences import Comparison, named_values
 from sim.report.replications import replications_of
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = [
+    "capacity_frame",
     "differences_frame",
+    "looked_frame",
     "metrics_frame",
     "queries_frame",
     "replications_frame",
@@ -152,6 +155,45 @@ def queries_frame(file: Path, summaries: Sequence[ScenarioSummary], path_names: 
 def differences_frame(comparisons: Sequence[Comparison]) -> DataFrame:
     """Return one row a comparison and metric: the difference and the relative change with their intervals."""
     return _pandas().DataFrame(list(rows_of(comparisons)), columns=list(COLUMNS))
+
+
+def capacity_frame(report: CapacityReport) -> DataFrame:
+    """Return one row a scenario of a capacity search: the bracket that was proved, and what belongs to it."""
+    rows = [
+        {
+            **one.parameters,
+            "meets": one.meets,
+            "misses": one.misses,
+            "estimate": one.estimate,
+            "saturates": one.saturates,
+            "reached": one.reached,
+            "cost": one.cost,
+            **{f"nodes of {group}": count for group, count in one.counts.items()},
+        }
+        for one in report.answers
+    ]
+    return _pandas().DataFrame(rows)
+
+
+def looked_frame(report: CapacityReport) -> DataFrame:
+    """Return one row a scenario and value that a capacity search looked at."""
+    rows = [
+        {
+            **one.parameters,
+            "value": looked.value,
+            **{f"nodes of {group}": count for group, count in looked.counts.items()},
+            "decision": looked.decision,
+            "excess": looked.excess,
+            "low": looked.low,
+            "high": looked.high,
+            "latency_ms": looked.latency_ms,
+            "replications": looked.replications,
+            "saturated": looked.saturated,
+        }
+        for one in report.answers
+        for looked in one.looked
+    ]
+    return _pandas().DataFrame(rows)
 
 
 def _parameters(summaries: Sequence[ScenarioSummary]) -> list[str]:
