@@ -365,18 +365,18 @@ def compare(
     >>> compare(run("before.yaml"), run("after.yaml")).frame()  # doctest: +SKIP
     >>> compare(run("quickstart"), within="random").text()  # doctest: +SKIP
     """
-    found: list[tuple[Path, str, str | None]] = []
+    found: list[tuple[Path, str, Sequence[str]]] = []
     for one in (baseline, *others):
         if isinstance(one, Results):
-            found.append((one.directory, one.name, None))
+            found.append((one.directory, one.name, ()))
             continue
         named = locate(str(one))
         if not named.is_run:
             raise ValueError(f"{one} is an experiment: compare what run({str(one)!r}) returns")
-        found.append((named.path, named.path.name, named.label))
+        found.append((named.path, named.path.name, [] if named.label is None else [named.label]))
     names = [name for _, name, _ in found]
     if len(dict.fromkeys(names)) < len({path for path, _, _ in found}):
-        found = [(path, f"{name} #{number}", label) for number, (path, name, label) in enumerate(found, start=1)]
+        found = [(path, f"{name} #{number}", labels) for number, (path, name, labels) in enumerate(found, start=1)]
     comparisons, alone = compare_runs(found, baseline=within, confidence=confidence)
     return Differences(tuple(comparisons), tuple(alone))
 

@@ -197,7 +197,7 @@ def _compared(
             "it is for one run alone; several are compared with the first", param_hint="--baseline"
         )
     names = run_names([(path, one.name) for path, one in zip(runs, named, strict=True)])
-    labels = [scenario if one.label is None else one.label for one in named]
+    labels = [[label for label in (one.label, scenario) if label is not None] for one in named]
     return compare_runs([*zip(runs, names, labels, strict=True)], baseline=baseline, confidence=confidence)
 
 

@@ -128,7 +128,8 @@ def _table(one: Comparison, rows: Sequence[Row], width: int) -> list[str]:
 
 
 def _header(column: _Column) -> str:
-    return column.header if len(column.header) <= 18 else column.header[:17] + "~"
+    room = max(12, *(len(cell) for cell in column.cells))
+    return column.header if len(column.header) <= room else column.header[: room - 1] + "~"
 
 
 def markdown(comparisons: Sequence[Comparison], alone: Sequence[str], metrics: Sequence[str]) -> str:

@@ -173,15 +173,15 @@ def _replications(run: Path) -> ReplicationsOfRun:
     return kept
 
 
-def read_sides(run: Path, name: str, label: str | None = None) -> list[Side]:
-    """Return the scenarios of a run directory, those that have a label if one is given.
+def read_sides(run: Path, name: str, labels: Sequence[str] = ()) -> list[Side]:
+    """Return the scenarios of a run directory that have all of these labels.
 
     Raises
     ------
     RunDirectoryError
         If it cannot be read, or is of a version that kept no values by replication.
     SpecError
-        If no scenario has the label.
+        If no scenario has them.
     """
     summary, kept = read_summary(run), _replications(run)
     if len(kept.scenarios) != len(summary["scenarios"]):
@@ -191,26 +191,22 @@ def read_sides(run: Path, name: str, label: str | None = None) -> list[Side]:
         Side.of(name, entry, own, seed=kept.seed, percentile=summary["percentile"], experiment=experiment)
         for entry, own, experiment in zip(summary["scenarios"], kept.scenarios, experiments, strict=True)
     ]
-    if label is None:
-        return sides
-    labels = dict.fromkeys(str(value) for side in sides for value in side.parameters.values())
+    for label in labels:
+        sides = _labelled(sides, name, label)
+    return sides
+
+
+def _labelled(sides: Sequence[Side], name: str, label: str) -> list[Side]:
     chosen = [
-        replace(side, chosen=frozenset(key for key, value in side.parameters.items() if str(value) == label))
+        replace(side, chosen=side.chosen | {key for key, value in side.parameters.items() if str(value) == label})
         for side in sides
         if label in (side.label, *map(str, side.parameters.values()))
     ]
     if not chosen:
-        allowed = ", ".join(labels) or "none: it has no sweep"
-        raise SpecError(
-            [
-                Problem(
-                    f"no scenario of {name} is called that",
-                    value=label,
-                    allowed=allowed,
-                    nearest=nearest_name(label, [*labels]),
-                )
-            ]
-        )
+        known = list(dict.fromkeys(str(value) for side in sides for value in side.parameters.values()))
+        allowed = ", ".join(known) or "none: it has no sweep"
+        message = f"no scenario of {name} is called that"
+        raise SpecError([Problem(message, value=label, allowed=allowed, nearest=nearest_name(label, known))])
     return chosen
 
 
@@ -226,14 +222,14 @@ def _experiments(run: Path, scenarios: int) -> list[dict[str, Any] | None]:
 
 
 def compare_runs(
-    runs: Sequence[tuple[Path, str, str | None]], *, baseline: str | None = None, confidence: float | None = None
+    runs: Sequence[tuple[Path, str, Sequence[str]]], *, baseline: str | None = None, confidence: float | None = None
 ) -> tuple[list[Comparison], list[str]]:
     """Compare runs with the first, or the scenarios of one run with a baseline.
 
     Parameters
     ----------
-    runs : sequence of (Path, str, str or None)
-        Run directories, what each is called, and the label that scenarios must have.
+    runs : sequence of (Path, str, sequence of str)
+        Run directories, what each is called, and the labels that its scenarios must have.
     baseline : str, optional
         Of one run alone: a label of its sweep; by default its own `report.baseline`.
     confidence : float, optional
@@ -252,14 +248,14 @@ def compare_runs(
     SpecError
         If nothing can be compared, or a label or the baseline is not there.
     """
-    (first, name, label), *others = runs
-    sides = read_sides(first, name, label)
+    (first, name, labels), *others = runs
+    sides = read_sides(first, name, labels)
     if not others:
         return _within(first, name, sides, baseline, confidence), []
     found: list[Comparison] = []
     alone: list[str] = []
-    for path, other, other_label in others:
-        theirs = read_sides(path, other, other_label)
+    for path, other, other_labels in others:
+        theirs = read_sides(path, other, other_labels)
         some, rest = compare_across(sides, theirs, confidence)
         if not some:
             message = f"{name} and {other} have no scenario in common: {'; '.join(rest)}"

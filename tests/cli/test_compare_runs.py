@@ -238,6 +238,9 @@ def test_scenarios_are_matched_by_parameters_and_labels(folder: Path) -> None:
     assert "Not compared: z is in a only" in output
     assert "a, z" in mprec("a:z", "b:x")[1]
     assert "y against x" in mprec("a", "--baseline", "x")[1]
+    both = mprec("a", "b", "--scenario", "y")[1]
+    assert "b against a, y" in both
+    assert "a, x" not in both
     for arguments, problem in [
         (("a",), "nothing to be compared with"),
         (("a", "--baseline", "q"), "no scenario of the sweep is called that"),
