@@ -173,6 +173,7 @@ def _draw(axes: Axes, bars: Sequence[_Bar | None], labels: Sequence[str] | None 
         least = min(end for bar in bars if bar is not None for end in (bar.value, bar.low or bar.value))
         axes.set_xlim(1.8 * least if least < -1.0 else -3.0, 1.8 * max(ends))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.tick_params(axis="x", labelsize=8)
 
 
 def _title(figure: Drawing, text: str, bars: Sequence[_Bar]) -> None:
