@@ -151,7 +151,18 @@ def _request(
 ) -> RunRequest:
     from sim.study.runs import RunRequest
 
-    return RunRequest("", tuple(overrides or ()), None, seed, replications, jobs, resume, engine.value, cluster, store)
+    return RunRequest(
+        "",
+        tuple(overrides or ()),
+        None,
+        seed,
+        replications,
+        jobs,
+        resume,
+        engine.value,
+        cluster=cluster,
+        store=store,
+    )
 
 
 def _obtained(named: Sequence[Compared], request: RunRequest, quiet: bool) -> list[Path]:

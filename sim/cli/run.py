@@ -82,17 +82,7 @@ def run(
     add_plugins(plugins)
     cannot_both(jobs, cluster)
     request = RunRequest(
-        experiment,
-        tuple(overrides or ()),
-        out,
-        seed,
-        replications,
-        jobs,
-        resume,
-        engine.value,
-        cluster,
-        store,
-        figures,
+        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, figures, cluster, store
     )
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:
