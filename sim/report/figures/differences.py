@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.report.differences import Comparison, Row, is_share
-from sim.report.figures.style import Drawing, colour, save, styled
+from sim.report.figures.style import INK, MUTED, PAPER, Drawing, colour, save, styled
 from sim.stats.interval import Interval
 
 if TYPE_CHECKING:
@@ -141,11 +141,11 @@ def _draw(axes: Axes, bars: Sequence[_Bar | None], labels: Sequence[str] | None 
     """Draw one row a bar: filled where the change is beyond noise, hollow where it is not."""
     from matplotlib.ticker import FuncFormatter
 
-    axes.axvline(0.0, color="0.25", linewidth=1.0)
+    axes.axvline(0.0, color=INK, linewidth=1.0)
     for row, bar in enumerate(bars):
         if bar is None:
             axes.text(
-                0.02, row, "no value", transform=axes.get_yaxis_transform(), va="center", fontsize=7.5, color="0.4"
+                0.02, row, "no value", transform=axes.get_yaxis_transform(), va="center", fontsize=7.5, color=MUTED
             )
             continue
         shown = colour(1) if bar.noise is False else colour(0)
@@ -157,7 +157,7 @@ def _draw(axes: Axes, bars: Sequence[_Bar | None], labels: Sequence[str] | None 
             marker="o",
             markersize=5,
             color=shown,
-            markerfacecolor=shown if bar.noise is False else axes.get_facecolor(),
+            markerfacecolor=shown if bar.noise is False else PAPER,
             linestyle="none",
         )
     texts = [bar.label if bar is not None else "" for bar in bars] if labels is None else list(labels)
@@ -179,4 +179,4 @@ def _draw(axes: Axes, bars: Sequence[_Bar | None], labels: Sequence[str] | None 
 def _title(figure: Drawing, text: str, bars: Sequence[_Bar]) -> None:
     figure.suptitle(text, x=0.01, ha="left", fontsize=10.5, fontweight="bold", wrap=True)
     if any(bar.noise is not False for bar in bars):
-        figure.supxlabel("hollow: within noise", x=0.99, ha="right", fontsize=8, color="0.35")
+        figure.supxlabel("hollow: within noise", x=0.99, ha="right", fontsize=8, color=MUTED)
