@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from sim.report.capacity import Answer, Looked
+from sim.report.capacity import Answer, Looked, shown
 from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
 from sim.stats.decision import Decision
@@ -341,7 +341,11 @@ def _notes(bracket: Bracket, looker: Looker, question: Question) -> tuple[str, .
                 f"{looker.experiment.report.percentile} ({where.judgement.why}); make the run longer"
             )
         else:
-            notes.append(f"nothing was proved to meet; the last that was looked at: {points[-1].judgement.why}")
+            excess = points[-1].judgement.excess
+            what = f"{excess:.3g} of the limit" if excess is not None else points[-1].judgement.why
+            scope = "at no load" if question.find is Find.RATE else "anywhere"
+            value = shown(question.find.value, points[-1].value)
+            notes.append(f"nothing was proved to meet, {scope}: at {value} it is {what}")
     elif not bracket.reached:
         why = "all decisions are used up" if looker.looks_left <= 0 else "more replications would be needed"
         notes.append(f"the bracket is wider than {question.tolerance:.2%}: {why} (--max-replications)")
