@@ -62,6 +62,9 @@ def run(
             help="Engine: SimPy, compiled by numba, or whichever is done first. All give the same results.",
         ),
     ] = EngineName.AUTO,
+    figures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Draw figures; `mprec plot` does so later.")
+    ] = True,
     cluster: ClusterOption = None,
     store: StoreOption = None,
     plugins: PluginsOption = None,
@@ -82,7 +85,7 @@ def run(
     add_plugins(plugins)
     cannot_both(jobs, cluster)
     request = RunRequest(
-        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, cluster, store
+        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, figures, cluster, store
     )
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:
