@@ -13,7 +13,7 @@ from typing import Any
 from sim.report.table import EVIDENCE
 from sim.stats.interval import Interval
 
-__all__ = ["Answer", "CapacityReport", "Looked", "RunnerUp", "points_csv", "render_capacity"]
+__all__ = ["Answer", "CapacityReport", "Looked", "RunnerUp", "points_csv", "render_capacity", "shown", "weakest"]
 
 WORDS = {
     "rate": ("How much load does it take?", "meets up to", "misses from"),

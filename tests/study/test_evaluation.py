@@ -115,11 +115,6 @@ def test_replications_share_their_random_numbers_whatever_the_changes(file: str)
     assert slow.backlog.time_ns[-1] == pytest.approx(2 * fast.backlog.time_ns[-1], abs=4000)
 
 
-def test_processes_change_nothing(file: str) -> None:
-    with evaluator(file) as alone, Evaluator(file, jobs=2, engine="reference") as together:
-        assert alone.evaluate([], 4).summary == together.evaluate([], 4).summary
-
-
 def test_cells_are_added_up(file: str) -> None:
     changes = ["cells=2", "workload.queries=", "workload.duration=2s"]
     study = Study.of(load_scenarios(file, changes, replications=2))

@@ -70,6 +70,8 @@ def _over_values(report: CapacityReport) -> Drawing:
     values = [looked.value for answer in report.answers for looked in answer.looked]
     for index, answer in enumerate(report.answers):
         _line(axes, answer, index)
+        if answer.estimate is not None:
+            axes.plot([answer.estimate], [1.0], color=colour(index), marker="|", markersize=16, label="_estimate")
         if answer.meets is not None and answer.misses is not None:
             axes.axvspan(*sorted((answer.meets, answer.misses)), color=colour(index), alpha=0.15, linewidth=0)
     axes.axhline(1.0, color="0.25", linewidth=1.1, linestyle=(0, (6, 3)))
@@ -127,10 +129,15 @@ def _height(looked: Looked) -> float:
 
 def _mixes(report: CapacityReport, answer: Answer) -> Drawing:
     """Draw the mixes of two groups that were looked at: which meet, which miss."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = new_figure()
     groups = list(dict.fromkeys(group for looked in answer.looked for group in looked.counts))
+    last = {tuple(one.counts[group] for group in groups): one.decision for one in answer.looked}
     for index, decision in enumerate(("meets", "misses", "open")):
-        mixes = {tuple(one.counts[group] for group in groups) for one in answer.looked if one.decision == decision}
+        mixes = {mix for mix, one in last.items() if one == decision}
+        if not mixes:
+            continue
         axes.plot(
             [mix[0] for mix in sorted(mixes)],
             [mix[1] for mix in sorted(mixes)],
@@ -153,8 +160,10 @@ def _mixes(report: CapacityReport, answer: Answer) -> Drawing:
         )
     axes.set_xlabel(f"{groups[0]} nodes")
     axes.set_ylabel(f"{groups[1]} nodes")
-    axes.set_xlim(left=-0.5)
-    axes.set_ylim(bottom=-0.5)
+    axes.set_xlim(-0.5, max(mix[0] for mix in last) + 0.5)
+    axes.set_ylim(-0.5, max(mix[1] for mix in last) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(f"Which mix meets the SLA{f', {answer.label}' if answer.label else ''}?")
     legend_beside(axes)
     return figure

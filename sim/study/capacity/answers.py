@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from sim.report.capacity import Answer, Looked
+from sim.report.capacity import Answer, Looked, shown
 from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
 from sim.stats.decision import Decision
-from sim.stats.interval import t_interval
 from sim.study.capacity.bracket import Bracket, bracketed
 from sim.study.capacity.fleet import FleetScale, mean_power_w
 from sim.study.capacity.looking import Looker, Point, is_steady
@@ -22,13 +21,10 @@ from sim.study.capacity.whole import whole_bracketed
 from sim.study.evaluation import Evaluator
 from sim.study.planning import plan_scenario
 
-__all__ = ["Found", "Tell", "answer"]
+__all__ = ["Found", "Tell", "answer", "more_never_hurts"]
 
-Tell = Callable[[int, Point], None]
-"""``tell(scenario, point)`` is told of every look."""
-
-BLIND_ROUTERS = ("random", "round-robin")
-"""Routers that do not look at the nodes."""
+Tell = Callable[[int, Point, dict[str, int]], None]
+"""``tell(scenario, point, nodes)`` is told of every look, with the nodes of each group where these are looked for."""
 
 SLA_POLICIES = ("mp-rec", "user")
 """Policies that are told the SLA, or may be."""
@@ -168,15 +164,13 @@ def _mix(evaluator: Evaluator, point: int, question: Question, tell: Tell, scale
         power = mean_power_w(at.summary)
         return math.inf if power is None else power
 
-    router = scenario.experiment.router
-    monotone = router is None or router.kind not in BLIND_ROUTERS
     search = MixSearch(
         look=look,
         cost=cost,
         least={i: prices[name] for i, name in enumerate(scale.groups)},
         start=tuple(scale.counts().values()),
         step=scenario.experiment.cells,
-        monotone=monotone,
+        monotone=more_never_hurts(scenario.experiment),
         looks_left=lambda: looker.looks_left,
         fewest=tuple(0 if name in kept else scenario.experiment.cells for name in scale.groups),
     )
@@ -188,8 +182,6 @@ def _mix(evaluator: Evaluator, point: int, question: Question, tell: Tell, scale
         notes.append(f"too close to call, and may be cheaper: {left}")
     if looker.looks_left <= 0:
         notes.append("the decisions that keep the confidence are used up: a cheaper mix may exist")
-    if monotone:
-        notes.append("it is taken that a node more never hurts: mixes that this decides were not run")
     others = sorted((value, mix) for mix, value in search.costs.items() if mix != best)
     if others:
         notes.append(f"next cheapest that was proved: {_named(scale, others[0][1])}, {others[0][0]:.4g}")
@@ -211,6 +203,15 @@ def _mix(evaluator: Evaluator, point: int, question: Question, tell: Tell, scale
         looker,
         None if index is None else looker.points[float(index)],
     )
+
+
+def more_never_hurts(experiment: Experiment) -> bool:
+    """Whether a node more, of whatever group, is taken never to hurt.
+
+    It does hurt where a router sends queries to a slow node while a fast one would be done sooner: a blind router does,
+    one that counts what is waiting does, and so does a central queue.
+    """
+    return experiment.router is not None and experiment.router.kind == "least-expected-completion"
 
 
 def _named(scale: FleetScale, mix: Mix) -> str:
@@ -293,24 +294,24 @@ def _sla(evaluator: Evaluator, point: int, question: Question, tell: Tell) -> Fo
 
 def _quantile(looker: Looker, start: float, question: Question) -> tuple[Bracket, Point | None]:
     """Return the interval of the percentile: where nothing depends on the SLA, that is the tightest that is met."""
-    value = start
-    nothing = Bracket(None, None, None, False)
-    point = None
-    interval = None
-    for point in looker.measured(value, question.tolerance, WIDER):
-        latency = point.judgement.latency_ms
-        if latency is None or point.judgement.saturated or point.judgement.growing:
+    best = None
+    bracket = Bracket(None, None, None, False)
+    for point in looker.measured(start, question.tolerance, WIDER):
+        judgement = point.judgement
+        if judgement.latency_ms is None or judgement.saturated or judgement.growing:
             continue
-        confidence = 1.0 - 2.0 * question.risk
-        found = t_interval(latency, confidence)
-        if found.value is not None and found.low is not None and found.high is not None:
-            interval = found
-            if found.high / max(found.low, 1e-12) - 1.0 <= question.tolerance:
-                break
-    if interval is None or interval.low is None or interval.high is None:
-        return nothing, point
-    reached = interval.high / max(interval.low, 1e-12) - 1.0 <= question.tolerance
-    return Bracket(interval.high, interval.low, interval.value, reached), point
+        latency = math.fsum(judgement.latency_ms) / len(judgement.latency_ms)
+        if judgement.excess is None or judgement.low is None or judgement.high is None:
+            continue
+        if not math.isclose(latency, judgement.excess * point.value):
+            # What is worst is not the latency but what is dropped, whatever the SLA.
+            continue
+        low, high = judgement.low * point.value, judgement.high * point.value
+        best = point
+        bracket = Bracket(high, low, latency, low > 0.0 and high / low - 1.0 <= question.tolerance)
+        if bracket.reached:
+            break
+    return bracket, best
 
 
 # -- what all of them say -------------------------------------------------------------------------------
@@ -340,7 +341,11 @@ def _notes(bracket: Bracket, looker: Looker, question: Question) -> tuple[str, .
                 f"{looker.experiment.report.percentile} ({where.judgement.why}); make the run longer"
             )
         else:
-            notes.append(f"nothing was proved to meet; the last that was looked at: {points[-1].judgement.why}")
+            excess = points[-1].judgement.excess
+            what = f"{excess:.3g} of the limit" if excess is not None else points[-1].judgement.why
+            scope = "at no load" if question.find is Find.RATE else "anywhere"
+            value = shown(question.find.value, points[-1].value)
+            notes.append(f"nothing was proved to meet, {scope}: at {value} it is {what}")
     elif not bracket.reached:
         why = "all decisions are used up" if looker.looks_left <= 0 else "more replications would be needed"
         notes.append(f"the bracket is wider than {question.tolerance:.2%}: {why} (--max-replications)")
@@ -372,6 +377,6 @@ def _recording(
                 why=judgement.why,
             )
         )
-        tell(scenario, point)
+        tell(scenario, point, nodes)
 
     return told, looked

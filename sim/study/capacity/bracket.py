@@ -191,8 +191,22 @@ def _outward(search: _Search, start: float) -> float | None:
     assert end is not None
     if search.points[end].judgement.unmeasured:
         return None
+    if too_hard and _is_in_vain(search, end):
+        return None
     value = search.moved(end, 0.5 if too_hard else 2.0)
     return value if 1.0 / REACH <= value / start <= REACH else None
+
+
+def _is_in_vain(search: _Search, easiest: float) -> bool:
+    """Whether nothing is easy enough.
+
+    What is left to gain is about what the last halving gained; twice that would not do.
+    """
+    former = search.points.get(search.moved(easiest, 2.0))
+    now = search.points[easiest].judgement
+    if former is None or former.judgement.excess is None or now.excess is None or now.low is None:
+        return False
+    return now.low - 2.0 * max(former.judgement.excess - now.excess, 0.0) > 1.0
 
 
 def _aimed(search: _Search, estimate: float, tolerance: float) -> float | None:

@@ -21,10 +21,9 @@ DOUBLINGS = 10
 class MixSearch:
     """A search over mixes, in which what is proved about one mix spares looking at others.
 
-    Where a router looks at the nodes, a node more is taken never to hurt: a mix that has at least as many nodes of
-    every group as one that meets, meets, and one that has at most as many as one that misses, misses. A blind router
-    (random, round robin) sends unlike nodes their share however slow they are, so there nothing is taken from another
-    mix, and costs alone say what need not be looked at.
+    Where a node more never hurts, a mix that has at least as many nodes of every group as one that meets, meets, and
+    one that has at most as many as one that misses, misses. Most routers send unlike nodes queries however slow they
+    are; there nothing is taken from another mix, and costs alone say what need not be looked at.
 
     Attributes
     ----------

@@ -11,10 +11,9 @@ from pathlib import Path
 from sim.report.capacity import CapacityReport, RunnerUp, points_csv, shown, weakest
 from sim.report.rundir import RunDirectory
 from sim.spec.scenario import load_experiment
-from sim.spec.units import format_duration_ns
 from sim.stats.decision import Decision
 from sim.stats.interval import paired_difference
-from sim.study.capacity.answers import Found, answer
+from sim.study.capacity.answers import Found, answer, more_never_hurts
 from sim.study.capacity.fleet import FleetScale
 from sim.study.capacity.looking import Point
 from sim.study.capacity.question import Find, Question
@@ -153,14 +152,14 @@ def find_capacity(
         scale = FleetScale.of(scenarios[0], question.groups)
         question = replace(question, groups=scale.groups)
 
-    def told(scenario: int, point: Point) -> None:
-        label = prepared[scenario].label if len(prepared) > 1 else ""
-        tell(_line(label, question, point))
+    def told(scenario: int, point: Point, nodes: dict[str, int]) -> None:
+        label = ", ".join(str(value) for value in prepared[scenario].parameters.values())
+        tell(_line(label, question, point, nodes))
 
     found = [answer(evaluator, i, question, told) for i in range(len(evaluator.points))]
     first = scenarios[0].experiment
     slas = dict.fromkeys(
-        format_duration_ns(sla)
+        f"{sla / 1e6:,.9g} ms"
         for scenario in scenarios
         for sla in [one.sla or scenario.experiment.sla for one in scenario.experiment.classes or ()]
         or [scenario.experiment.sla]
@@ -185,10 +184,11 @@ def find_capacity(
     return replace(report, runner_up=_runner_up(report, found))
 
 
-def _line(label: str, question: Question, point: Point) -> str:
+def _line(label: str, question: Question, point: Point, nodes: dict[str, int]) -> str:
     judgement = point.judgement
     where = f"{label}: " if label else ""
-    value = shown(question.find.value, point.value)
+    value = " + ".join(f"{number} {group}" for group, number in nodes.items() if number)
+    value = value or shown(question.find.value, point.value)
     bounds = ""
     if judgement.excess is not None and judgement.low is not None and judgement.high is not None:
         bounds = f", {judgement.excess:.3g} of the limit [{judgement.low:.3g}, {judgement.high:.3g}]"
@@ -198,8 +198,12 @@ def _line(label: str, question: Question, point: Point) -> str:
 
 def _assumptions(evaluator: Evaluator, question: Question, found: Sequence[Found]) -> tuple[str, ...]:
     lines = [line for i in range(len(evaluator.points)) for line in evaluator.prepared((), i).assumptions]
-    harder = {Find.RATE: "higher load", Find.NODES: "smaller fleet", Find.SLA: "tighter SLA"}[question.find]
-    lines.append(f"what is missed is taken to be missed at every {harder} too")
+    experiments = [one.looker.experiment for one in found]
+    if question.find is Find.NODES and (len(question.groups) == 1 or any(more_never_hurts(one) for one in experiments)):
+        lines.append("it is taken that a node more never hurts: fleets that this decides were not run")
+    harder = {Find.RATE: "higher load", Find.SLA: "tighter SLA"}.get(question.find)
+    if question.find is not Find.NODES:
+        lines.append(f"what is missed is taken to be missed at every {harder} too")
     if any(one.looker.steady for one in found):
         lines.append("the load is steady, so runs are made as long as the answer needs, whatever the file says")
     if any(not one.looker.steady for one in found):
