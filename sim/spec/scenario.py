@@ -11,7 +11,7 @@ from typing import Any
 from sim.spec.problems import Position, Problem, SpecError
 from sim.spec.source import KeyPath, Node, load_yaml, parse_yaml
 
-__all__ = ["SweepPoint", "expand_sweep", "load_experiment"]
+__all__ = ["SweepPoint", "expand_sweep", "load_experiment", "overridden"]
 
 NOT_SWEPT = ("sweep", "extends", "report", "seed", "name")
 """Keys that name or control the study as a whole."""
@@ -51,7 +51,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Node:
     problems: list[Problem] = []
     for text in overrides:
         try:
-            node = _overridden(node, text)
+            node = overridden(node, text)
         except SpecError as error:
             problems.extend(error.problems)
     if problems:
@@ -102,7 +102,20 @@ def _merged_sweep(base: Node, own: Node) -> Node:
     return replace(own, value={**base.value, **own.value})
 
 
-def _overridden(node: Node, text: str) -> Node:
+def overridden(node: Node, text: str) -> Node:
+    """Return the tree with one override applied.
+
+    Parameters
+    ----------
+    node : Node
+    text : str
+        ``key.path=value``, as in `load_experiment`.
+
+    Raises
+    ------
+    SpecError
+        If it is no override, its value is no YAML, it leads nowhere, or the tree has a sweep that sets the same.
+    """
     place = f"--set {text.partition('=')[0]}"
     key, equals, value = text.partition("=")
     path = _parse_path(key)

@@ -39,6 +39,7 @@ SAME_RESULTS = frozenset(
         "assumptions",
         "profiles",
         "laws",
+        "most_recorded",
     }
 )
 """Fields of a prepared scenario that no replication's result depends on, or that are read otherwise."""

@@ -91,6 +91,8 @@ class PreparedScenario:
     profiles : dict
         Content hash, kind of evidence and provenance of every device profile, of measured IDs and of a named slowdown,
         and the model's hash, by name.
+    most_recorded : int or None
+        Queries of a cell in a replication up to which a record is kept until it is measured; None for the usual number.
     laws : tuple of SourceLaws or None
         The laws of its queries, for where its traces cannot be read; None has them read where it runs.
     """
@@ -119,6 +121,7 @@ class PreparedScenario:
     evidence: str
     assumptions: tuple[str, ...]
     profiles: dict[str, dict[str, str]]
+    most_recorded: int | None = None
     laws: tuple[SourceLaws, ...] | None = None
 
     @property

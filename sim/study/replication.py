@@ -242,7 +242,8 @@ def keeps_record(scenario: PreparedScenario, asked: bool) -> bool:
 
     Others are added up while they run.
     """
-    return asked or (scenario.cells == 1 and scenario.expected_queries_per_cell <= MOST_RECORDED)
+    most_recorded = MOST_RECORDED if scenario.most_recorded is None else scenario.most_recorded
+    return asked or (scenario.cells == 1 and scenario.expected_queries_per_cell <= most_recorded)
 
 
 def _run_part(scenario: PreparedScenario, replication: int, cell: int, records: Path | None, engine: Engine) -> Part:

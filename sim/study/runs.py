@@ -35,7 +35,7 @@ from sim.study.scenario import Scenario, find_experiment, load_scenarios
 from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
 
-__all__ = ["DirectoryInUse", "FinishedRun", "RunRequest", "perform"]
+__all__ = ["DirectoryInUse", "FinishedRun", "RunRequest", "model_names", "perform", "resolved_experiment"]
 
 KEPT_QUERIES = 500_000
 """`report.queries: auto` keeps per-query records of runs up to this many queries."""
@@ -240,7 +240,7 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     first = study.scenarios[0].experiment
     report = Report(
         name=first.name,
-        model=", ".join(_models(first)),
+        model=", ".join(model_names(first)),
         percentile=first.report.percentile,
         baseline=first.report.baseline,
         summaries=result.summaries,
@@ -260,7 +260,7 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     return report
 
 
-def _models(experiment: Experiment) -> list[str]:
+def model_names(experiment: Experiment) -> list[str]:
     """Return the names of the models that are asked, each once."""
     asked = [experiment.model if one.model is None else one.model for one in experiment.classes or ()]
     asked = asked or [experiment.model]
