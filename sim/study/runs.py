@@ -31,7 +31,16 @@ from sim.study.executor import local_executor
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
 from sim.study.study import Progress, Study, StudyResult
 
-__all__ = ["DirectoryInUse", "FinishedRun", "RunRequest", "perform"]
+__all__ = [
+    "DirectoryInUse",
+    "FinishedRun",
+    "RunRequest",
+    "free_directory",
+    "manifest_of",
+    "model_names",
+    "perform",
+    "write_results",
+]
 
 KEPT_QUERIES = 500_000
 """`report.queries: auto` keeps per-query records of runs up to this many queries."""
@@ -124,7 +133,9 @@ def perform(
     )
     _check_baseline(scenarios)
     study = Study.of(scenarios)
-    directory = RunDirectory(_directory(request))
+    directory = RunDirectory(
+        free_directory(request.out, find_experiment(request.experiment).stem, resume=request.resume)
+    )
     checkpoint = Checkpoint(directory.path / "replications", study.fingerprint)
     keep = _keeps_records(study)
     jobs = request.jobs or usable_cores()
@@ -133,10 +144,10 @@ def perform(
         result = study.run(
             checkpoint, executor=executor, keep_records=keep, engines=engines, progress=progress, tell=tell
         )
-    report = _write(directory, study, result)
+    report = write_results(directory, study, result)
     directory.write_manifest(
         {
-            **_manifest(study, result),
+            **manifest_of(study, result),
             "engines": result.engines,
             "command": ["mprec", *sys.argv[1:]],
             "started": started.isoformat(timespec="seconds"),
@@ -158,24 +169,37 @@ def _check_baseline(scenarios: Sequence[Scenario]) -> None:
         raise SpecError([problem_at(first.node, ("report", "baseline"), str(error))]) from error
 
 
-def _directory(request: RunRequest) -> Path:
-    """Return the run directory, which is new, empty, or to be resumed."""
-    if request.out is not None:
-        path = request.out
+def free_directory(out: Path | None, name: str, *, resume: bool) -> Path:
+    """Return a run directory, which is new, empty, or to be resumed.
+
+    Parameters
+    ----------
+    out : Path or None
+        The one that is asked for; by default the first free of runs/NAME, runs/NAME-2, ...
+    name : str
+    resume : bool
+        Whether one that was interrupted is to be gone on with.
+
+    Raises
+    ------
+    DirectoryInUse
+        If the one asked for holds other things, or there is none to resume.
+    """
+    if out is not None:
+        path = out
         if path.exists() and not path.is_dir():
             raise DirectoryInUse(f"{path} is a file; choose another --out")
-        if path.is_dir() and any(path.iterdir()) and not request.resume:
+        if path.is_dir() and any(path.iterdir()) and not resume:
             hint = "--resume completes an interrupted run there" if _is_unfinished(path) else "choose another --out"
             raise DirectoryInUse(f"{path} is not empty; {hint}")
         return path
-    name = find_experiment(request.experiment).stem
     taken = []
     for number in count(1):
         path = Path("runs") / (name if number == 1 else f"{name}-{number}")
         if not path.exists():
             break
         taken.append(path)
-    if not request.resume:
+    if not resume:
         return path
     unfinished = [former for former in taken if _is_unfinished(former)]
     if not unfinished:
@@ -197,12 +221,22 @@ def _keeps_records(study: Study) -> bool:
     return sum(scenario.expected_queries * scenario.replications for scenario in study.prepared) <= KEPT_QUERIES
 
 
-def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
-    """Write everything but the manifest; return what is printed."""
+def write_results(directory: RunDirectory, study: Study, result: StudyResult, *, figures: bool = True) -> Report:
+    """Write everything but the manifest; return what is printed.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+    study : Study
+    result : StudyResult
+        Of the same study.
+    figures : bool
+        Whether figures are drawn, which takes longest; `mprec plot` draws them later.
+    """
     first = study.scenarios[0].experiment
     report = Report(
         name=first.name,
-        model=", ".join(_models(first)),
+        model=", ".join(model_names(first)),
         percentile=first.report.percentile,
         baseline=first.report.baseline,
         summaries=result.summaries,
@@ -217,13 +251,14 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
         directory.write_timeline(result.summaries)
     if result.records:
         directory.write_queries(result.records)
-    from sim.report.figures import plot_run
+    if figures:
+        from sim.report.figures import plot_run
 
-    plot_run(directory.path)
+        plot_run(directory.path)
     return report
 
 
-def _models(experiment: Experiment) -> list[str]:
+def model_names(experiment: Experiment) -> list[str]:
     """Return the names of the models that are asked, each once."""
     asked = [experiment.model if one.model is None else one.model for one in experiment.classes or ()]
     asked = asked or [experiment.model]
@@ -263,7 +298,8 @@ def _whole_path(holder: dict[str, Any], key: str, base_dir: Path) -> None:
         holder[key] = str(file.resolve())
 
 
-def _manifest(study: Study, result: StudyResult) -> dict[str, Any]:
+def manifest_of(study: Study, result: StudyResult) -> dict[str, Any]:
+    """Return what a run was made with, but for its command and times."""
     return {
         "experiment": study.scenarios[0].experiment.name,
         "seed": study.scenarios[0].experiment.seed,
