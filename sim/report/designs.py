@@ -18,6 +18,9 @@ __all__ = ["DesignPoint", "DesignReport", "cell_text", "metric_title", "render_d
 LACKING = ("impossible", "failed")
 """What becomes of designs that have no results."""
 
+COST_LIKE = ("cost_usd_per_h", "cost_per_million_correct", "energy_j_per_million_correct", "nodes_on")
+"""What one pays: designs are listed and drawn in this order, if it is wanted."""
+
 TITLES = {
     "accuracy_served": ("accuracy served", "%"),
     "sla_attainment": ("served in time", "%"),
@@ -122,8 +125,20 @@ class DesignReport:
     out_dir: Path
 
     @property
+    def differing(self) -> list[str]:
+        """The objectives in which feasible points differ."""
+        feasible = [point for point in self.points if point.feasible]
+        return [name for name, _ in self.objectives if len({point.metrics[name].value for point in feasible}) > 1]
+
+    @property
+    def across(self) -> str:
+        """The objective that points are listed and drawn over: what one pays, or else the last that differs."""
+        differing = self.differing or [name for name, _ in self.objectives]
+        return next((name for name in COST_LIKE if name in differing), differing[-1])
+
+    @property
     def front(self) -> list[DesignPoint]:
-        """Points on the front, best in the first objective first."""
+        """Points on the front, the best in `across` first."""
         return self._standing(Standing.FRONT)
 
     @property
@@ -133,8 +148,8 @@ class DesignReport:
 
     def _standing(self, standing: Standing) -> list[DesignPoint]:
         found = [point for point in self.points if point.standing == standing]
-        metric, direction = self.objectives[0]
-        sign = 1.0 if direction == "min" else -1.0
+        metric = self.across
+        sign = 1.0 if dict(self.objectives)[metric] == "min" else -1.0
         return sorted(found, key=lambda point: (sign * (point.metrics[metric].value or 0.0), point.number))
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -258,7 +273,7 @@ def _mark(point: DesignPoint) -> str:
 def _table(report: DesignReport, points: Sequence[DesignPoint], width: int, unicode: bool) -> list[str]:
     """Return the table; where it is too wide, one block a point instead."""
     differing = [key for key in report.choices if len({str(point.labels[key]) for point in points}) > 1]
-    heads = ["point", *(key.split(".")[-1] for key in differing)]
+    heads = ["point", *_short_keys(differing)]
     heads += [f"{_short(name)}{f', {unit}' if unit else ''}" for name, (_, unit) in _objectives(report)]
     rows = [
         [
@@ -286,6 +301,18 @@ def _table(report: DesignReport, points: Sequence[DesignPoint], width: int, unic
     return lines
 
 
+def _short_keys(keys: Sequence[str]) -> list[str]:
+    """Return the last part of each key, or as many as tell it from the others."""
+    parts = [key.replace('"', "").split(".") for key in keys]
+    found = []
+    for own in parts:
+        count = 1
+        while count < len(own) and sum(other[-count:] == own[-count:] for other in parts) > 1:
+            count += 1
+        found.append(".".join(own[-count:]))
+    return found
+
+
 def _objectives(report: DesignReport) -> list[tuple[str, tuple[str, str]]]:
     return [(metric, metric_title(metric)) for metric, _ in report.objectives]
 
@@ -308,11 +335,7 @@ def _conclusions(report: DesignReport) -> list[str]:
         lines.append("no design that was tried is feasible:")
         lines += [f"- {why} ({count})" for why, count in _counted([point.why for point in points])]
         return lines
-    fixed = [
-        metric_title(name)[0]
-        for name, _ in report.objectives
-        if len({point.metrics[name].value for point in points if point.feasible}) == 1
-    ]
+    fixed = [metric_title(name)[0] for name, _ in report.objectives if name not in report.differing]
     if fixed and sum(point.feasible for point in points) > 1:
         lines.append(f"the same for every feasible design: {', '.join(fixed)}")
     feasible = [point for point in points if point.feasible]

@@ -17,16 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_front"]
 
-COST_LIKE = ("cost_usd_per_h", "cost_per_million_correct", "energy_j_per_million_correct", "nodes_on")
-"""What designs are drawn over, if it is wanted: what one pays goes to the right."""
-
 PANEL_IN = 2.7
 OFFSETS = ((5, 4), (5, -10), (-5, 4), (-5, -10), (0, 8), (0, -14), (12, 0), (-12, 0))
 """Where a label may stand, in points from its marker; the first place where it covers nothing is taken."""
 
 
 def plot_front(report: DesignReport, folder: Path) -> list[Path]:
-    """Draw the front as SVG and PNG; nothing where no design is feasible, or two objectives do not differ.
+    """Draw the front as SVG and PNG; nothing where feasible designs differ in less than two objectives.
 
     Returns
     -------
@@ -37,21 +34,12 @@ def plot_front(report: DesignReport, folder: Path) -> list[Path]:
     RunDirectoryError
         If a file cannot be written.
     """
-    across, up = _axes(report)
+    across = report.across
+    up = [name for name in report.differing if name != across]
     if not up:
         return []
     with styled():
         return save(_front(report, across, up), folder / "pareto-front")
-
-
-def _axes(report: DesignReport) -> tuple[str, list[str]]:
-    """Return the objective that goes across and those that go up: the ones in which feasible designs differ."""
-    feasible = [point for point in report.points if point.feasible]
-    differing = [name for name, _ in report.objectives if len({_value(point, name) for point in feasible}) > 1]
-    if len(differing) < 2:
-        return "", []
-    across = next((name for name in COST_LIKE if name in differing), differing[-1])
-    return across, [name for name in differing if name != across]
 
 
 def _front(report: DesignReport, across: str, up: Sequence[str]) -> Drawing:
