@@ -18,6 +18,9 @@ __all__ = ["DesignPoint", "DesignReport", "cell_text", "metric_title", "render_d
 LACKING = ("impossible", "failed")
 """What becomes of designs that have no results."""
 
+MOST_UNDECIDED = 10
+"""Undecided points that the table lists after the front."""
+
 COST_LIKE = ("cost_usd_per_h", "cost_per_million_correct", "energy_j_per_million_correct", "nodes_on")
 """What one pays: designs are listed and drawn in this order, if it is wanted."""
 
@@ -93,6 +96,8 @@ class DesignReport:
     ----------
     name, model : str
     objectives : tuple of (metric, "max" or "min")
+    resolution : dict of float
+        The smallest difference that counts, of objectives that have one.
     constraints : tuple of str
     choices : dict of str to list
         Labels of the values, by key.
@@ -112,6 +117,7 @@ class DesignReport:
     name: str
     model: str
     objectives: tuple[tuple[str, str], ...]
+    resolution: dict[str, float]
     constraints: tuple[str, ...]
     choices: dict[str, list[Any]]
     points: tuple[DesignPoint, ...]
@@ -164,6 +170,7 @@ class DesignReport:
             "tried": len(self.points),
             "confidence": self.confidence,
             "objectives": [{"metric": metric, "direction": direction} for metric, direction in self.objectives],
+            "resolution": self.resolution,
             "constraints": list(self.constraints),
             "choices": self.choices,
             "front": [point.number for point in self.front],
@@ -248,7 +255,7 @@ def render_designs(report: DesignReport, width: int, *, unicode: bool = True) ->
     share = "all" if tried == report.designs else f"{tried:,} of"
     lines += _wrapped(f"{share} {report.designs:,} designs tried ({report.search})", width)
     lines.append("")
-    listed = [*report.front, *report.undecided]
+    listed = [*report.front, *report.undecided[:MOST_UNDECIDED]]
     if listed:
         lines += _table(report, listed, width, unicode)
         lines.append("")
@@ -273,17 +280,17 @@ def _mark(point: DesignPoint) -> str:
 def _table(report: DesignReport, points: Sequence[DesignPoint], width: int, unicode: bool) -> list[str]:
     """Return the table; where it is too wide, one block a point instead."""
     differing = [key for key in report.choices if len({str(point.labels[key]) for point in points}) > 1]
-    heads = ["point", *_short_keys(differing)]
-    heads += [f"{_short(name)}{f', {unit}' if unit else ''}" for name, (_, unit) in _objectives(report)]
+    shown = [name for name, _ in report.objectives if name in report.differing] or [report.across]
+    heads = ["point", *_short_keys(differing), *(f"{_short(name)} {metric_title(name)[1]}".strip() for name in shown)]
     rows = [
         [
             f"{point.number}{_mark(point)}",
             *(str(point.labels[key]) for key in differing),
-            *(cell_text(name, point.metrics[name].value) for name, _ in report.objectives),
+            *(cell_text(name, point.metrics[name].value) for name in shown),
         ]
         for point in points
     ]
-    widths = [max(len(head), *(len(row[i]) for row in rows)) for i, head in enumerate(heads)]
+    widths = [max(max(map(len, head.split())), *(len(row[i]) for row in rows)) for i, head in enumerate(heads)]
     if sum(widths) + 2 * (len(widths) - 1) <= width:
         left = 1 + len(differing)
 
@@ -292,7 +299,10 @@ def _table(report: DesignReport, points: Sequence[DesignPoint], width: int, unic
             return "  ".join(text.ljust(w) if i < left else text.rjust(w) for i, (text, w) in enumerate(pairs)).rstrip()
 
         rule = ("─" if unicode else "-") * min(sum(widths) + 2 * (len(widths) - 1), width)
-        return [line(heads), rule, *(line(row) for row in rows)]
+        stacked = [textwrap.wrap(head, w, break_on_hyphens=False) for head, w in zip(heads, widths, strict=True)]
+        depth = max(map(len, stacked))
+        tops = [line([("", *[""] * (depth - len(one)), *one)[1 + i] for one in stacked]) for i in range(depth)]
+        return [*tops, rule, *(line(row) for row in rows)]
     lines: list[str] = []
     for row in rows:
         lines.append(f"point {row[0]}")
@@ -311,10 +321,6 @@ def _short_keys(keys: Sequence[str]) -> list[str]:
             count += 1
         found.append(".".join(own[-count:]))
     return found
-
-
-def _objectives(report: DesignReport) -> list[tuple[str, tuple[str, str]]]:
-    return [(metric, metric_title(metric)) for metric, _ in report.objectives]
 
 
 def _short(metric: str) -> str:
@@ -345,13 +351,15 @@ def _conclusions(report: DesignReport) -> list[str]:
         f"(paired {report.confidence:.0%} intervals)"
     )
     if undecided:
-        lines.append("?: the means of another design are better, but not beyond noise")
+        more = f"; {len(undecided) - MOST_UNDECIDED} more are in points.csv" if len(undecided) > MOST_UNDECIDED else ""
+        lines.append(f"?: the means of another design are better, but not beyond noise{more}")
     if any(point.status == "close" for point in [*front, *undecided]):
         lines.append("~: whether it meets a constraint is too close to call")
     same = [point for point in points if point.standing == Standing.SAME]
     if same:
         shown = ", ".join(f"{point.number} as {point.by}" for point in same[:8])
-        lines.append(f"{len(same)} gave exactly what another did: {shown}{', ...' if len(same) > 8 else ''}")
+        how = ", to the resolution" if report.resolution else " exactly"
+        lines.append(f"{len(same)} gave what another did{how}: {shown}{', ...' if len(same) > 8 else ''}")
     for status, words in (
         ("infeasible", "infeasible"),
         ("impossible", "impossible: the choices do not go together"),

@@ -26,6 +26,11 @@ class OptimiseSpec(SpecModel):
         "correct_predictions_within_sla_per_s, the latency percentile of the report and, where all devices have a "
         "price, cost_usd_per_h.",
     )
+    resolution: dict[str, str | int | float] = Field(
+        {},
+        description="Metric to the smallest difference that counts, such as 0.01% or 1ms: means are compared in steps "
+        "of it. Every difference beyond noise counts by default.",
+    )
     constraints: tuple[ConstraintText, ...] = Field(
         (),
         description="What every design has to meet, such as 'latency_ms_p99 <= sla' or 'accuracy_served >= 78.8%'.",

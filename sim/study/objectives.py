@@ -13,7 +13,7 @@ import numpy as np
 from sim.report.verdict import probability_of
 from sim.spec.binding import problem_at
 from sim.spec.optimise import OptimiseSpec
-from sim.spec.problems import Problem, SpecError
+from sim.spec.problems import Problem, SpecError, nearest_name
 from sim.spec.source import Node
 from sim.spec.units import parse_duration_ns, parse_fraction_or_zero, parse_price_usd_per_h, parse_rate_per_s
 from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS, SCALING_METRICS
@@ -44,10 +44,11 @@ class Met(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A metric and whether more (`max`) or less (`min`) of it is better."""
+    """A metric, whether more (`max`) or less (`min`) of it is better, and the smallest difference that counts."""
 
     metric: str
     direction: str
+    resolution: float = 0.0
 
     @property
     def sign(self) -> float:
@@ -135,14 +136,24 @@ def wanted(spec: OptimiseSpec, root: Node, percentile: str, *, priced: bool) -> 
     SpecError
         With every metric that there is not, and every limit that is none.
     """
-    problems = []
-    for name in spec.objectives or ():
-        if name not in KNOWN:
-            # The name is a key of the file, so it is the key that is shown.
-            at = problem_at(root, ("optimise", "objectives", name), "unknown metric", names=KNOWN)
-            where = root.find(("optimise", "objectives", name))
-            position = at.position if where is None else where.key_position
-            problems.append(Problem("unknown metric", position, at.key_path, None, at.allowed, _nearest(name)))
+    chosen = spec.objectives or {
+        "accuracy_served": "max",
+        "correct_predictions_within_sla_per_s": "max",
+        f"latency_ms_{percentile}": "min",
+        **({COST: "min"} if priced else {}),
+    }
+    problems = [_at_key(root, ("objectives", name), "unknown metric", KNOWN) for name in chosen if name not in KNOWN]
+    steps: dict[str, float] = {}
+    for name, written in spec.resolution.items():
+        if name not in chosen:
+            problems.append(_at_key(root, ("resolution", name), "is no objective", tuple(chosen)))
+            continue
+        try:
+            steps[name] = _limit(name, str(written))
+            if steps[name] <= 0:
+                raise ValueError("a resolution has to be more than zero")
+        except ValueError as error:
+            problems.append(problem_at(root, ("optimise", "resolution", name), str(error)))
     constraints = []
     for number, text in enumerate(spec.constraints):
         try:
@@ -151,19 +162,16 @@ def wanted(spec: OptimiseSpec, root: Node, percentile: str, *, priced: bool) -> 
             problems.append(problem_at(root, ("optimise", "constraints", number), str(error)))
     if problems:
         raise SpecError(problems)
-    chosen = spec.objectives or {
-        "accuracy_served": "max",
-        "correct_predictions_within_sla_per_s": "max",
-        f"latency_ms_{percentile}": "min",
-        **({COST: "min"} if priced else {}),
-    }
-    return Wanted(tuple(Objective(name, direction) for name, direction in chosen.items()), tuple(constraints))
+    objectives = tuple(Objective(name, direction, steps.get(name, 0.0)) for name, direction in chosen.items())
+    return Wanted(objectives, tuple(constraints))
 
 
-def _nearest(name: str) -> str | None:
-    from sim.spec.problems import nearest_name
-
-    return nearest_name(name, KNOWN)
+def _at_key(root: Node, path: tuple[str, ...], message: str, names: Sequence[str]) -> Problem:
+    """Return a problem with a name that is a key of the block."""
+    where = root.find(("optimise", *path))
+    position = root.position if where is None else where.key_position
+    key_path = ".".join(("optimise", *path))
+    return Problem(message, position, key_path, None, ", ".join(names), nearest_name(path[-1], names))
 
 
 def _constraint(text: str) -> Constraint:
@@ -172,7 +180,7 @@ def _constraint(text: str) -> Constraint:
         raise ValueError("a constraint is written as METRIC <= LIMIT or METRIC >= LIMIT")
     metric, relation, limit = match.groups()
     if metric not in KNOWN:
-        nearest = _nearest(metric)
+        nearest = nearest_name(metric, KNOWN)
         raise ValueError(f"unknown metric {metric!r}{f'; did you mean {nearest!r}?' if nearest else ''}")
     if limit == "sla":
         if not metric.startswith("latency_ms_"):

@@ -17,7 +17,7 @@ from sim.report.rundir import RunDirectory, written_whole
 from sim.report.table import EVIDENCE
 from sim.spec.design_space import Design
 from sim.spec.problems import SpecError
-from sim.stats.dominance import Contender, stand
+from sim.stats.dominance import Contender, in_steps, stand
 from sim.stats.merge import Metric
 from sim.stats.summary import ReplicationResult
 from sim.study.checkpoint import Checkpoint
@@ -293,7 +293,9 @@ class _Run:
         values = [one.metrics[o.metric].value if o.metric in one.metrics else None for o in wanted.objectives]
         return Learnt(
             tuple(
-                None if value is None else o.sign * value for o, value in zip(wanted.objectives, values, strict=True)
+                # The search is not to chase differences that do not count.
+                None if value is None else in_steps(o.sign * value, o.resolution)
+                for o, value in zip(wanted.objectives, values, strict=True)
             ),
             tuple(constraint.violation(one.metrics, summary) for constraint in wanted.constraints),
         )
@@ -311,7 +313,8 @@ class _Run:
             )
             for one in feasible
         ]
-        verdicts = stand(contenders, self._question.experiment.report.confidence)
+        steps = [objective.resolution for objective in self._question.wanted.objectives]
+        verdicts = stand(contenders, self._question.experiment.report.confidence, steps)
         return {
             one.number: (verdict.standing.value, None if verdict.by is None else feasible[verdict.by].number)
             for one, verdict in zip(feasible, verdicts, strict=True)
@@ -342,6 +345,7 @@ class _Run:
             name=experiment.name,
             model=", ".join(model_names(experiment)),
             objectives=tuple((o.metric, o.direction) for o in wanted.objectives),
+            resolution={o.metric: o.resolution for o in wanted.objectives if o.resolution},
             constraints=tuple(c.text.strip() for c in wanted.constraints),
             choices={choice.key: list(choice.labels) for choice in question.space.choices},
             points=tuple(points),
