@@ -51,6 +51,9 @@ def run(
             help="Engine: SimPy, compiled by numba, or whichever is done first. All give the same results.",
         ),
     ] = EngineName.AUTO,
+    figures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Draw figures; `mprec plot` does so later.")
+    ] = True,
     plugins: PluginsOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -66,7 +69,9 @@ def run(
     from sim.study.workers import WorkerLost
 
     add_plugins(plugins)
-    request = RunRequest(experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value)
+    request = RunRequest(
+        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, figures
+    )
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:
         with _termination_as_interrupt(), _progress(quiet) as progress:

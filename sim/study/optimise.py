@@ -264,7 +264,7 @@ class _Run:
         queries = sum(result.counts["offered"] for result in evaluated.results)
         result = StudyResult((evaluated.summary,), {}, queries, ())
         directory = RunDirectory(self._directory.path / _run_name(one.number))
-        write_results(directory, study, result, figures=False)
+        write_results(directory, study, result)
         directory.write_manifest(
             {**manifest_of(study, result), "design": self._question.space.labels(one.design), "command": _command()}
         )

@@ -19,6 +19,8 @@ import yaml
 from sim._version import __version__
 from sim.profile.library import own_file
 from sim.report.comparison import check_baseline
+from sim.report.figures import plot_run
+from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
 from sim.spec.binding import problem_at
@@ -72,6 +74,8 @@ class RunRequest:
         Go on with what the run directory holds.
     engine : str
         ``reference``, ``compiled``, or ``auto`` for whichever is expected to be done first.
+    figures : bool
+        Draw them; ``mprec plot`` can do so later.
     """
 
     experiment: str
@@ -82,6 +86,7 @@ class RunRequest:
     jobs: int | None = None
     resume: bool = False
     engine: EngineChoice = "auto"
+    figures: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +145,17 @@ def perform(
     keep = _keeps_records(study)
     jobs = request.jobs or usable_cores()
     engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
-    with local_executor(min(jobs, len(study.tasks))) as executor:
-        result = study.run(
-            checkpoint, executor=executor, keep_records=keep, engines=engines, progress=progress, tell=tell
-        )
+    try:
+        with local_executor(min(jobs, len(study.tasks))) as executor:
+            result = study.run(
+                checkpoint, executor=executor, keep_records=keep, engines=engines, progress=progress, tell=tell
+            )
+    except BaseException:
+        checkpoint.tidy()
+        raise
     report = write_results(directory, study, result)
+    if request.figures:
+        plot_run(directory.path)
     directory.write_manifest(
         {
             **manifest_of(study, result),
@@ -221,18 +232,8 @@ def _keeps_records(study: Study) -> bool:
     return sum(scenario.expected_queries * scenario.replications for scenario in study.prepared) <= KEPT_QUERIES
 
 
-def write_results(directory: RunDirectory, study: Study, result: StudyResult, *, figures: bool = True) -> Report:
-    """Write everything but the manifest; return what is printed.
-
-    Parameters
-    ----------
-    directory : RunDirectory
-    study : Study
-    result : StudyResult
-        Of the same study.
-    figures : bool
-        Whether figures are drawn, which takes longest; `mprec plot` draws them later.
-    """
+def write_results(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
+    """Write everything but the figures and the manifest; return what is printed."""
     first = study.scenarios[0].experiment
     report = Report(
         name=first.name,
@@ -247,14 +248,11 @@ def write_results(directory: RunDirectory, study: Study, result: StudyResult, *,
     directory.write_experiment(resolved_experiment(study.scenarios))
     directory.write_summary(report.to_json_dict())
     directory.write_metrics(result.summaries)
+    write_replications(directory.path, result.summaries, first.seed)
     if all(summary.timeline is not None for summary in result.summaries):
         directory.write_timeline(result.summaries)
     if result.records:
         directory.write_queries(result.records)
-    if figures:
-        from sim.report.figures import plot_run
-
-        plot_run(directory.path)
     return report
 
 
