@@ -37,6 +37,10 @@ LOST_WITH_THE_SEARCH = (SpecError, WorkerLost, OSError, MemoryError)
 """What ends a search; any other exception is one design's own."""
 
 
+SIGNIFICANT = 11
+"""Digits of an objective that count."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
     """What was asked for; as `RunRequest`, which has these fields too."""
@@ -306,7 +310,7 @@ class _Run:
         contenders = [
             Contender(
                 tuple(
-                    tuple(o.sign * (value or 0.0) for value in one.metrics[o.metric].values)
+                    tuple(o.sign * _without_rounding(value or 0.0) for value in one.metrics[o.metric].values)
                     for o in self._question.wanted.objectives
                 ),
                 one.status == "feasible",
@@ -358,6 +362,11 @@ class _Run:
             evidence=min((one.prepared.evidence for one in ran), key=EVIDENCE.index, default="none"),
             out_dir=self._directory.path,
         )
+
+
+def _without_rounding(value: float) -> float:
+    """Return a value without its last digits: what only the order of adding makes of it is no difference."""
+    return float(f"{value:.{SIGNIFICANT}g}")
 
 
 def _run_name(number: int) -> str:

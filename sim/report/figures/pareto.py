@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.report.designs import DesignPoint, DesignReport, metric_title
-from sim.report.figures.style import Drawing, colour, note, save, styled
+from sim.report.figures.style import INK, MUTED, Drawing, colour, note, save, styled
 from sim.stats.dominance import Standing
 from sim.stats.merge import FRACTIONS
 
@@ -70,8 +70,8 @@ def _panel(axes: Axes, report: DesignReport, across: str, name: str) -> None:
     dominated = [p for p in report.points if p.standing in (Standing.DOMINATED, Standing.SAME)]
     infeasible = [p for p in report.points if p.status == "infeasible" and _drawn(p, across, name)]
     groups: tuple[tuple[str, list[DesignPoint], dict[str, Any]], ...] = (
-        ("misses a constraint", infeasible, {"marker": "x", "color": "0.72", "s": 16, "linewidths": 0.9}),
-        ("dominated", dominated, {"marker": "o", "color": "0.62", "s": 16, "linewidths": 0}),
+        ("misses a constraint", infeasible, {"marker": "x", "color": MUTED, "s": 16, "linewidths": 0.9}),
+        ("dominated", dominated, {"marker": "o", "color": MUTED, "alpha": 0.55, "s": 16, "linewidths": 0}),
         (
             "undecided: beaten, but not beyond noise",
             report.undecided,
@@ -151,7 +151,7 @@ def _number(axes: Axes, points: Sequence[DesignPoint], across: str, name: str) -
                 textcoords="offset points",
                 ha="left" if right > 0 else "right" if right < 0 else "center",
                 fontsize=8,
-                color="0.2",
+                color=INK,
                 zorder=4,
             )
             box = text.get_window_extent()
