@@ -9,10 +9,18 @@ from typing import Annotated
 
 import typer
 
-from sim.cli.options import ExperimentArgument, OverridesOption, PluginsOption, add_plugins
+from sim.cli.options import (
+    ClusterOption,
+    ExperimentArgument,
+    OverridesOption,
+    PluginsOption,
+    StoreOption,
+    add_plugins,
+    cannot_both,
+)
 from sim.cli.terminal import progress_bar as _progress
 from sim.cli.terminal import say as _say
-from sim.cli.terminal import termination_as_interrupt as _termination_as_interrupt
+from sim.cli.terminal import termination_as_interrupt
 
 __all__ = ["EngineName", "run"]
 
@@ -54,6 +62,8 @@ def run(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw figures; `mprec plot` does so later.")
     ] = True,
+    cluster: ClusterOption = None,
+    store: StoreOption = None,
     plugins: PluginsOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -65,22 +75,27 @@ def run(
     from sim.engine.audit import InvariantError
     from sim.report.rundir import RunDirectoryError
     from sim.study.checkpoint import CheckpointMismatch
+    from sim.study.cluster import BadClusterAddress, ClusterError
     from sim.study.runs import DirectoryInUse, RunRequest, perform
     from sim.study.workers import WorkerLost
 
     add_plugins(plugins)
+    cannot_both(jobs, cluster)
     request = RunRequest(
-        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, figures
+        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, figures, cluster, store
     )
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:
-        with _termination_as_interrupt(), _progress(quiet) as progress:
+        with termination_as_interrupt(), _progress(quiet) as progress:
             finished = perform(request, progress, _say)
-    except (DirectoryInUse, CheckpointMismatch) as error:
+    except (DirectoryInUse, CheckpointMismatch, BadClusterAddress) as error:
         _say(error)
         raise typer.Exit(BAD_INPUT) from error
     except InvariantError as error:
         _say(f"the simulator broke one of its own laws, and this run is not to be used:\n{error}")
+        raise typer.Exit(FAILED) from error
+    except ClusterError as error:
+        _say(error)
         raise typer.Exit(FAILED) from error
     except (WorkerLost, RunDirectoryError, OSError) as error:
         _say(f"{error}; {again}")

@@ -26,6 +26,7 @@ from sim.study.executor import Executor, InProcess, local_executor
 from sim.study.gather import Gathered
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario, find_experiment
+from sim.study.store import ResultStore
 
 __all__ = ["Asked", "Evaluated", "Evaluator", "Kept"]
 
@@ -118,6 +119,11 @@ class Evaluator:
         How many replications the whole search is thought to need: what ``auto`` weighs compiling against.
     kept : Kept, optional
         Where finished replications outlive the process.
+    store : ResultStore, optional
+        Finished replications of whatever was run before, this experiment or another.
+    most_recorded : int, optional
+        Replications of more queries than this are added up as they go, which is many times as fast and gives
+        percentiles within 0.1%; by default as in `mprec run`.
     leave_out : collection of str
         Axes of the sweep that are left out, because the search itself sets their keys.
     tell : callable
@@ -145,6 +151,8 @@ class Evaluator:
         engine: EngineChoice = "auto",
         expected_replications: int = 200,
         kept: Kept | None = None,
+        store: ResultStore | None = None,
+        most_recorded: int | None = None,
         leave_out: Collection[str] = (),
         tell: Callable[[str], None] = _tell_nobody,
     ) -> None:
@@ -158,10 +166,13 @@ class Evaluator:
         self._executor: Executor = executor or self._own or InProcess()
         self.engine = engine
         self.expected_replications = expected_replications
+        self.most_recorded = most_recorded
         self.replications_run = 0
+        self.replications_stored = 0
         self.queries_run = 0
         self._tell = tell
         self._kept = kept
+        self._store = store
         self._variants: dict[tuple[int, tuple[str, ...]], _Variant] = {}
         self._results: dict[tuple[str, int], ReplicationResult] = {}
         self._compiled: bool | None = None
@@ -238,6 +249,7 @@ class Evaluator:
         if found is None:
             scenario = self.scenario(changes, point)
             (prepared,) = prepare([scenario])
+            prepared = replace(prepared, most_recorded=self.most_recorded)
             found = _Variant(scenario, prepared, _content_hash(scenario, prepared))
             self._variants[point, changes] = found
         return found
@@ -251,7 +263,7 @@ class Evaluator:
         keys: list[str] = []
         tasks: list[Task] = []
         for key, (variant, most) in wanted.items():
-            missing = [number for number in range(most) if not self._has(key, number)]
+            missing = [number for number in range(most) if not self._has(variant, number)]
             if missing:
                 tasks += [(len(keys), number, cell) for number in missing for cell in range(variant.prepared.cells)]
                 scenarios.append(variant.prepared)
@@ -266,27 +278,43 @@ class Evaluator:
             scenario, replication, _ = task
             result = gathered.results.pop((scenario, replication), None)
             if result is not None:
-                self._take(keys[scenario], replication, result)
+                self._take(keys[scenario], scenarios[scenario], replication, result)
 
-    def _has(self, key: str, replication: int) -> bool:
-        if (key, replication) not in self._results and self._kept is not None:
-            found = self._kept.load(key, replication)
-            if found is not None:
-                self._results[key, replication] = found
-        return (key, replication) in self._results
+    def _has(self, variant: _Variant, replication: int) -> bool:
+        key = variant.key
+        if (key, replication) in self._results:
+            return True
+        found = None if self._kept is None else self._kept.load(key, replication)
+        if found is None and self._store is not None:
+            stored = self._store.find(variant.prepared, replication)
+            if isinstance(stored, ReplicationResult):
+                found = stored
+                self.replications_stored += 1
+        if found is None:
+            return False
+        self._results[key, replication] = found
+        return True
 
-    def _take(self, key: str, replication: int, result: ReplicationResult) -> None:
+    def _take(self, key: str, prepared: PreparedScenario, replication: int, result: ReplicationResult) -> None:
         self._results[key, replication] = result
         self.replications_run += 1
         self.queries_run += result.counts["offered"]
         if self._kept is not None:
             self._kept.save(key, replication, result)
+        if self._store is not None:
+            self._store.keep(prepared, replication, result)
 
     def _engines(self, scenarios: Sequence[PreparedScenario]) -> list[Engine]:
         """Return the engine of each scenario; `auto` is decided once, for the whole search."""
         if self._compiled is None:
             whole = [replace(scenarios[0], replications=self.expected_replications)]
-            (first,) = choose_engines(self.engine, whole, jobs=self._executor.workers, tell=self._tell)
+            (first,) = choose_engines(
+                self.engine,
+                whole,
+                jobs=self._executor.workers,
+                tell=self._tell,
+                elsewhere=self._executor.is_elsewhere,
+            )
             self._compiled = first is Engine.COMPILED
         compiled = [self._compiled and why_not_compiled(one.system) is None for one in scenarios]
         return [Engine.COMPILED if one else Engine.REFERENCE for one in compiled]
@@ -324,5 +352,5 @@ def _content_hash(scenario: Scenario, prepared: PreparedScenario) -> str:
     for name in WITHOUT_EFFECT:
         content.pop(name, None)
     profiles = {name: profile["content_hash"] for name, profile in prepared.profiles.items()}
-    everything = [__version__, str(scenario.base_dir), content, profiles]
+    everything = [__version__, str(scenario.base_dir), content, profiles, prepared.most_recorded]
     return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()

@@ -23,7 +23,11 @@ class Executor(Protocol):
 
     @property
     def shares_files(self) -> bool:
-        """Whether tasks may read and write files of this machine."""
+        """Whether tasks may read and write files of this process."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether tasks are done on other machines."""
 
     def run(
         self, function: Callable[[Given, Task], Result], given: Given, tasks: Sequence[Task]
@@ -58,6 +62,7 @@ class InProcess:
 
     workers = 1
     shares_files = True
+    is_elsewhere = False
 
     def __enter__(self) -> Self:
         return self

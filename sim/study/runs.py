@@ -29,8 +29,9 @@ from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
-from sim.study.executor import local_executor
+from sim.study.executor import Executor, local_executor
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
+from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "manifest_of",
     "model_names",
     "perform",
+    "resolved_experiment",
     "write_results",
 ]
 
@@ -76,6 +78,10 @@ class RunRequest:
         ``reference``, ``compiled``, or ``auto`` for whichever is expected to be done first.
     figures : bool
         Draw them; ``mprec plot`` can do so later.
+    cluster : str or None
+        Address of a Dask cluster that runs it; see `sim.study.cluster.DaskCluster`.
+    store : str or None
+        Folder of finished results, ``none``, or what the environment says; see `sim.study.store.store_folder`.
     """
 
     experiment: str
@@ -87,6 +93,8 @@ class RunRequest:
     resume: bool = False
     engine: EngineChoice = "auto"
     figures: bool = True
+    cluster: str | None = None
+    store: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,8 @@ def perform(
         If a process dies.
     RunDirectoryError
         If a file cannot be written.
+    BadClusterAddress, ClusterError
+        If there is no such cluster.
     """
     started = datetime.now(UTC)
     wall_s, cpu_s = time.perf_counter(), _cpu_s()
@@ -143,16 +153,30 @@ def perform(
     )
     checkpoint = Checkpoint(directory.path / "replications", study.fingerprint)
     keep = _keeps_records(study)
-    jobs = request.jobs or usable_cores()
-    engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
+    folder = store_folder(request.store)
+    store = None if folder is None else ResultStore(folder, tell=tell)
     try:
-        with local_executor(min(jobs, len(study.tasks))) as executor:
+        with _executor(request, len(study.tasks), tell) as executor:
+            engines = choose_engines(
+                request.engine, study.prepared, jobs=executor.workers, tell=tell, elsewhere=executor.is_elsewhere
+            )
             result = study.run(
-                checkpoint, executor=executor, keep_records=keep, engines=engines, progress=progress, tell=tell
+                checkpoint,
+                store=store,
+                executor=executor,
+                keep_records=keep,
+                engines=engines,
+                progress=progress,
+                tell=tell,
             )
     except BaseException:
         checkpoint.tidy()
         raise
+    if store is not None:
+        store.trim()
+    if result.stored:
+        what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
+        tell(f"{result.stored} of {len(study.tasks)} {what} were run before and are taken from {folder}")
     report = write_results(directory, study, result)
     if request.figures:
         plot_run(directory.path)
@@ -160,6 +184,7 @@ def perform(
         {
             **manifest_of(study, result),
             "engines": result.engines,
+            "stored": result.stored,
             "command": ["mprec", *sys.argv[1:]],
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -169,6 +194,14 @@ def perform(
     )
     checkpoint.remove()
     return FinishedRun(directory.path, report)
+
+
+def _executor(request: RunRequest, tasks: int, tell: Callable[[str], None]) -> Executor:
+    if request.cluster is None:
+        return local_executor(min(request.jobs or usable_cores(), tasks))
+    from sim.study.cluster import DaskCluster
+
+    return DaskCluster(request.cluster, tell)
 
 
 def _check_baseline(scenarios: Sequence[Scenario]) -> None:

@@ -17,6 +17,7 @@ from sim.study.executor import Executor
 from sim.study.gather import Gathered
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario
+from sim.study.store import ResultStore
 
 __all__ = ["Study", "StudyResult"]
 
@@ -37,12 +38,15 @@ class StudyResult:
         Queries simulated, over all scenarios and replications.
     engines : tuple of Engine
         Those that ran, of what was not finished before.
+    stored : int
+        Replications, or cells, that were taken from the store.
     """
 
     summaries: tuple[ScenarioSummary, ...]
     records: dict[Task, Path]
     queries: int
     engines: tuple[Engine, ...]
+    stored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class Study:
         self,
         checkpoint: Checkpoint | None = None,
         *,
+        store: ResultStore | None = None,
         executor: Executor | None = None,
         keep_records: bool = False,
         engines: Sequence[Engine] | None = None,
@@ -114,6 +119,8 @@ class Study:
         ----------
         checkpoint : Checkpoint, optional
             Where finished replications and cells are kept as they come; those it holds already are not run again.
+        store : ResultStore, optional
+            Where finished ones are kept for other runs; those it holds already are not run again.
         executor : Executor, optional
             Where it is run; in this process by default. The results do not depend on it.
         keep_records : bool
@@ -125,7 +132,7 @@ class Study:
             ``tell(line)`` is told, once a scenario, that the reference engine had to run some of it.
         """
         tasks = self.tasks
-        gathered = Gathered(self.prepared, checkpoint)
+        gathered = Gathered(self.prepared, checkpoint, store)
         records: dict[Task, Path] = {}
         if checkpoint is not None:
             checkpoint.check()
@@ -133,6 +140,7 @@ class Study:
             if keep_records:
                 records = {task: checkpoint.records_file(task) for task in tasks}
             gathered.resume(tasks, records)
+        gathered.take_stored(tasks, records)
         pending = [task for task in tasks if not gathered.has(task)]
         what = "cells" if any(scenario.cells > 1 for scenario in self.prepared) else "replications"
         finished = len(tasks) - len(pending)
@@ -149,14 +157,18 @@ class Study:
         for task, part in execute(
             self.prepared, pending, executor=executor, records=records, engines=engines, not_compiled=fall_back
         ):
-            gathered.add(task, part)
+            gathered.add(task, part, records.get(task))
             finished += 1
             if progress is not None:
                 progress(finished, len(tasks), what)
         results = gathered.results
         used = {engines[task[0]] for task in pending} | ({Engine.REFERENCE} if fallen_back else set())
         return StudyResult(
-            self._summarise(results), records, sum(r.counts["offered"] for r in results.values()), tuple(sorted(used))
+            self._summarise(results),
+            records,
+            sum(r.counts["offered"] for r in results.values()),
+            tuple(sorted(used)),
+            gathered.stored,
         )
 
     def _summarise(self, results: dict[tuple[int, int], ReplicationResult]) -> tuple[ScenarioSummary, ...]:

@@ -133,3 +133,11 @@ def test_what_is_wrong_is_said_before_anything_runs(file: str) -> None:
         with pytest.raises(SpecError, match="rate"):
             one.evaluate_all([Asked((), 2), Asked(("workload.arrivals.rate=-1/s",), 2)])
         assert one.replications_run == 0
+
+
+def test_long_replications_can_be_added_up_as_they_go(file: str) -> None:
+    with evaluator(file) as exact, evaluator(file, most_recorded=1000) as quick:
+        one, two = exact.evaluate([], 2).summary, quick.evaluate([], 2).summary
+    assert two.counts == one.counts
+    for name, metric in one.metrics.items():
+        assert two.metrics[name].value == (None if metric.value is None else pytest.approx(metric.value, rel=1e-3))
