@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from sim.cli.options import ExperimentArgument, OverridesOption, PluginsOption, add_plugins
+from sim.cli.options import (
+    ClusterOption,
+    ExperimentArgument,
+    OverridesOption,
+    PluginsOption,
+    StoreOption,
+    add_plugins,
+    cannot_both,
+)
 from sim.cli.run import EngineName
 from sim.cli.terminal import progress_bar, say, termination_as_interrupt
 
@@ -42,6 +50,8 @@ def optimise(
         EngineName,
         typer.Option("--engine", help="Engine, as for `mprec run`. All give the same results."),
     ] = EngineName.AUTO,
+    cluster: ClusterOption = None,
+    store: StoreOption = None,
     plugins: PluginsOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -52,21 +62,28 @@ def optimise(
     """
     from sim.report.rundir import RunDirectoryError
     from sim.study.checkpoint import CheckpointMismatch
+    from sim.study.cluster import BadClusterAddress, ClusterError
     from sim.study.design_search import OptimiserMissing
     from sim.study.optimise import SearchRequest, perform_search
     from sim.study.runs import DirectoryInUse
     from sim.study.workers import WorkerLost
 
     add_plugins(plugins)
+    cannot_both(jobs, cluster)
     given = [*(overrides or ()), *([] if trials is None else [f"optimise.trials={trials}"])]
-    request = SearchRequest(experiment, tuple(given), out, seed, replications, jobs, resume, engine.value)
+    request = SearchRequest(
+        experiment, tuple(given), out, seed, replications, jobs, resume, engine.value, cluster, store
+    )
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:
         with termination_as_interrupt(), progress_bar(quiet) as progress:
             finished = perform_search(request, progress, say)
-    except (DirectoryInUse, CheckpointMismatch, OptimiserMissing) as error:
+    except (DirectoryInUse, CheckpointMismatch, OptimiserMissing, BadClusterAddress) as error:
         say(error)
         raise typer.Exit(BAD_INPUT) from error
+    except ClusterError as error:
+        say(error)
+        raise typer.Exit(FAILED) from error
     except (WorkerLost, RunDirectoryError, OSError) as error:
         say(f"{error}; {again}")
         raise typer.Exit(FAILED) from error

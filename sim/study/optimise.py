@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,19 +22,22 @@ from sim.stats.dominance import Contender, in_steps, stand
 from sim.stats.merge import Metric
 from sim.stats.summary import ReplicationResult
 from sim.study.checkpoint import Checkpoint
+from sim.study.cluster import ClusterError
 from sim.study.design_check import DesignQuestion, read_question
 from sim.study.design_search import Learnt, search
 from sim.study.engines import EngineChoice
 from sim.study.evaluation import Asked, Evaluated, Evaluator
+from sim.study.executor import Executor
 from sim.study.objectives import Met, all_metrics
 from sim.study.runs import DirectoryInUse, free_directory, manifest_of, model_names, write_results
 from sim.study.scenario import find_experiment
+from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
 from sim.study.workers import WorkerLost
 
 __all__ = ["FinishedSearch", "SearchRequest", "perform_search"]
 
-LOST_WITH_THE_SEARCH = (SpecError, WorkerLost, OSError, MemoryError)
+LOST_WITH_THE_SEARCH = (SpecError, WorkerLost, ClusterError, OSError, MemoryError)
 """What ends a search; any other exception is one design's own."""
 
 
@@ -53,6 +57,8 @@ class SearchRequest:
     jobs: int | None = None
     resume: bool = False
     engine: EngineChoice = "auto"
+    cluster: str | None = None
+    store: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,8 @@ def perform_search(
         If a process dies.
     RunDirectoryError
         If a file cannot be written.
+    BadClusterAddress, ClusterError
+        If there is no such cluster.
     """
     started = datetime.now(UTC)
     question = read_question(request.experiment, _settings(request))
@@ -145,16 +153,23 @@ def perform_search(
     checkpoint = Checkpoint(path / "replications", _fingerprint(question))
     checkpoint.check()
     total = min(question.spec.trials, question.space.size)
-    with Evaluator(
-        request.experiment,
-        request.overrides,
-        seed=request.seed,
-        jobs=request.jobs,
-        engine=request.engine,
-        expected_replications=total * question.experiment.replications,
-        kept=_KeptReplications(checkpoint.folder),
-        tell=tell,
-    ) as evaluator:
+    folder = store_folder(request.store)
+    store = None if folder is None else ResultStore(folder, tell=tell)
+    with (
+        _cluster(request, tell) as executor,
+        Evaluator(
+            request.experiment,
+            request.overrides,
+            seed=request.seed,
+            executor=executor,
+            jobs=request.jobs,
+            engine=request.engine,
+            expected_replications=total * question.experiment.replications,
+            kept=_KeptReplications(checkpoint.folder),
+            store=store,
+            tell=tell,
+        ) as evaluator,
+    ):
         run = _Run(question, evaluator, RunDirectory(path), tell)
         checkpoint.start()
         if progress is not None:
@@ -166,10 +181,23 @@ def perform_search(
             if len(run.tried) >= total:
                 break
         run.settle_front(progress)
+    if store is not None:
+        store.trim()
+    if evaluator.replications_stored:
+        tell(f"{evaluator.replications_stored} replications were run before and are taken from {folder}")
     report = run.report(proposals.name)
     _write(path, report, started)
     checkpoint.remove()
     return FinishedSearch(path, report)
+
+
+def _cluster(request: SearchRequest, tell: Callable[[str], None]) -> AbstractContextManager[Executor | None]:
+    """Return the cluster that was asked for; without one the evaluator has processes of its own."""
+    if request.cluster is None:
+        return nullcontext()
+    from sim.study.cluster import DaskCluster
+
+    return DaskCluster(request.cluster, tell)
 
 
 def _settings(request: SearchRequest) -> list[str]:

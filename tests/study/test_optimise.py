@@ -70,7 +70,9 @@ def searched(folder: Path, text: str, *overrides: str, **options: Any) -> Design
     file = folder / "e.yaml"
     file.write_text(text)
     out = options.pop("out", folder / "out")
-    return perform_search(SearchRequest(str(file), overrides, out=out, jobs=1, engine="reference", **options)).report
+    return perform_search(
+        SearchRequest(str(file), overrides, out=out, jobs=1, engine="reference", store="none", **options)
+    ).report
 
 
 def test_a_front_worked_by_hand(tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_the_front_gets_more_replications(tmp_path: Path) -> None:
 def test_the_seed_decides_and_the_processes_do_not(tmp_path: Path) -> None:
     one = searched(tmp_path, NOISY, out=tmp_path / "one")
     file = str(tmp_path / "e.yaml")
-    two = perform_search(SearchRequest(file, out=tmp_path / "two", jobs=2, engine="reference")).report
+    two = perform_search(SearchRequest(file, out=tmp_path / "two", jobs=2, engine="reference", store="none")).report
     assert one.search.startswith("Optuna") and len(one.points) == 9 < one.designs == 24
     assert (tmp_path / "one" / "points.csv").read_bytes() == (tmp_path / "two" / "points.csv").read_bytes()
     assert one.points == two.points
@@ -221,7 +223,7 @@ def test_a_design_that_fails_is_reported_and_the_others_are_kept(
     told: list[str] = []
     file = str(tmp_path / "e.yaml")
     report = perform_search(
-        SearchRequest(file, out=tmp_path / "out", jobs=1, engine="reference"), tell=told.append
+        SearchRequest(file, out=tmp_path / "out", jobs=1, engine="reference", store="none"), tell=told.append
     ).report
     (failed,) = [point for point in report.points if point.status == "failed"]
     assert tuple(failed.labels.values()) == ("hybrid", "fast")
