@@ -19,7 +19,7 @@ from sim.study.objectives import Wanted, has_price, wanted
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario, find_experiment, optimise_block
 
-__all__ = ["DesignQuestion", "read_question"]
+__all__ = ["DesignQuestion", "designs_in", "read_question"]
 
 COMBINATIONS = 16
 """A value that does not go with the file's others is tried in so many combinations before it is called wrong."""
@@ -93,6 +93,23 @@ def read_question(reference: str, overrides: Sequence[str] = ()) -> DesignQuesti
         priced=all(has_price(prepared) for prepared in possible),
     )
     return DesignQuestion(spec, space, wants, possible[0].experiment, root.plain())
+
+
+def designs_in(reference: str, overrides: Sequence[str] = ()) -> int:
+    """Return how many designs an experiment has, with every value tried; overrides of what is chosen are left out.
+
+    Raises
+    ------
+    SpecError
+        As `read_question`.
+    """
+    space = design_space(load_experiment(find_experiment(reference), overrides))
+    return read_question(reference, [one for one in overrides if not _is_chosen(one, space)]).space.size
+
+
+def _is_chosen(override: str, space: DesignSpace) -> bool:
+    path = parse_key_path(override.partition("=")[0])
+    return any(overlapping(path, choice.path) for choice in space.choices)
 
 
 def _refuse_overrides(overrides: Sequence[str], space: DesignSpace) -> None:

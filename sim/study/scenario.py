@@ -16,7 +16,14 @@ from sim.spec.scenario import expand_sweep, load_experiment
 from sim.spec.source import Node
 from sim.workload.shapes import list_workload_files
 
-__all__ = ["Scenario", "find_experiment", "load_scenarios", "optimise_block", "shipped_experiments"]
+__all__ = [
+    "Scenario",
+    "asks_for_designs",
+    "find_experiment",
+    "load_scenarios",
+    "optimise_block",
+    "shipped_experiments",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,13 @@ def load_scenarios(
     if problems:
         raise SpecError(problems)
     return scenarios
+
+
+def asks_for_designs(reference: str, overrides: Sequence[str] = ()) -> bool:
+    """Return whether an experiment has a block `optimise`, and no sweep in its place."""
+    root = load_experiment(find_experiment(reference), overrides)
+    sweep = root.child("sweep")
+    return root.child("optimise") is not None and not (sweep is not None and sweep.value)
 
 
 def optimise_block(root: Node) -> OptimiseSpec | None:

@@ -9,8 +9,8 @@ import pytest
 from sim.spec.design_space import design_space
 from sim.spec.problems import SpecError
 from sim.spec.source import parse_yaml
-from sim.study.design_check import read_question
-from sim.study.scenario import load_scenarios
+from sim.study.design_check import designs_in, read_question
+from sim.study.scenario import asks_for_designs, load_scenarios
 
 GOOD = """\
 name: test
@@ -46,7 +46,10 @@ def problems(folder: Path, block: str, *overrides: str, text: str = GOOD) -> lis
             "e.yaml:12:3: optimise.choices: choices is missing",
         ),
         ("  choices: {}\n", "e.yaml:12:12: optimise.choices: has too few entries"),
-        (CHOICES + "  trails: 3\n", "e.yaml:14:3: optimise.trails: unknown key (allowed: objectives, constraints"),
+        (
+            CHOICES + "  trails: 3\n",
+            "e.yaml:14:3: optimise.trails: unknown key (allowed: objectives, resolution, constraints",
+        ),
         (CHOICES + "  trials: 0\n", "e.yaml:14:11: optimise.trials: has to be at least 1 (got 0)"),
         (
             CHOICES + "  objectives: {latency_ms_p98: min}\n",
@@ -200,3 +203,15 @@ def test_choices_of_an_extended_file_are_replaced_one_by_one(tmp_path: Path) -> 
         "fleet.t4.count": (1, 2),
         "policy.margin": ("none",),
     }
+
+
+def test_validate_tries_every_value(tmp_path: Path) -> None:
+    file = tmp_path / "e.yaml"
+    file.write_text(GOOD + CHOICES)
+    assert designs_in(str(file)) == 2
+    assert designs_in(str(file), ["fleet.t4.count=3"]) == 2
+    assert asks_for_designs(str(file)) and not asks_for_designs(str(file), ["sweep={sla: [1ms, 2ms]}"])
+    with pytest.raises(SpecError, match=r"has to be at least 1 \(got 0\)"):
+        designs_in(str(file), ["optimise.choices={fleet.t4.count: [1, 0]}"])
+    file.write_text(GOOD.removesuffix("optimise:\n"))
+    assert not asks_for_designs(str(file))
