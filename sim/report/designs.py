@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sim.stats.dominance import Standing
+from sim.stats.dominance import Standing, in_steps
 from sim.stats.merge import FRACTIONS, Metric, metric_json
 
 __all__ = ["DesignPoint", "DesignReport", "cell_text", "metric_title", "render_designs"]
@@ -132,9 +132,13 @@ class DesignReport:
 
     @property
     def differing(self) -> list[str]:
-        """The objectives in which feasible points differ."""
+        """The objectives in which feasible points differ, to the resolution."""
         feasible = [point for point in self.points if point.feasible]
-        return [name for name, _ in self.objectives if len({point.metrics[name].value for point in feasible}) > 1]
+        return [
+            name
+            for name, _ in self.objectives
+            if len({in_steps(p.metrics[name].value or 0.0, self.resolution.get(name, 0.0)) for p in feasible}) > 1
+        ]
 
     @property
     def across(self) -> str:
@@ -343,7 +347,8 @@ def _conclusions(report: DesignReport) -> list[str]:
         return lines
     fixed = [metric_title(name)[0] for name, _ in report.objectives if name not in report.differing]
     if fixed and sum(point.feasible for point in points) > 1:
-        lines.append(f"the same for every feasible design: {', '.join(fixed)}")
+        how = ", to the resolution" if report.resolution else ""
+        lines.append(f"the same for every feasible design{how}: {', '.join(fixed)}")
     feasible = [point for point in points if point.feasible]
     beaten = sum(point.standing == Standing.DOMINATED for point in feasible)
     lines.append(

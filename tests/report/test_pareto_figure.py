@@ -70,7 +70,7 @@ def test_what_one_pays_goes_across_and_the_rest_up(figure: Figure) -> None:
 def test_points_stand_where_their_values_are(figure: Figure) -> None:
     drawn = {c.get_label(): c for c in figure.axes[1].collections if isinstance(c, PathCollection)}
     assert len(drawn["front"].get_offsets()) == 12
-    assert drawn["dominated"].get_offsets().tolist() == [[1.5, 5.0]]
+    assert drawn["dominated, or the same as another"].get_offsets().tolist() == [[1.5, 5.0]]
     assert drawn["undecided: beaten, but not beyond noise"].get_offsets().tolist() == [[1.4, 2.6]]
     assert drawn["misses a constraint"].get_offsets().tolist() == [[1.4, 90.0]]
     # What misses a constraint does not decide what is shown.
@@ -89,6 +89,14 @@ def test_files_are_written_and_the_same_each_time(tmp_path: Path) -> None:
     again = pareto.plot_front(REPORT, tmp_path / "b")
     assert [file.name for file in files] == ["pareto-front.svg", "pareto-front.png"]
     assert files[0].read_bytes() == again[0].read_bytes()
+
+
+def test_objectives_that_are_equal_to_the_resolution_are_not_drawn() -> None:
+    assert REPORT.differing == [ACCURACY, P99, COST]
+    assert replace(REPORT, resolution={ACCURACY: 0.1}).differing == [P99, COST]
+    assert "the same for every feasible design, to the resolution: accuracy served" in render_designs(
+        replace(REPORT, resolution={ACCURACY: 0.1}), 100
+    )
 
 
 def test_one_objective_is_no_front_to_draw(tmp_path: Path) -> None:

@@ -71,7 +71,11 @@ def _panel(axes: Axes, report: DesignReport, across: str, name: str) -> None:
     infeasible = [p for p in report.points if p.status == "infeasible" and _drawn(p, across, name)]
     groups: tuple[tuple[str, list[DesignPoint], dict[str, Any]], ...] = (
         ("misses a constraint", infeasible, {"marker": "x", "color": MUTED, "s": 16, "linewidths": 0.9}),
-        ("dominated", dominated, {"marker": "o", "color": MUTED, "alpha": 0.55, "s": 16, "linewidths": 0}),
+        (
+            "dominated, or the same as another",
+            dominated,
+            {"marker": "o", "color": MUTED, "alpha": 0.55, "s": 16, "linewidths": 0},
+        ),
         (
             "undecided: beaten, but not beyond noise",
             report.undecided,
