@@ -150,7 +150,7 @@ def test_the_seed_of_the_search_is_not_that_of_the_draws(tmp_path: Path) -> None
     assert shared and all(a.metrics == b.metrics for a, b in shared)
 
 
-@pytest.mark.parametrize("after", [7, 30])
+@pytest.mark.parametrize("after", [30])
 def test_a_resumed_search_is_the_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     searched(tmp_path, NOISY, out=tmp_path / "whole")
     ran: list[int] = []
