@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.report.comparison import Gain, gains
+from sim.report.precision import is_too_short, precision_lines, short_run_line
 from sim.report.verdict import Answer, Verdict, headline, judge
 from sim.stats.classes import ClassSummary
 from sim.stats.summary import Metric, ScenarioSummary
@@ -85,13 +86,17 @@ def _gain_json(gain: Gain | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of the table: a scenario, or a class of its queries where `query_class` names one."""
+    """A row of the table: a scenario, or a class of its queries where `query_class` names one.
+
+    `short` says that replications are too short for the interval of its percentile.
+    """
 
     summary: ScenarioSummary | ClassSummary
     verdict: Verdict
     gain: Gain | None
     parameters: Mapping[str, Any]
-    query_class: str = ""
+    query_class: str
+    short: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +131,17 @@ def render(report: Report, width: int, *, unicode: bool = True) -> str:
     ]
     lines = _wrapped(report.name, width)
     slas = dict.fromkeys(sla for summary in report.summaries for sla in _slas(summary))
-    first = report.summaries[0]
     lines += _wrapped(
-        f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {first.replications} "
-        f"replication{'s' if first.replications > 1 else ''}, {first.confidence:.0%} intervals",
+        f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {_replications(report.summaries)}, "
+        f"{report.summaries[0].confidence:.0%} intervals",
         width,
     )
     lines += ["", *_table(report, rows, width, marks), ""]
     for line in headline(report.summaries, verdicts, found, report.percentile):
         lines += _wrapped(line, width, "  ")
-    lines += _warnings(rows, width)
+    for line in precision_lines(report.summaries, marks.plus_minus):
+        lines += _wrapped(line, width, "  ")
+    lines += _warnings(report, rows, width)
     lines += ["", "Assumptions"]
     for assumption in report.assumptions or ("none beyond what the experiment file says",):
         lines += _wrapped(f"{marks.bullet} {assumption}", width, "    ", "  ")
@@ -149,10 +155,18 @@ def render(report: Report, width: int, *, unicode: bool = True) -> str:
 
 def _rows(summary: ScenarioSummary, verdict: Verdict, gain: Gain | None, percentile: str) -> list[_Row]:
     """Return the row of a scenario, and below it those of its classes."""
-    return [
-        _Row(summary, verdict, gain, summary.parameters, "all" if summary.classes else ""),
-        *(_Row(one, judge(one, percentile), None, summary.parameters, name) for name, one in summary.classes.items()),
-    ]
+    parameters = summary.parameters
+    whole = "all" if summary.classes else ""
+    rows = [_Row(summary, verdict, gain, parameters, whole, is_too_short(summary, percentile))]
+    for name, one in summary.classes.items():
+        short = is_too_short(summary, percentile, name)
+        rows.append(_Row(one, judge(one, percentile), None, parameters, name, short))
+    return rows
+
+
+def _replications(summaries: Sequence[ScenarioSummary]) -> str:
+    least, most = (pick(summary.replications for summary in summaries) for pick in (min, max))
+    return f"{'' if least == most else f'{least} to '}{most} replication{'s' if most > 1 else ''}"
 
 
 def _slas(summary: ScenarioSummary) -> list[str]:
@@ -176,7 +190,7 @@ def _wrapped(text: str, width: int, later: str = "", first: str = "") -> list[st
     return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=later, break_on_hyphens=False) or [""]
 
 
-def _columns(report: Report, marks: _Marks) -> list[_Column]:
+def _columns(report: Report, rows: Sequence[_Row], marks: _Marks) -> list[_Column]:
     names = list(dict.fromkeys(key for summary in report.summaries for key in summary.parameters))
     percentile = f"latency_ms_{report.percentile}"
 
@@ -187,13 +201,16 @@ def _columns(report: Report, marks: _Marks) -> list[_Column]:
     if any(summary.classes for summary in report.summaries):
         columns.append(_Column("class", lambda row: row.query_class, 0, right=False))
     columns += [
-        _Column(f"{report.percentile} ms", lambda row: _value(row, percentile), 0),
+        _Column(f"{report.percentile} ms", _marked(rows, percentile), 0),
         _Column(marks.plus_minus, lambda row: _half_width(row.summary.metrics[percentile]), 4),
         _Column("SLA", lambda row: _answer(row.verdict), 0, right=False),
         _Column("in time", lambda row: _percent(row.summary.metrics["sla_attainment"].value), 3),
         _Column("correct/s in time", lambda row: _number(row, "correct_predictions_within_sla_per_s"), 1),
         _Column("accuracy", lambda row: _percent(row.summary.metrics["accuracy_served"].value), 5),
     ]
+    if any(summary.saturation.offered_load is not None for summary in report.summaries):
+        columns.append(_Column("load", _offered_load, 7))
+    columns.append(_Column("drift", lambda row: f"{row.summary.saturation.growth_fraction:z.1%}", 6))
     if report.baseline is not None:
         columns.append(_Column(f"gain{marks.times}", lambda row: _gain(row, marks), 2))
     if any((summary.metrics["drop_rate"].value or 0) > 0 for summary in report.summaries):
@@ -210,6 +227,17 @@ def _columns(report: Report, marks: _Marks) -> list[_Column]:
         # Where nodes come and go, what they cost is the point.
         columns.append(_Column("$/M correct", _optional("cost_per_million_correct"), 1))
     return columns
+
+
+def _marked(rows: Sequence[_Row], metric: str) -> Callable[[_Row], str]:
+    """Return the cells of the percentile, with a mark where a replication is too short for it."""
+    room = " " if any(row.short for row in rows) else ""
+    return lambda row: _value(row, metric) + (SHORT if row.short else room)
+
+
+def _offered_load(row: _Row) -> str:
+    saturation = row.summary.saturation
+    return "-" if saturation.offered_load is None else f"{saturation.offered_load:.2f}"
 
 
 def _optional(name: str) -> Callable[[_Row], str]:
@@ -275,7 +303,7 @@ def _answer(verdict: Verdict) -> str:
 
 
 def _table(report: Report, rows: Sequence[_Row], width: int, marks: _Marks) -> list[str]:
-    columns = _columns(report, marks)
+    columns = _columns(report, rows, marks)
     cells = [[column.cell(row) for column in columns] for row in rows]
     widths = [max(len(column.header), *(len(row[i]) for row in cells)) for i, column in enumerate(columns)]
     kept = list(range(len(columns)))
@@ -303,7 +331,20 @@ def _table(report: Report, rows: Sequence[_Row], width: int, marks: _Marks) -> l
     return lines
 
 
-def _warnings(rows: Sequence[_Row], width: int) -> list[str]:
+SHORT = "*"
+"""Marks a percentile that replications are too short for."""
+
+SATURATED_NAMED = 4
+"""Saturated scenarios of which load and drift are told; the table has those of all, where there is room."""
+
+
+def _saturated(row: _Row) -> str:
+    """Say what the verdict on a saturated scenario stands on."""
+    name = ", ".join(str(value) for value in row.parameters.values())
+    return f"{name}: {row.verdict.why}" if name else row.verdict.why
+
+
+def _warnings(report: Report, rows: Sequence[_Row], width: int) -> list[str]:
     """Say what the table cannot: why numbers are missing or to be read with care."""
     lines: list[str] = []
     scenarios = [row.summary for row in rows if isinstance(row.summary, ScenarioSummary)]
@@ -313,8 +354,15 @@ def _warnings(rows: Sequence[_Row], width: int) -> list[str]:
         lines.append(
             f"{saturated} {verb} saturated: the backlog grows for as long as the load lasts, so there is no tail"
         )
+        shown = [
+            row for row in rows if isinstance(row.summary, ScenarioSummary) and row.verdict.answer is Answer.SATURATED
+        ]
+        lines += [_saturated(row) for row in shown[:SATURATED_NAMED]]
     reasons = dict.fromkeys(row.verdict.why for row in rows if row.verdict.answer is Answer.UNKNOWN)
     lines += [f"no {reason_of} in some scenarios: {why}" for reason_of, why in (("percentile", r) for r in reasons)]
+    short = short_run_line(scenarios, report.percentile, SHORT)
+    if short is not None:
+        lines.append(short)
     unsettled = sum(not scenario.warmup.established for scenario in scenarios)
     if unsettled:
         lines.append(

@@ -7,6 +7,8 @@ import logging
 import pickle
 import re
 import signal
+import socket
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
@@ -65,6 +67,7 @@ class DaskCluster:
         self._call: Generator[Any, None, None] | None = None
         if importlib.util.find_spec("distributed") is None:
             raise ClusterError("--cluster needs Dask: pip install 'mprec-sim[cluster]'")
+        _tell_in_a_line()
         try:
             if local is None:
                 self._connect(address)
@@ -95,7 +98,11 @@ class DaskCluster:
     def _connect(self, address: str) -> None:
         from distributed import Client
 
+        host, _, port = address.rpartition("://")[2].rpartition(":")
         try:
+            # Dask would try again and again where nobody listens.
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN_S):
+                pass
             self._client = Client(address, timeout=ANSWERS_WITHIN_S, set_as_default=False)
         except Exception as error:  # Whatever answers there may not be a scheduler at all.
             raise ClusterError(f"no Dask scheduler answers at {address}") from error
@@ -127,6 +134,11 @@ class DaskCluster:
         """Tasks that are done at one time, by the workers that are there now."""
         threads: dict[str, int] = self._client.nthreads()
         return max(1, sum(threads.values()))
+
+    def cpu_s(self) -> float:
+        """Return the CPU time that the workers have had since they were started."""
+        times: dict[str, float] = self._client.run(time.process_time)
+        return sum(times.values())
 
     def __enter__(self) -> Self:
         return self
@@ -227,6 +239,13 @@ def _do(task: bytes, sent: _Sent) -> object:
         return function(given, pickle.loads(task))
     except Exception as error:
         return failure(error)
+
+
+def _tell_in_a_line() -> None:
+    """Keep Dask from writing what becomes of the cluster, with its tracebacks: the errors here say it."""
+    import distributed  # Sets the levels of its loggers.
+
+    logging.getLogger(f"{distributed.__name__}.client").setLevel(logging.CRITICAL)
 
 
 def _difference(worker: Mapping[str, str], client: Mapping[str, str]) -> str:

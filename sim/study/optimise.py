@@ -6,7 +6,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +26,8 @@ from sim.study.design_check import DesignQuestion, read_question
 from sim.study.design_search import Learnt, search
 from sim.study.engines import EngineChoice
 from sim.study.evaluation import Asked, Evaluated, Evaluator
-from sim.study.executor import Executor
+from sim.study.execute import usable_cores
+from sim.study.executor import open_executor
 from sim.study.objectives import Met, all_metrics
 from sim.study.runs import DirectoryInUse, free_directory, manifest_of, model_names, write_results
 from sim.study.scenario import find_experiment
@@ -156,13 +156,12 @@ def perform_search(
     folder = store_folder(request.store)
     store = None if folder is None else ResultStore(folder, tell=tell)
     with (
-        _cluster(request, tell) as executor,
+        open_executor(request.jobs or usable_cores(), request.cluster, tell) as executor,
         Evaluator(
             request.experiment,
             request.overrides,
             seed=request.seed,
             executor=executor,
-            jobs=request.jobs,
             engine=request.engine,
             expected_replications=total * question.experiment.replications,
             kept=_KeptReplications(checkpoint.folder),
@@ -189,15 +188,6 @@ def perform_search(
     _write(path, report, started)
     checkpoint.remove()
     return FinishedSearch(path, report)
-
-
-def _cluster(request: SearchRequest, tell: Callable[[str], None]) -> AbstractContextManager[Executor | None]:
-    """Return the cluster that was asked for; without one the evaluator has processes of its own."""
-    if request.cluster is None:
-        return nullcontext()
-    from sim.study.cluster import DaskCluster
-
-    return DaskCluster(request.cluster, tell)
 
 
 def _settings(request: SearchRequest) -> list[str]:

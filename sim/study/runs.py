@@ -23,13 +23,14 @@ from sim.report.figures import plot_run
 from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
+from sim.report.warmup_file import write_warmup
 from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
-from sim.study.executor import Executor, local_executor
+from sim.study.executor import open_executor
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
 from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
@@ -155,8 +156,9 @@ def perform(
     keep = _keeps_records(study)
     folder = store_folder(request.store)
     store = None if folder is None else ResultStore(folder, tell=tell)
+    jobs = min(request.jobs or usable_cores(), study.most_tasks)
     try:
-        with _executor(request, len(study.tasks), tell) as executor:
+        with open_executor(jobs, request.cluster, tell) as executor:
             engines = choose_engines(
                 request.engine, study.prepared, jobs=executor.workers, tell=tell, elsewhere=executor.is_elsewhere
             )
@@ -170,13 +172,14 @@ def perform(
                 tell=tell,
             )
     except BaseException:
+        # The workers are gone by now.
         checkpoint.tidy()
         raise
     if store is not None:
         store.trim()
     if result.stored:
         what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
-        tell(f"{result.stored} of {len(study.tasks)} {what} were run before and are taken from {folder}")
+        tell(f"{result.stored} {what} were run before and are taken from {folder}")
     report = write_results(directory, study, result)
     if request.figures:
         plot_run(directory.path)
@@ -194,14 +197,6 @@ def perform(
     )
     checkpoint.remove()
     return FinishedRun(directory.path, report)
-
-
-def _executor(request: RunRequest, tasks: int, tell: Callable[[str], None]) -> Executor:
-    if request.cluster is None:
-        return local_executor(min(request.jobs or usable_cores(), tasks))
-    from sim.study.cluster import DaskCluster
-
-    return DaskCluster(request.cluster, tell)
 
 
 def _check_baseline(scenarios: Sequence[Scenario]) -> None:
@@ -262,7 +257,7 @@ def _keeps_records(study: Study) -> bool:
     choice = study.scenarios[0].experiment.report.queries
     if choice != "auto":
         return choice == "always"
-    return sum(scenario.expected_queries * scenario.replications for scenario in study.prepared) <= KEPT_QUERIES
+    return sum(scenario.expected_queries * scenario.most_replications for scenario in study.prepared) <= KEPT_QUERIES
 
 
 def write_results(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
@@ -284,6 +279,7 @@ def write_results(directory: RunDirectory, study: Study, result: StudyResult) ->
     write_replications(directory.path, result.summaries, first.seed)
     if all(summary.timeline is not None for summary in result.summaries):
         directory.write_timeline(result.summaries)
+    write_warmup(directory.path, result.summaries)
     if result.records:
         directory.write_queries(result.records)
     return report

@@ -104,7 +104,7 @@ class ResultStore:
         except OSError:
             return None
         try:
-            part, held = _read(content)
+            part, held = _read(content, file.stem)
         except (ValueError, KeyError, TypeError, zlib.error):
             with contextlib.suppress(OSError):
                 file.unlink()
@@ -129,7 +129,7 @@ class ResultStore:
             return
         try:
             held = None if records is None else self._keep_records(records)
-            self._write(file, _written(part, held))
+            self._write(file, _written(part, held, file.stem))
             if self._written > CHECKED_EVERY * self.bound_bytes:
                 self.trim()
         except OSError as error:
@@ -221,17 +221,17 @@ class ResultStore:
         return f"{self.folder} (at most {format_bytes(self.bound_bytes)})"
 
 
-def _written(part: Part, records: str | None) -> bytes:
-    """Return a result as it is kept: a hash of what follows, then that."""
+def _written(part: Part, records: str | None, key: str) -> bytes:
+    """Return a result as it is kept: a hash of its key and of what follows, then that."""
     kind = "replication" if isinstance(part, ReplicationResult) else "cell"
     content = {"kind": kind, "records": records, "part": part.to_json_dict()}
     packed = zlib.compress(json.dumps(content).encode(), 1)
-    return hashlib.sha256(packed).digest() + packed
+    return hashlib.sha256(key.encode() + packed).digest() + packed
 
 
-def _read(content: bytes) -> tuple[Part, str | None]:
+def _read(content: bytes, key: str) -> tuple[Part, str | None]:
     checksum, packed = content[:32], content[32:]
-    if hashlib.sha256(packed).digest() != checksum:
+    if hashlib.sha256(key.encode() + packed).digest() != checksum:
         raise ValueError("damaged")
     found: dict[str, Any] = json.loads(zlib.decompress(packed))
     kinds: dict[str, Any] = {"replication": ReplicationResult, "cell": Totals}

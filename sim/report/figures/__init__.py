@@ -15,9 +15,14 @@ from sim.report.figures.style import Drawing, save, styled
 from sim.report.figures.tail import exceedance_plots, percentile_plots
 from sim.report.figures.timeline import over_time
 from sim.report.figures.timeline_devices import devices_over_time
+from sim.report.figures.welch import warmup_figures
 from sim.report.rundir import TimelinePoint, read_summary, read_timeline
+from sim.report.warmup_file import read_warmup
 
 __all__ = ["FIGURES", "TIMELINE_FIGURES", "Kind", "drawings", "plot_run"]
+
+LEAST_ACCURACY = 1e-5
+"""A difference in accuracy below this, a thousandth of a percentage point, is none."""
 
 Drawings = Iterator[tuple[str, Drawing]]
 
@@ -43,8 +48,8 @@ def _no_load(run: Run) -> bool:
 
 
 def _accuracy_over_load(run: Run) -> bool:
-    known = {entry.metric("accuracy_served").value for entry in run.entries} - {None}
-    return run.load_axis is not None and len(known) > 1
+    known = [value for entry in run.entries if (value := entry.metric("accuracy_served").value) is not None]
+    return run.load_axis is not None and max(known, default=0.0) - min(known, default=0.0) > LEAST_ACCURACY
 
 
 def _not_sla(run: Run) -> bool:
@@ -119,5 +124,7 @@ def plot_run(run_dir: Path) -> list[Path]:
     files: list[Path] = []
     with styled():
         for name, figure in drawings(run, read_timeline(run_dir)):
+            files += save(figure, folder / name)
+        for name, figure in warmup_figures(run, read_warmup(run_dir)):
             files += save(figure, folder / name)
     return files
