@@ -22,7 +22,7 @@ from sim.cli.terminal import progress_bar as _progress
 from sim.cli.terminal import say as _say
 from sim.cli.terminal import termination_as_interrupt
 
-__all__ = ["EngineName", "run", "termination_as_interrupt"]
+__all__ = ["EngineName", "run"]
 
 
 class EngineName(StrEnum):
