@@ -229,7 +229,8 @@ def _models(experiment: Experiment) -> list[str]:
 def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
     """Return the experiment as YAML that says everything: what was extended, set and left to defaults.
 
-    It runs as it is: files of traces, of IDs, of profiles and of models are named by their whole path.
+    It runs as it is: files of traces, of IDs, of profiles and of models are named by their whole path. The comment that
+    its file begins with is kept.
     """
     scenario = scenarios[0]
     content = scenario.experiment.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -249,7 +250,8 @@ def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
         _whole_path(use, "profile", scenario.base_dir)
     if scenario.sweep is not None:
         content["sweep"] = scenario.sweep
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    comment = "".join(f"# {line}\n" if line else "#\n" for line in scenario.comment)
+    return comment + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _whole_path(holder: dict[str, Any], key: str, base_dir: Path) -> None:

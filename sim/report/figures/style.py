@@ -141,7 +141,10 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         If a file cannot be written.
     """
     files = []
-    for suffix, metadata in ((".svg", {"Date": None, "Creator": "mprec-sim"}), (".png", {"Software": "mprec-sim"})):
+    # A page that holds the drawing reads its title aloud.
+    title = next((text for axes in figure.axes if (text := axes.get_title(loc="left"))), stem.name)
+    described = {"Date": None, "Creator": "mprec-sim", "Title": title}
+    for suffix, metadata in ((".svg", described), (".png", {"Software": "mprec-sim"})):
         file = stem.with_name(stem.name + suffix)
         partial = file.with_name(f".{file.name}.partial")
         try:
