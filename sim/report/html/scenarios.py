@@ -5,7 +5,6 @@ from __future__ import annotations
 from sim.report.finished import Finished
 from sim.report.html.markup import Content, Markup, element, join, table
 from sim.report.table import Column, Marks, Row, columns_of, percent, rows_of, significant
-from sim.report.verdict import Answer
 from sim.stats.merge import FRACTIONS, Metric
 from sim.stats.summary import ScenarioSummary
 
@@ -43,8 +42,7 @@ def _cell(row: Row, column: Column) -> Content:
 
 def _answer(row: Row) -> Markup:
     answer = row.verdict.answer
-    badge = element("span", answer.value, class_=f"answer {answer.name.lower()}")
-    return badge if answer is not Answer.UNKNOWN else join([badge, " ", element("small", row.verdict.why)])
+    return element("span", answer.value, class_=f"answer {answer.name.lower()}")
 
 
 def _interval(name: str, metric: Metric) -> str:
@@ -72,7 +70,7 @@ def steadiness(run: Finished) -> Markup:
                 "saturated" if saturation.saturated else "steady",
                 "-" if saturation.offered_load is None else f"{saturation.offered_load:.1%}",
                 f"{saturation.growth_fraction:+.2%}",
-                saturation.reason or "",
+                element("div", saturation.reason or "", class_="why"),
                 f"{cut} ({warmup.method})",
                 "yes" if warmup.established else "no",
                 f"{summary.replications}",
