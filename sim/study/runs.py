@@ -29,6 +29,7 @@ from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
 from sim.study.study import Progress, Study, StudyResult
+from sim.study.trace import TraceRequest, take_trace
 
 __all__ = ["DirectoryInUse", "FinishedRun", "RunRequest", "perform"]
 
@@ -62,6 +63,8 @@ class RunRequest:
         Go on with what the run directory holds.
     engine : str
         ``reference``, ``compiled``, or ``auto`` for whichever is expected to be done first.
+    trace : TraceRequest or None
+        A window of a replication to be written to ``trace.json``.
     """
 
     experiment: str
@@ -72,6 +75,7 @@ class RunRequest:
     jobs: int | None = None
     resume: bool = False
     engine: EngineChoice = "auto"
+    trace: TraceRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +129,19 @@ def perform(
     study = Study.of(scenarios)
     directory = RunDirectory(_directory(request))
     checkpoint = Checkpoint(directory.path / "replications", study.fingerprint)
+    trace = None if request.trace is None else take_trace(request.trace, study.prepared)
     keep = _keeps_records(study)
     jobs = request.jobs or usable_cores()
     engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
     result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress, tell=tell)
     report = _write(directory, study, result)
+    if trace is not None:
+        directory.write_trace(trace.text)
     directory.write_manifest(
         {
             **_manifest(study, result),
             "engines": result.engines,
+            **({} if trace is None else {"trace": trace.about}),
             "command": ["mprec", *sys.argv[1:]],
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
