@@ -90,5 +90,7 @@ def table(
         )
         for row in rows
     ]
-    whole = element("table", element("caption", caption), element("thead", head), element("tbody", body))
+    whole = element(
+        "table", element("caption", element("span", caption)), element("thead", head), element("tbody", body)
+    )
     return scrolling(caption, whole)

@@ -60,11 +60,11 @@ def _scenario(run: Finished, summary: ScenarioSummary) -> str:
 
 def steadiness(run: Finished) -> Markup:
     """Return what is known of every scenario's steadiness, and what became of its queries."""
-    rows = []
+    steady, ended = [], []
     for summary in run.report.summaries:
         saturation, warmup = summary.saturation, summary.warmup
         cut = "nothing" if not warmup.fraction else f"{warmup.fraction:.1%} of the queries"
-        rows.append(
+        steady.append(
             [
                 _scenario(run, summary),
                 "saturated" if saturation.saturated else "steady",
@@ -73,30 +73,35 @@ def steadiness(run: Finished) -> Markup:
                 element("div", saturation.reason or "", class_="why"),
                 f"{cut} ({warmup.method})",
                 "yes" if warmup.established else "no",
-                f"{summary.replications}",
-                *(f"{summary.counts.get(name, 0):,}" for name in OUTCOMES),
-                ", ".join(f"{reason} {number:,}" for reason, number in summary.dropped_by_reason.items()),
             ]
         )
-    headers = [
-        "scenario",
-        "verdict",
-        "offered load",
-        "growth of the backlog",
-        "why",
-        "warm-up cut",
-        "settled",
-        "replications",
-        *(name.replace("_", " ") for name in OUTCOMES),
-        "reasons",
-    ]
-    numeric = [False, False, True, True, False, False, False, True, *([True] * len(OUTCOMES)), False]
+        ended.append(
+            [
+                _scenario(run, summary),
+                f"{summary.replications}",
+                *(f"{summary.counts.get(name, 0):,}" for name in OUTCOMES),
+                ", ".join(f"{number:,} {reason}" for reason, number in summary.dropped_by_reason.items()),
+            ]
+        )
     note = element(
         "p",
         "Offered load is work offered over work possible, where no choice decides it. The backlog grows by a share of "
         "the offered queries. Counts are of whole runs, warm-up and all, over all replications.",
     )
-    return join([note, table("Whether each scenario has a steady state", headers, rows, numeric=numeric)])
+    headers = ["scenario", "verdict", "offered load", "growth of the backlog", "why", "warm-up cut", "settled"]
+    outcomes = [name.replace("_", " ") for name in OUTCOMES]
+    return join(
+        [
+            note,
+            table("Whether each scenario has a steady state", headers, steady, numeric=[False, False, True, True]),
+            table(
+                "What became of the queries",
+                ["scenario", "replications", *outcomes, "why dropped"],
+                ended,
+                numeric=[False, True, *([True] * len(OUTCOMES))],
+            ),
+        ]
+    )
 
 
 def every_metric(run: Finished) -> Markup:
