@@ -147,6 +147,14 @@ def test_a_run_that_is_not_finished_is_told_how_to_finish(tmp_path: Path) -> Non
     assert done.exit_code == 2 and "--resume" in done.stderr
 
 
+def test_a_run_that_was_called_unfit_says_so_first(tmp_path: Path) -> None:
+    folder = pages.one_scenario(tmp_path / "run")
+    told = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**told, "observation": {"fit": False, "reasons": ["noise"]}}))
+    text = write_page(folder).read_text()
+    assert text.index("Unfit: noise") < text.index("the SLA is met at p99")
+
+
 def test_a_run_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages.one_scenario(tmp_path / "runs" / "mine")
     monkeypatch.chdir(tmp_path)
