@@ -54,6 +54,9 @@ def run(
             help="Engine: SimPy, compiled by numba, or whichever is done first. All give the same results.",
         ),
     ] = EngineName.AUTO,
+    figures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Draw figures; `mprec plot` does so later.")
+    ] = True,
     trace: Annotated[
         str | None,
         typer.Option(
@@ -90,7 +93,7 @@ def run(
         )
     traced = None if trace is None else TraceRequest(trace, trace_scenario, trace_replication or 0)
     request = RunRequest(
-        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, traced
+        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, figures, traced
     )
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sim.report.replications import Replications, read_replications
 from sim.report.rundir import RunDirectoryError, read_summary
+from sim.stats.interval import Interval, paired_difference, paired_ratio, t_interval
+from sim.stats.measure import CURVE_TAILS
 
 __all__ = ["LIMITED", "Agreement", "Comparison", "Row", "compare_runs", "find_run", "markdown", "render", "unfit"]
 
@@ -38,7 +41,7 @@ class Row:
         None where a run lacks it.
     error : float or None
         Relative, (predicted - measured) / measured; of the path mix the difference of the two shares.
-    half_width : float or None
+    low, high : float or None
         Of the error's interval; None where a run has none.
     limit : float or None
         What the error was asked to stay within.
@@ -49,7 +52,8 @@ class Row:
     predicted: float | None
     measured: float | None
     error: float | None
-    half_width: float | None = None
+    low: float | None = None
+    high: float | None = None
     limit: float | None = None
 
     @property
@@ -62,12 +66,27 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One scenario of both runs."""
+    """One scenario of both runs.
+
+    Attributes
+    ----------
+    label : str
+    rows : tuple of Row
+    predicted_curve, measured_curve : tuple of (float, float)
+        Latency in ms over its percentiles.
+    paired : tuple of int
+        Numbers of the replications that both have, which all of the above is about; empty where they could not be
+        paired, and it is about all that each run has.
+    unpaired : str
+        Why they could not be paired.
+    """
 
     label: str
     rows: tuple[Row, ...]
     predicted_curve: tuple[tuple[float, float], ...]
     measured_curve: tuple[tuple[float, float], ...]
+    paired: tuple[int, ...] = ()
+    unpaired: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +140,9 @@ def unfit(summary: Mapping[str, Any]) -> tuple[str, ...]:
 def compare_runs(predicted: Path, measured: Path, limits: Mapping[str, float] | None = None) -> Agreement:
     """Hold a simulated run against a measured one, scenario by scenario.
 
-    Intervals take the two runs as independent. Where both were given the same arrivals and sizes that is wider than
-    it need be.
+    Where the runs share their seed, the replications that both have are compared, pair by pair: a measured run has
+    only those that were not disturbed, and at high load replications differ more than predictions err. Otherwise all
+    that each run has is compared, and intervals take the two as independent.
 
     Parameters
     ----------
@@ -136,18 +156,54 @@ def compare_runs(predicted: Path, measured: Path, limits: Mapping[str, float] | 
     RunDirectoryError
         If one cannot be read, or they have no scenario in common.
     """
-    ours, theirs = read_summary(predicted), read_summary(measured)
-    by_parameters = {_key(one): one for one in ours["scenarios"]}
-    pairs = [(by_parameters.pop(_key(one), None), one) for one in theirs["scenarios"]]
+    ours, theirs = _read(predicted), _read(measured)
+    by_parameters = {_key(one.summary): one for one in ours}
+    pairs = [(by_parameters.pop(_key(one.summary), None), one) for one in theirs]
     if len(pairs) == 1 and pairs[0][0] is None and len(by_parameters) == 1:
         # One scenario each: what they were called does not matter.
         pairs = [(by_parameters.popitem()[1], pairs[0][1])]
-    unmatched = [f"{_label(one)} was measured only" for ours_one, one in pairs if ours_one is None]
-    unmatched += [f"{_label(one)} was predicted only" for one in by_parameters.values()]
+    unmatched = [f"{_label(one.summary)} was measured only" for ours_one, one in pairs if ours_one is None]
+    unmatched += [f"{_label(one.summary)} was predicted only" for one in by_parameters.values()]
     comparisons = tuple(_compare(ours_one, one, limits or {}) for ours_one, one in pairs if ours_one is not None)
     if not comparisons:
         raise RunDirectoryError(f"{predicted} and {measured} have no scenario in common: {'; '.join(unmatched)}")
-    return Agreement(str(theirs.get("name", measured.name)), comparisons, tuple(unmatched), unfit(theirs))
+    summary = read_summary(measured)
+    return Agreement(str(summary.get("name", measured.name)), comparisons, tuple(unmatched), unfit(summary))
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A scenario of one run: its entry of the summary, and its replications where these were kept."""
+
+    summary: Mapping[str, Any]
+    seed: int | None
+    replications: Replications | None
+
+    def values(self, name: str, numbers: Sequence[int], *, of_path: bool = False) -> list[float | None]:
+        """Return a metric, or the share of a path, of the replications with these numbers."""
+        assert self.replications is not None
+        group = self.replications.path_mix if of_path else self.replications.metrics
+        values = group.get(name) or [0.0 if of_path else None] * len(self.replications.numbers)
+        by_number = dict(zip(self.replications.numbers, values, strict=True))
+        return [by_number[number] for number in numbers]
+
+    def curve(self, numbers: Sequence[int]) -> tuple[tuple[float, float], ...]:
+        """Return latency over its percentiles as the mean over these replications, as far as all of them have it."""
+        assert self.replications is not None
+        by_number = dict(zip(self.replications.numbers, self.replications.curve_ms, strict=False))
+        curves = [by_number.get(number, ()) for number in numbers]
+        points = zip(CURVE_TAILS, zip(*curves, strict=False), strict=False)
+        return tuple((1.0 - tail, math.fsum(values) / len(values)) for tail, values in points)
+
+
+def _read(run: Path) -> list[_Side]:
+    scenarios = read_summary(run)["scenarios"]
+    kept = read_replications(run)
+    if kept is not None and len(kept.scenarios) != len(scenarios):
+        raise RunDirectoryError(f"{run}: summary.json and replications.json are not of the same run")
+    if kept is None:
+        return [_Side(one, None, None) for one in scenarios]
+    return [_Side(one, kept.seed, own) for one, own in zip(scenarios, kept.scenarios, strict=True)]
 
 
 def _key(scenario: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -158,37 +214,62 @@ def _label(scenario: Mapping[str, Any]) -> str:
     return ", ".join(str(value) for value in scenario["parameters"].values()) or "the scenario"
 
 
-def _compare(ours: Mapping[str, Any], theirs: Mapping[str, Any], limits: Mapping[str, float]) -> Comparison:
+def _compare(ours: _Side, theirs: _Side, limits: Mapping[str, float]) -> Comparison:
+    numbers, unpaired = _shared(ours, theirs)
     rows = []
     for name in (*PERCENTILES, *RATES):
         shown = NAMES.get(name, name.removeprefix("latency_ms_"))
-        rows.append(
-            _row(
-                shown,
-                "ms" if name in PERCENTILES else "/s",
-                ours["metrics"].get(name, {}),
-                theirs["metrics"].get(name, {}),
-                limits.get(shown),
+        unit = "ms" if name in PERCENTILES else "/s"
+        if numbers:
+            predicted, measured = (t_interval(one.values(name, numbers)).value for one in (ours, theirs))
+            ratio = paired_ratio(ours.values(name, numbers), theirs.values(name, numbers), _confidence(theirs))
+        else:
+            predicted, measured, ratio = _unpaired_ratio(
+                *(one.summary["metrics"].get(name, {}) for one in (ours, theirs))
             )
-        )
-    for path in dict.fromkeys((*theirs["path_mix"], *ours["path_mix"])):
-        mine, other = (float(one["path_mix"].get(path, 0.0)) for one in (ours, theirs))
-        rows.append(Row(f"{MIX}{path}", "%", mine, other, mine - other, None, limits.get("path mix")))
-    return Comparison(_label(theirs), tuple(rows), _curve(ours), _curve(theirs))
+        error, low, high = (None if end is None else end - 1.0 for end in (ratio.value, ratio.low, ratio.high))
+        rows.append(Row(shown, unit, predicted, measured, error, low, high, limits.get(shown)))
+    for path in dict.fromkeys((*theirs.summary["path_mix"], *ours.summary["path_mix"])):
+        if numbers:
+            mine, other = (one.values(path, numbers, of_path=True) for one in (ours, theirs))
+            predicted, measured = t_interval(mine).value, t_interval(other).value
+            points = paired_difference(mine, other, _confidence(theirs))
+        else:
+            mean, other_mean = (float(one.summary["path_mix"].get(path, 0.0)) for one in (ours, theirs))
+            predicted, measured, points = mean, other_mean, Interval(mean - other_mean, None, None)
+        limit = limits.get("path mix")
+        rows.append(Row(f"{MIX}{path}", "%", predicted, measured, points.value, points.low, points.high, limit))
+    predicted_curve, measured_curve = (one.curve(numbers) if numbers else _curve(one.summary) for one in (ours, theirs))
+    return Comparison(_label(theirs.summary), tuple(rows), predicted_curve, measured_curve, numbers, unpaired)
 
 
-def _row(
-    name: str, unit: str, ours: Mapping[str, float | None], theirs: Mapping[str, float | None], limit: float | None
-) -> Row:
+def _shared(ours: _Side, theirs: _Side) -> tuple[tuple[int, ...], str]:
+    """Return the numbers of the replications that both sides have; if there are none, also why."""
+    if ours.replications is None or theirs.replications is None:
+        return (), "a run of an older version keeps nothing of its replications"
+    if ours.seed != theirs.seed:
+        return (), f"their seeds are {ours.seed} and {theirs.seed}"
+    numbers = tuple(number for number in theirs.replications.numbers if number in ours.replications.numbers)
+    return numbers, "" if numbers else "they have no replication in common"
+
+
+def _confidence(side: _Side) -> float:
+    return float(side.summary.get("confidence", 0.95))
+
+
+def _unpaired_ratio(
+    ours: Mapping[str, float | None], theirs: Mapping[str, float | None]
+) -> tuple[float | None, float | None, Interval]:
+    """Return predicted, measured and their ratio, with an interval that takes the two as independent."""
     mine, other = ours.get("value"), theirs.get("value")
     if mine is None or other is None or other == 0:
-        return Row(name, unit, mine, other, None, None, limit)
+        return mine, other, Interval(None, None, None)
     ratio = mine / other
     widths = [_relative_half_width(one) for one in (ours, theirs)]
-    half = None
-    if widths[0] is not None and widths[1] is not None:
-        half = abs(ratio) * math.hypot(widths[0], widths[1])
-    return Row(name, unit, mine, other, ratio - 1.0, half, limit)
+    if widths[0] is None or widths[1] is None:
+        return mine, other, Interval(ratio, None, None)
+    half = abs(ratio) * math.hypot(widths[0], widths[1])
+    return mine, other, Interval(ratio, ratio - half, ratio + half)
 
 
 def _relative_half_width(metric: Mapping[str, float | None]) -> float | None:
@@ -211,11 +292,11 @@ def render(agreement: Agreement) -> str:
     lines += [f"UNFIT, not to be judged by: {reason}" for reason in agreement.unfit]
     if agreement.unfit:
         lines.append("")
-    header = ("metric", "predicted", "measured", "error", "95%", "limit")
+    header = ("metric", "predicted", "measured", "error", "interval", "limit")
     table = [list(_cells(row)) for one in agreement.comparisons for row in one.rows]
     widths = [max(len(cell) for cell in column) for column in zip(header, *table, strict=True)]
     for one in agreement.comparisons:
-        lines.append(one.label)
+        lines.append(f"{one.label}: {_pairing(one)}")
         lines.append(_line(header, widths))
         lines += [_line(list(_cells(row)), widths) for row in one.rows]
         lines.append("")
@@ -228,12 +309,19 @@ def render(agreement: Agreement) -> str:
 
 
 def markdown(agreement: Agreement) -> str:
-    """Return the comparison as a Markdown table, one row a scenario and metric."""
-    lines = ["| scenario | metric | predicted | measured | error | 95% | limit |", "|---|---|---|---|---|---|---|"]
+    """Return the comparison as a Markdown table, one row a scenario and metric, and what was compared below it."""
+    lines = ["| scenario | metric | predicted | measured | error | interval | limit |", "|---|---|---|---|---|---|---|"]
     for one in agreement.comparisons:
         for row in one.rows:
             lines.append("| " + " | ".join((one.label, *_cells(row))) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *(f"{one.label}: {_pairing(one)}.  " for one in agreement.comparisons)]).rstrip()
+
+
+def _pairing(one: Comparison) -> str:
+    """Return which replications a comparison is about."""
+    if not one.paired:
+        return f"not paired, {one.unpaired}"
+    return f"replication{'s' if len(one.paired) > 1 else ''} {', '.join(map(str, one.paired))} of both"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -245,14 +333,14 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _cells(row: Row) -> Iterator[str]:
-    """Yield the cells of a row: metric, predicted, measured, error, half width, limit."""
+    """Yield the cells of a row: metric, predicted, measured, error, its interval, limit."""
     yield row.metric
     for value in (row.predicted, row.measured):
         yield "-" if value is None else f"{value:.1%}" if row.unit == "%" else f"{_digits(value)} {row.unit}"
     # Shares differ by points, everything else by a fraction of what was measured.
     unit = " points" if row.unit == "%" else "%"
     yield "-" if row.error is None else f"{100 * row.error:+.1f}{unit}"
-    yield "" if row.half_width is None else f"±{100 * row.half_width:.1f}{unit}"
+    yield "" if row.low is None or row.high is None else f"[{100 * row.low:+.1f}, {100 * row.high:+.1f}]{unit}"
     yield "" if row.limit is None else f"{100 * row.limit:g}{unit} {'kept' if row.kept else 'MISSED'}"
 
 

@@ -80,6 +80,7 @@ class ClassSummary:
     path_mix: dict[str, float]
     waiting_parts: dict[str, float | None]
     percentile_curve: tuple[CurvePoint, ...]
+    chosen: tuple[Measurement, ...] = ()
 
     @property
     def saturated(self) -> bool:
@@ -160,4 +161,5 @@ def _summarised(results: Sequence[ClassResult], cut: int, confidence: float) -> 
         path_mix={k: v for k, v in mean_by_name([m.path_mix for m in chosen]).items() if v is not None},
         waiting_parts=dict.fromkeys(waiting) if verdict.saturated else waiting,
         percentile_curve=() if verdict.saturated else merge_curve(chosen, confidence),
+        chosen=tuple(chosen),
     )

@@ -127,6 +127,10 @@ class ScenarioSummary:
         Metrics over time, where asked for; not part of `summary.json`.
     classes : dict of ClassSummary
         The same for each class of queries; empty where there are none.
+    numbers : tuple of int
+        The numbers of the replications, in the order of `Metric.values`.
+    chosen : tuple of Measurement
+        What each of them measured after the cut; not part of `summary.json`.
     """
 
     parameters: dict[str, Any]
@@ -146,6 +150,8 @@ class ScenarioSummary:
     percentile_curve: tuple[CurvePoint, ...]
     timeline: TimelineSummary | None = None
     classes: dict[str, ClassSummary] = field(default_factory=dict)
+    numbers: tuple[int, ...] = ()
+    chosen: tuple[Measurement, ...] = ()
 
     @property
     def saturated(self) -> bool:
@@ -303,6 +309,8 @@ def summarise(
         percentile_curve=() if verdict.saturated else merge_curve(chosen, confidence),
         timeline=merge_timelines(timelines, confidence) if timelines else None,
         classes=summarise_classes([r.classes for r in ordered], index, confidence),
+        numbers=tuple(r.replication for r in ordered),
+        chosen=tuple(chosen),
     )
 
 

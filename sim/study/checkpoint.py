@@ -85,6 +85,11 @@ class Checkpoint:
         """Return the file for the per-query records of `task`."""
         return self.folder / f"{_name(task)}.npz"
 
+    def tidy(self) -> None:
+        """Remove what a worker that was told to end was about to write."""
+        for file in self.folder.glob(".*.partial"):
+            file.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Remove the folder when the run is complete and its results are written."""
         shutil.rmtree(self.folder, ignore_errors=True)

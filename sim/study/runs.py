@@ -19,6 +19,8 @@ import yaml
 from sim._version import __version__
 from sim.profile.library import own_file
 from sim.report.comparison import check_baseline
+from sim.report.figures import plot_run
+from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
 from sim.spec.binding import problem_at
@@ -63,6 +65,8 @@ class RunRequest:
         Go on with what the run directory holds.
     engine : str
         ``reference``, ``compiled``, or ``auto`` for whichever is expected to be done first.
+    figures : bool
+        Draw them; ``mprec plot`` can do so later.
     trace : TraceRequest or None
         A window of a replication to be written to ``trace.json``.
     """
@@ -75,6 +79,7 @@ class RunRequest:
     jobs: int | None = None
     resume: bool = False
     engine: EngineChoice = "auto"
+    figures: bool = True
     trace: TraceRequest | None = None
 
 
@@ -133,8 +138,14 @@ def perform(
     keep = _keeps_records(study)
     jobs = request.jobs or usable_cores()
     engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
-    result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress, tell=tell)
+    try:
+        result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress, tell=tell)
+    except BaseException:
+        checkpoint.tidy()
+        raise
     report = _write(directory, study, result)
+    if request.figures:
+        plot_run(directory.path)
     if trace is not None:
         directory.write_trace(trace.text)
     directory.write_manifest(
@@ -217,13 +228,11 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     directory.write_experiment(resolved_experiment(study.scenarios))
     directory.write_summary(report.to_json_dict())
     directory.write_metrics(result.summaries)
+    write_replications(directory.path, result.summaries, first.seed)
     if all(summary.timeline is not None for summary in result.summaries):
         directory.write_timeline(result.summaries)
     if result.records:
         directory.write_queries(result.records)
-    from sim.report.figures import plot_run
-
-    plot_run(directory.path)
     return report
 
 

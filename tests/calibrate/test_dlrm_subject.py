@@ -18,6 +18,7 @@ from sim.calibrate.measure.dlrm_subject import (  # noqa: E402
     _caches,
     _one_by_one,
     _Pool,
+    _unequal,
     drawn_inputs,
 )
 from sim.calibrate.models.dlrm import Dlrm  # noqa: E402
@@ -110,9 +111,13 @@ def test_what_is_looked_up_apart_does_all_of_the_work() -> None:
         calls.append((first, stacks.encode(values, first=first)))
         return calls[-1][1]
 
-    _one_by_one(recorded)(ids)
+    unequal = _unequal(ids)
+    _one_by_one(recorded)(unequal)
     assert [first for first, _ in calls] == [0, 1]
-    assert torch.equal(torch.cat([encoded for _, encoded in calls]), stacks.encode(ids))
+    for feature, (own, (_, encoded)) in enumerate(zip(unequal, calls, strict=True)):
+        many = min(own.shape[1], 30)
+        assert torch.equal(own[0, :many], ids[feature, :many])
+        torch.testing.assert_close(encoded[:, :many], stacks.encode(ids)[feature : feature + 1, :many])
     encoder, _ = _caches(given, model, given.cache_stages)
     assert encoder is not None
     handled = stages["encoder cache"].look_up(ids)
@@ -122,6 +127,18 @@ def test_what_is_looked_up_apart_does_all_of_the_work() -> None:
     assert isinstance(handled, torch.Tensor) and 0 < hit.sum() < hit.numel()
     assert torch.equal(handled[hit], expected[hit])
     assert torch.equal(handled[~hit], torch.zeros_like(handled[~hit]))
+
+
+@pytest.mark.parametrize("features", [1, 2, 5, 26])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 128])
+def test_features_get_unequal_numbers_of_ids_that_add_up_to_all(features: int, count: int) -> None:
+    ids = torch.arange(features * count).reshape(features, count)
+    taken = [len(own[0]) for own in _unequal(ids)]
+    assert sum(taken) == features * count
+    quarter = max(1, count // 4)
+    assert max(count - quarter, 1) <= min(taken) and max(taken) <= count + quarter
+    if count > 1 and features > 1:
+        assert max(taken) - min(taken) == 2 * quarter
 
 
 class StandInEvent:

@@ -19,7 +19,6 @@ from sim.calibrate.models.mp_cache import (  # noqa: E402
     EncodedMisses,
     EncoderCache,
     grouped,
-    hottest_ids,
 )
 from sim.profile.dlrm import DheShape, DlrmShape, RepresentationName  # noqa: E402
 from sim.workload.popularity import UniformPopularity, ZipfPopularity  # noqa: E402
@@ -37,14 +36,6 @@ SHAPE = DlrmShape(
 def stacks_of(features: int) -> DheStacks:
     shape = DheShape(k=8, hidden=(6,))
     return DheStacks(features, shape, 3, "mish", torch.device("cpu"), torch.Generator().manual_seed(4))
-
-
-def test_hottest_ids_by_hand() -> None:
-    """Of the first feature 7 three times and 9, 1, 2 once; of the second 7 four times and 8 twice."""
-    accesses = torch.tensor([[7, 9, 7, 7, 1, 2], [8, 7, 7, 7, 8, 7]])
-    assert [ids.tolist() for ids in hottest_ids(accesses, 1)] == [[], [7]]
-    assert [ids.tolist() for ids in hottest_ids(accesses, 3)] == [[7], [7, 8]]
-    assert sum(len(ids) for ids in hottest_ids(accesses, 100)) == 6
 
 
 def test_a_cache_knows_an_id_by_its_feature() -> None:
@@ -68,7 +59,8 @@ def test_the_encoder_cache_changes_no_output(name: RepresentationName, ids_per_f
     ids = draw_ids(model.shape, 64, ZipfPopularity(1.05), random)
     dense = draw_dense(model.shape, 64, random)
     plain = model.serve(dense, ids)
-    cache = EncoderCache(model.stacks, hottest_ids(model.stack_ids(ids), entries))
+    hot = hottest_ids_of_law(model.shape, model.dhe_features, entries, ZipfPopularity(1.05))
+    cache = EncoderCache(model.stacks, hot)
     model.dhe_forward = CachedDhe(model.stacks, cache)
     torch.testing.assert_close(model.serve(dense, ids), plain)
     hit_rate = cache.hit_rate(model.stack_ids(ids))

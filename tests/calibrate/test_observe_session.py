@@ -9,15 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sim.calibrate.measure.interference import BlockReading
+from sim.calibrate.measure.interference import BlockReading, judge
 from sim.calibrate.observe.calibration import CalibrationBlock, grid_of
-from sim.calibrate.observe.fitness import MOST_GAP_NS, Block, assess, combined
+from sim.calibrate.observe.fitness import MOST_GAP_NS, RULE, Block, assess, combined
 from sim.calibrate.observe.layout import real_devices
 from sim.calibrate.observe.profile import capacity_per_s, fit_device, idle_over_busy
 from sim.calibrate.sample_set import read_sample_csv
@@ -124,6 +125,7 @@ def test_a_session_leaves_a_run_that_is_read_like_a_simulated_one(tmp_path: Path
     done = runner.invoke(app, ["compare", str(simulated), str(out)])
     assert done.exit_code == 1
     assert "UNFIT, not to be judged by: the cores were shared" in done.output
+    assert "load 0.2: replication 0 of both" in done.output
     assert runner.invoke(app, ["plot", str(out)]).exit_code == 0
 
 
@@ -342,3 +344,10 @@ def test_capacity_and_profile_follow_from_the_samples(tmp_path: Path) -> None:
     only_33 = DiscreteSizes(np.array([33]), np.array([1.0]))
     mean_us = 1.1 + (64 * 1.1 - 1.1) * 32 / 63
     assert capacity_per_s([fitted], only_33) == pytest.approx(3 * 1e6 / mean_us, rel=1e-3)
+
+
+def test_of_switches_that_a_spinning_process_suffers_only_the_time_counts() -> None:
+    switched = replace(QUIET, involuntary_switches=5_000)
+    assert judge([switched] * 3, [0.0] * 3, RULE).unfit == ""
+    assert judge([switched] * 3, [0.0] * 3).unfit != ""
+    assert judge([replace(switched, waiting_ns=30_000_000)] * 3, [0.0] * 3, RULE).unfit != ""

@@ -66,6 +66,7 @@ def test_a_run_leaves_a_whole_run_directory(folder: Path) -> None:
         "manifest.json",
         "summary.json",
         "metrics.csv",
+        "replications.json",
         "queries.npz",
         "figures",
     }
@@ -92,23 +93,25 @@ def test_a_run_leaves_a_whole_run_directory(folder: Path) -> None:
 
 def test_the_same_seed_gives_the_same_bytes_with_any_number_of_jobs(folder: Path) -> None:
     outputs = []
-    for out, jobs in (("a", "1"), ("b", "2"), ("c", "3")):
-        done = mprec("run", "small.yaml", "--out", out, "--jobs", jobs, cwd=folder)
+    for out, *options in (("a", "--jobs", "1"), ("b", "--jobs", "2"), ("c", "--jobs", "3", "--no-figures")):
+        done = mprec("run", "small.yaml", "--out", out, *options, cwd=folder)
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout.replace(f"Files: {out}", ""))
     summaries = {(folder / out / "summary.json").read_bytes() for out in "abc"}
     assert len(summaries) == 1
     assert len(set(outputs)) == 1
     figures = [sorted((folder / out / "figures").glob("*.svg")) for out in "ab"]
+    assert figures[0] and not (folder / "c" / "figures").exists()
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*figures, strict=True))
-    other = mprec("run", "small.yaml", "--out", "d", "--seed", "2", cwd=folder)
+    other = mprec("run", "small.yaml", "--out", "d", "--seed", "2", "--no-figures", cwd=folder)
     assert other.returncode == 0
     assert (folder / "d" / "summary.json").read_bytes() not in summaries
 
 
 def test_the_resolved_experiment_runs_and_gives_the_same_numbers(folder: Path) -> None:
-    mprec("run", "small.yaml", "--out", "a", "--set", "workload.queries=1200", "--replications", "2", cwd=folder)
-    done = mprec("run", "a/experiment.yaml", "--out", "b", cwd=folder)
+    short = ("--set", "workload.queries=1200", "--replications", "2", "--no-figures")
+    mprec("run", "small.yaml", "--out", "a", *short, cwd=folder)
+    done = mprec("run", "a/experiment.yaml", "--out", "b", "--no-figures", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "a" / "summary.json").read_bytes() == (folder / "b" / "summary.json").read_bytes()
 
@@ -146,14 +149,27 @@ def test_a_run_directory_in_use_is_left_alone(folder: Path) -> None:
 
 def test_a_second_run_gets_a_directory_of_its_own(folder: Path) -> None:
     for name in ("small", "small-2"):
-        done = mprec("run", "small.yaml", "--replications", "1", "--set", "workload.queries=50", cwd=folder)
+        short = ("--replications", "1", "--set", "workload.queries=50", "--no-figures")
+        done = mprec("run", "small.yaml", *short, cwd=folder)
         assert done.returncode == 0 and f"Files: {Path('runs') / name}" in done.stdout
 
 
-LONG = ("run", "small.yaml", "--set", "workload.queries=6000", "--replications", "6", "--out", "out")
+LONG = ("run", "small.yaml", "--set", "workload.queries=6000", "--replications", "6", "--no-figures", "--out", "out")
 
 
-IN_CELLS = ("run", "small.yaml", "--replications", "2", "--set", "cells=4", "--set", "fleet.hw.count=4", "--out", "out")
+IN_CELLS = (
+    *("run", "small.yaml", "--replications", "2", "--set", "cells=4", "--set", "fleet.hw.count=4"),
+    *("--no-figures", "--out", "out"),
+)
+
+
+@pytest.fixture(name="uninterrupted", scope="module")
+def _uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The summary of `LONG` that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    (folder / "small.yaml").write_text(SMALL)
+    assert mprec(*LONG, cwd=folder).returncode == 0
+    return (folder / "out" / "summary.json").read_bytes()
 
 
 def interrupted(folder: Path, how: signal.Signals, run: tuple[str, ...], kept: str) -> subprocess.Popen[str]:
@@ -210,7 +226,9 @@ def test_workers_end_when_the_main_process_is_killed(folder: Path) -> None:
         (signal.SIGKILL, 1, "a worker process died"),
     ],
 )
-def test_what_is_finished_is_kept_and_resumed(how: signal.Signals, code: int, says: str, folder: Path) -> None:
+def test_what_is_finished_is_kept_and_resumed(
+    how: signal.Signals, code: int, says: str, folder: Path, uninterrupted: bytes
+) -> None:
     process = interrupted(folder, how, LONG, "*.json")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
@@ -225,9 +243,7 @@ def test_what_is_finished_is_kept_and_resumed(how: signal.Signals, code: int, sa
     resumed = mprec(*LONG, "--resume", cwd=folder)
     assert resumed.returncode == 0, resumed.stderr
     assert not (folder / "out" / "replications").exists()
-    whole = mprec(*LONG[:-1], "whole", cwd=folder)
-    assert whole.returncode == 0
-    assert (folder / "out" / "summary.json").read_bytes() == (folder / "whole" / "summary.json").read_bytes()
+    assert (folder / "out" / "summary.json").read_bytes() == uninterrupted
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -246,7 +262,7 @@ def test_finished_cells_are_kept_and_resumed(how: signal.Signals, code: int, fol
     assert resumed.returncode == 0, resumed.stderr
     whole = mprec(*IN_CELLS[:-1], "whole", "--jobs", "1", cwd=folder)
     assert whole.returncode == 0, whole.stderr
-    for name in ("summary.json", "metrics.csv"):
+    for name in ("summary.json", "metrics.csv", "replications.json"):
         assert (folder / "out" / name).read_bytes() == (folder / "whole" / name).read_bytes()
     with np.load(folder / "out" / "queries.npz") as queries:
         assert set(queries["cell"]) == {0, 1, 2, 3} and set(queries["node"]) == {0}
@@ -279,7 +295,7 @@ def test_a_full_disk_is_said_and_loses_nothing(folder: Path) -> None:
 
 @pytest.mark.parametrize("columns", [40, 50, 80, 120])
 def test_output_fits_the_terminal(columns: int, folder: Path) -> None:
-    arguments = ("run", "small.yaml", "--replications", "2", "--out", f"w{columns}")
+    arguments = ("run", "small.yaml", "--replications", "2", "--no-figures", "--out", f"w{columns}")
     done = mprec(*arguments, cwd=folder, columns=columns)
     assert done.returncode == 0
     assert max(len(line) for line in done.stdout.splitlines()) <= columns
@@ -287,7 +303,7 @@ def test_output_fits_the_terminal(columns: int, folder: Path) -> None:
 
 
 def test_output_is_ascii_where_the_terminal_shows_no_more(folder: Path) -> None:
-    done = mprec("run", "small.yaml", "--replications", "1", "--quiet", cwd=folder, PYTHONIOENCODING="ascii")
+    done = mprec("run", "small.yaml", "--replications", "1", "--no-figures", cwd=folder, PYTHONIOENCODING="ascii")
     assert done.returncode == 0 and done.stdout.isascii() and "\\u" not in done.stdout
 
 

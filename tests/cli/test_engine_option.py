@@ -37,7 +37,9 @@ def _folder(tmp_path: Path) -> Path:
 
 
 def files(run: Path) -> dict[str, bytes]:
-    return {name: (run / name).read_bytes() for name in ("summary.json", "metrics.csv", "queries.npz")}
+    return {
+        name: (run / name).read_bytes() for name in ("summary.json", "metrics.csv", "replications.json", "queries.npz")
+    }
 
 
 @pytest.mark.parametrize("experiment", ["small.yaml", "cells.yaml"])

@@ -50,7 +50,8 @@ def rows(tmp_path: Path, ours: dict[str, Any], theirs: dict[str, Any], **limits:
 def test_errors_are_signed_and_relative_to_what_was_measured(tmp_path: Path) -> None:
     found = rows(tmp_path, scenario(9.0, half=0.9), scenario(10.0, half=0.5), p99=0.1, p95=0.05)
     assert found["p99"].error == pytest.approx(-0.1)
-    assert found["p99"].half_width == pytest.approx(0.9 * math.hypot(0.1, 0.05))
+    half = 0.9 * math.hypot(0.1, 0.05)
+    assert (found["p99"].low, found["p99"].high) == pytest.approx((-0.1 - half, -0.1 + half))
     assert found["p99"].kept
     assert found["correct/s"].error == 0.0
     assert found["p95"].error is None
@@ -64,7 +65,7 @@ def test_path_mix_differs_by_points(tmp_path: Path) -> None:
 
 
 def test_one_replication_has_no_interval(tmp_path: Path) -> None:
-    assert rows(tmp_path, scenario(9.0, half=0.5), scenario(9.0))["p99"].half_width is None
+    assert rows(tmp_path, scenario(9.0, half=0.5), scenario(9.0))["p99"].low is None
 
 
 def test_scenarios_are_matched_by_their_parameters(tmp_path: Path) -> None:
@@ -91,6 +92,70 @@ def test_an_unfit_run_is_called_unfit(tmp_path: Path) -> None:
     assert "UNFIT, not to be judged by: 3% of the time was stolen" in render(found)
     done = CliRunner().invoke(app, ["compare", str(sim), str(real)])
     assert done.exit_code == 1
+
+
+def with_replications(folder: Path, by_number: dict[int, float], *, seed: int = 1) -> Path:
+    """A run whose p99 in ms, mix of paths and percentile curve follow from these numbers of its replications."""
+    mean = sum(by_number.values()) / len(by_number)
+    run(folder, scenario(mean))
+    own = {
+        "numbers": list(by_number),
+        "metrics": {"latency_ms_p99": list(by_number.values())},
+        "path_mix": {"table@cpu": [value / 100 for value in by_number.values()]},
+        "utilisation": {},
+        "waiting_parts": {},
+        "curve_ms": [[value, 2 * value] for value in by_number.values()],
+        "classes": {},
+    }
+    (folder / "replications.json").write_text(json.dumps({"seed": seed, "scenarios": [own]}))
+    return folder
+
+
+def test_the_same_replications_are_compared(tmp_path: Path) -> None:
+    """All four predicted ones against the two that were kept would be an error of 40/21.5 - 1 = +86%."""
+    sim = with_replications(tmp_path / "sim", {0: 10.0, 1: 30.0, 2: 20.0, 3: 100.0})
+    real = with_replications(tmp_path / "real", {2: 21.0, 0: 9.0})
+    (one,) = compare_runs(sim, real).comparisons
+    found = {row.metric: row for row in one.rows}
+    assert one.paired == (2, 0)
+    assert (found["p99"].predicted, found["p99"].measured) == (15.0, 15.0)
+    assert found["p99"].error == 0.0
+    assert found["path mix: table@cpu"].error == pytest.approx(0.0)
+    assert found["p95"].error is None
+    assert one.predicted_curve == one.measured_curve
+    assert [point for _, point in one.predicted_curve] == [15.0, 30.0]
+    assert "100/s: replications 2, 0 of both" in render(compare_runs(sim, real))
+
+
+def test_the_interval_of_pairs_that_err_alike_is_a_point(tmp_path: Path) -> None:
+    sim = with_replications(tmp_path / "sim", {0: 11.0, 1: 13.2, 2: 12.1})
+    real = with_replications(tmp_path / "real", {0: 10.0, 1: 12.0, 2: 11.0})
+    (one,) = compare_runs(sim, real).comparisons
+    (p99,) = (row for row in one.rows if row.metric == "p99")
+    assert (p99.error, p99.low, p99.high) == pytest.approx((0.1, 0.1, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [({"seed": 2}, "their seeds are 1 and 2"), ({}, "they have no replication in common")],
+)
+def test_what_cannot_be_paired_is_told(tmp_path: Path, other: dict[str, int], why: str) -> None:
+    sim = with_replications(tmp_path / "sim", {0: 11.0, 1: 22.0})
+    real = with_replications(tmp_path / "real", {5: 10.0, 6: 20.0}, **other)
+    (one,) = compare_runs(sim, real).comparisons
+    assert (one.paired, one.unpaired) == ((), why)
+    assert f"not paired, {why}" in markdown(compare_runs(sim, real))
+
+
+def test_damaged_replications_are_told(tmp_path: Path) -> None:
+    sim = with_replications(tmp_path / "sim", {0: 11.0})
+    real = with_replications(tmp_path / "real", {0: 10.0})
+    (sim / "replications.json").write_text('{"seed": 1, "scenarios": [{}]}')
+    with pytest.raises(RunDirectoryError, match="damaged"):
+        compare_runs(sim, real)
+    (sim / "replications.json").write_text('{"seed": 1, "scenarios": []}')
+    with pytest.raises(RunDirectoryError, match="not of the same run"):
+        compare_runs(sim, real)
 
 
 def test_curves_are_paired_where_both_reach(tmp_path: Path) -> None:

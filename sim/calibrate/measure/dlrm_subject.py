@@ -16,17 +16,16 @@ from sim.calibrate.measure.dlrm_source import DlrmSource
 from sim.calibrate.measure.subject import Served, Subject, Subjects
 from sim.calibrate.models.dlrm import Activations, Dlrm
 from sim.calibrate.models.embeddings import DheStacks
-from sim.calibrate.models.ids import draw_dense, draw_ids
-from sim.calibrate.models.mp_cache import CachedDhe, DecoderCache, EncoderCache, hottest_ids
+from sim.calibrate.models.ids import draw_dense, draw_ids, hottest_ids_of_law
+from sim.calibrate.models.mp_cache import CachedDhe, DecoderCache, EncoderCache
 from sim.profile.dlrm import RepresentationName
 from sim.profile.stage_times import ENCODER_CACHE, by_feature, decoder_cache_stage
-from sim.workload.popularity import UniformPopularity, ZipfPopularity
+from sim.workload.popularity import Popularity, UniformPopularity, ZipfPopularity
 
 __all__ = ["CpuSubject", "CudaSubject", "load_subjects"]
 
 ACCESSES = 524_288
-"""Samples whose IDs say which are hot: the caches are filled from these and looked up by others. With fewer an encoder
-cache of 2 MB does not know its last IDs, and misses 5% more often than the popularity says (65,536 samples, Kaggle)."""
+"""Samples whose encoder outputs are clustered for a decoder cache; what is looked up are others."""
 
 Inputs: TypeAlias = tuple[Tensor, Tensor]
 
@@ -35,8 +34,8 @@ class CacheStage(NamedTuple):
     """A cache that is looked up apart from the queries: its name, and what to do with the IDs of the stacks."""
 
     name: str
-    prepare: Callable[[Tensor], Tensor]
-    look_up: Callable[[Tensor], object]
+    prepare: Callable[[Tensor], Any]
+    look_up: Callable[[Any], object]
 
 
 class _Pool:
@@ -69,10 +68,14 @@ class _Pool:
 
 def drawn_inputs(source: DlrmSource, samples: int, key: tuple[str, int, int]) -> Inputs:
     """Draw dense inputs and IDs; the same key gives the same."""
-    law = UniformPopularity() if source.zipf_exponent is None else ZipfPopularity(source.zipf_exponent)
+    law = _popularity(source)
     words = np.random.SeedSequence(source.seed, spawn_key=(*key[0].encode(), key[1], key[2] + 1))
     random = np.random.Generator(np.random.Philox(words))
     return draw_dense(source.shape, samples, random), draw_ids(source.shape, samples, law, random)
+
+
+def _popularity(source: DlrmSource) -> Popularity:
+    return UniformPopularity() if source.zipf_exponent is None else ZipfPopularity(source.zipf_exponent)
 
 
 class CpuSubject:
@@ -214,14 +217,16 @@ def _accesses(source: DlrmSource, model: Dlrm) -> Tensor:
 def _caches(source: DlrmSource, model: Dlrm, setting: CacheSetting) -> tuple[EncoderCache | None, DecoderCache | None]:
     if model.stacks is None or setting == NO_CACHE:
         return None, None
-    accesses = _accesses(source, model)
     encoder = decoder = None
     with torch.inference_mode():
         if setting.encoder_bytes:
+            # By the law itself: a table whose last IDs no sample of accesses has seen would never be held whole, and
+            # a feature with one miss a query costs as much as one with several.
             entries = setting.entries(source.shape.embedding_dim)
-            encoder = EncoderCache(model.stacks, hottest_ids(accesses, entries))
+            hot = hottest_ids_of_law(source.shape, model.dhe_features, entries, _popularity(source))
+            encoder = EncoderCache(model.stacks, hot)
         if setting.centroids:
-            decoder = DecoderCache.fitted(model.stacks, accesses, setting.centroids)
+            decoder = DecoderCache.fitted(model.stacks, _accesses(source, model), setting.centroids)
     return encoder, decoder
 
 
@@ -249,8 +254,8 @@ def _cache_stages(source: DlrmSource, model: Dlrm) -> list[CacheStage]:
         handled = CachedDhe(_NoWork(stacks), encoder)
         stages += [
             CacheStage(ENCODER_CACHE, _as_they_are, lambda ids: handled.decode(handled.encode(ids))),
-            CacheStage(by_feature("encoder"), _as_they_are, _one_by_one(stacks.encode)),
-            CacheStage(by_feature(name), stacks.encode, _one_by_one(decode)),
+            CacheStage(by_feature("encoder"), _unequal, _one_by_one(stacks.encode)),
+            CacheStage(by_feature(name), _encoded_unequal(stacks), _one_by_one(decode)),
         ]
     return stages
 
@@ -273,12 +278,34 @@ def _as_they_are(ids: Tensor) -> Tensor:
     return ids
 
 
-def _one_by_one(work: Callable[..., Tensor]) -> Callable[[Tensor], None]:
+def _unequal(ids: Tensor) -> list[Tensor]:
+    """Give features unequal numbers of IDs, from 3/4 to 5/4 of n, that add up to all.
+
+    (features, n) to one (1, own n) a feature. Misses come in any number, and matrix products favour round ones: three
+    IDs take longer than four.
+    """
+    features, count = ids.shape
+    most = min(count - 1, max(1, count // 4))
+    pairs = features // 2
+    taken = [count] * features
+    for pair in range(pairs):
+        off = round(most * (pair + 1) / pairs)
+        taken[pair] += off
+        taken[features - 1 - pair] -= off
+    twice = torch.cat((ids, ids), dim=1)
+    return [twice[feature : feature + 1, :own].contiguous() for feature, own in enumerate(taken)]
+
+
+def _encoded_unequal(stacks: DheStacks) -> Callable[[Tensor], list[Tensor]]:
+    return lambda ids: [stacks.encode(own, first=feature) for feature, own in enumerate(_unequal(ids))]
+
+
+def _one_by_one(work: Callable[..., Tensor]) -> Callable[[Sequence[Tensor]], None]:
     """Let features be worked on one after the other."""
 
-    def run(values: Tensor) -> None:
-        for feature in range(len(values)):
-            work(values[feature : feature + 1], first=feature)
+    def run(values: Sequence[Tensor]) -> None:
+        for feature, own in enumerate(values):
+            work(own, first=feature)
 
     return run
 

@@ -51,8 +51,8 @@ class Rule:
         Share of the block's time.
     smallest_steal_ns : int
         Steal is counted in ticks of 10 ms; up to one tick says nothing.
-    most_switches_per_s : float
-        Involuntary context switches.
+    most_switches_per_s : float or None
+        Involuntary context switches; None does not count them.
     fewest_switches : int
         So many are allowed in a block that is so short that the rate says nothing.
     most_clock_drift : float
@@ -68,7 +68,7 @@ class Rule:
     most_steal: float = 0.01
     most_waiting: float = 0.02
     smallest_steal_ns: int = 10_000_000
-    most_switches_per_s: float = 50.0
+    most_switches_per_s: float | None = 50.0
     fewest_switches: int = 10
     most_clock_drift: float = 0.05
     most_disagreement: float = 0.10
@@ -136,8 +136,11 @@ def _disturbances(reading: BlockReading, disagreement: float, usual_spin: float,
         found.append(f"steal {steal / reading.duration_ns:.1%}")
     if waiting is not None and waiting > rule.most_waiting * reading.duration_ns:
         found.append(f"waiting for a core {waiting / reading.duration_ns:.1%}")
-    if switches is not None and switches > max(
-        rule.fewest_switches, rule.most_switches_per_s * reading.duration_ns / 1e9
+    most_per_s = rule.most_switches_per_s
+    if (
+        switches is not None
+        and most_per_s is not None
+        and switches > max(rule.fewest_switches, most_per_s * reading.duration_ns / 1e9)
     ):
         found.append(f"{switches} involuntary context switches in {reading.duration_ns / 1e9:.1f} s")
     drift = reading.spin_ns / usual_spin - 1

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sim.calibrate.models.embeddings import DheStacks
 
-__all__ = ["CachedDhe", "DecoderCache", "EncodedMisses", "EncoderCache", "hottest_ids"]
+__all__ = ["CachedDhe", "DecoderCache", "EncodedMisses", "EncoderCache"]
 
 _FEATURE_BITS = 40
 """An ID of a feature is looked up as feature * 2^40 + ID."""
@@ -25,30 +25,6 @@ _MOST_CLUSTERED = 8192
 
 _PADDING = 1 / 8
 """How much of a batched product over features may be padding before another product is cheaper."""
-
-
-def hottest_ids(accesses: Tensor, entries: int) -> list[Tensor]:
-    """Return the IDs that are looked up most often, over all features together.
-
-    Parameters
-    ----------
-    accesses : Tensor
-        int64, (features, accesses): IDs as they were looked up (`Dlrm.stack_ids`).
-    entries : int
-        How many IDs a cache holds; fewer are returned where fewer occur.
-
-    Returns
-    -------
-    list of Tensor
-        IDs of each feature, most frequent first.
-    """
-    features = len(accesses)
-    found = [torch.unique(row, return_counts=True) for row in accesses.cpu()]
-    counts = torch.cat([count for _, count in found])
-    owners = torch.repeat_interleave(torch.arange(features), torch.tensor([len(ids) for ids, _ in found]))
-    every = torch.cat([ids for ids, _ in found])
-    order = torch.argsort(counts, descending=True, stable=True)[:entries]
-    return [every[order[owners[order] == feature]] for feature in range(features)]
 
 
 class EncoderCache:

@@ -19,6 +19,7 @@ from sim.calibrate.profile_folder import write_profile
 from sim.calibrate.sample_set import write_sample_csv
 from sim.engine.record import RunRecord
 from sim.report.figures import plot_run
+from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
 from sim.stats.summary import ReplicationResult, reduce_record, summarise
@@ -63,6 +64,7 @@ def write_session(
     directory.write_experiment(variable.resolved(session.overrides))
     directory.write_summary(report.to_json_dict() | {"observation": about})
     directory.write_metrics(report.summaries)
+    write_replications(folder, report.summaries, report.seed)
     _write_queries(directory, session)
     for one in session.devices:
         planned = session.scenarios[0].plan.groups[one.device.group].devices[one.device.slot]
