@@ -13,8 +13,10 @@ from sim.report.rundir import RunDirectoryError, read_summary
 from sim.report.table import Report
 from sim.spec.source import leading_comment
 from sim.stats.classes import ClassSummary
+from sim.stats.independence import ShortRun
 from sim.stats.interval import Interval
 from sim.stats.merge import CurvePoint
+from sim.stats.precision import PrecisionOutcome
 from sim.stats.saturation import SaturationVerdict
 from sim.stats.summary import Metric, ScenarioSummary, Warmup
 
@@ -118,6 +120,9 @@ def _scenario(entry: Mapping[str, Any]) -> ScenarioSummary:
         replications=entry["replications"],
         confidence=entry["confidence"],
         utilisation=entry["utilisation"],
+        precision=None if "precision" not in entry else _known(PrecisionOutcome, entry["precision"]),
+        independent_latencies=entry.get("independent_latencies"),
+        warnings=tuple(_known(ShortRun, one) for one in entry.get("warnings", ())),
         classes={name: ClassSummary(**_shared(one)) for name, one in entry.get("classes", {}).items()},
         **_shared(entry),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.report.comparison import Gain, gains
+from sim.report.precision import is_too_short, precision_lines, short_run_line
 from sim.report.verdict import Answer, Verdict, headline, judge
 from sim.stats.classes import ClassSummary
 from sim.stats.summary import Metric, ScenarioSummary
@@ -98,13 +99,17 @@ def _gain_json(gain: Gain | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table: a scenario, or a class of its queries where `query_class` names one."""
+    """A row of the table: a scenario, or a class of its queries where `query_class` names one.
+
+    `short` says that replications are too short for the interval of its percentile.
+    """
 
     summary: ScenarioSummary | ClassSummary
     verdict: Verdict
     gain: Gain | None
     parameters: Mapping[str, Any]
-    query_class: str = ""
+    query_class: str
+    short: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,7 @@ def render(report: Report, width: int, *, unicode: bool = True) -> str:
     lines = _wrapped(report.name, width)
     lines += _wrapped(setting(report), width)
     lines += ["", *_table(report, rows, width, marks), ""]
-    for line in conclusions(report, found):
+    for line in conclusions(report, found, marks):
         lines += _wrapped(line, width, "  ")
     lines += ["", "Assumptions"]
     for assumption in report.assumptions or ("none beyond what the experiment file says",):
@@ -154,24 +159,33 @@ def render(report: Report, width: int, *, unicode: bool = True) -> str:
 def setting(report: Report) -> str:
     """Return what was asked of which model, how often and with which intervals, in a line."""
     slas = dict.fromkeys(sla for summary in report.summaries for sla in _slas(summary))
-    first = report.summaries[0]
     return (
-        f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {first.replications} "
-        f"replication{'s' if first.replications > 1 else ''}, {first.confidence:.0%} intervals"
+        f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {_replications(report.summaries)}, "
+        f"{report.summaries[0].confidence:.0%} intervals"
     )
 
 
-def conclusions(report: Report, found: Sequence[Gain | None]) -> list[str]:
-    """Return the verdict, a line a group of scenarios, and what is to be read with care.
+def _replications(summaries: Sequence[ScenarioSummary]) -> str:
+    least, most = (pick(summary.replications for summary in summaries) for pick in (min, max))
+    return f"{'' if least == most else f'{least} to '}{most} replication{'s' if most > 1 else ''}"
+
+
+def conclusions(report: Report, found: Sequence[Gain | None], marks: Marks) -> list[str]:
+    """Return the verdict, a line a group of scenarios, how precise it is, and what is to be read with care.
 
     Parameters
     ----------
     report : Report
     found : sequence of Gain or None
         Of every scenario, as from `sim.report.comparison.gains`.
+    marks : Marks
     """
     verdicts = [judge(summary, report.percentile) for summary in report.summaries]
-    return [*headline(report.summaries, verdicts, found, report.percentile), *_warnings(rows_of(report, found))]
+    return [
+        *headline(report.summaries, verdicts, found, report.percentile),
+        *precision_lines(report.summaries, marks.plus_minus),
+        *_warnings(report, rows_of(report, found)),
+    ]
 
 
 def evidence_of(report: Report) -> str:
@@ -186,10 +200,10 @@ def rows_of(report: Report, found: Sequence[Gain | None]) -> list[Row]:
     for summary, gain in zip(report.summaries, found, strict=True):
         own: dict[str, ScenarioSummary | ClassSummary] = {"": summary, **summary.classes}
         for name, one in own.items():
+            short = is_too_short(summary, report.percentile, name)
             query_class = name or ("all" if summary.classes else "")
-            rows.append(
-                Row(one, judge(one, report.percentile), None if name else gain, summary.parameters, query_class)
-            )
+            own_gain = None if name else gain
+            rows.append(Row(one, judge(one, report.percentile), own_gain, summary.parameters, query_class, short))
     return rows
 
 
@@ -214,7 +228,7 @@ def _wrapped(text: str, width: int, later: str = "", first: str = "") -> list[st
     return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=later, break_on_hyphens=False) or [""]
 
 
-def columns_of(report: Report, marks: Marks) -> list[Column]:
+def columns_of(report: Report, rows: Sequence[Row], marks: Marks) -> list[Column]:
     """Return the columns of the table of scenarios."""
     names = list(dict.fromkeys(key for summary in report.summaries for key in summary.parameters))
     percentile, in_time = f"latency_ms_{report.percentile}", "correct_predictions_within_sla_per_s"
@@ -226,13 +240,16 @@ def columns_of(report: Report, marks: Marks) -> list[Column]:
     if any(summary.classes for summary in report.summaries):
         columns.append(Column("class", lambda row: row.query_class, 0, right=False))
     columns += [
-        Column(f"{report.percentile} ms", lambda row: _value(row, percentile), 0, metric=percentile),
+        Column(f"{report.percentile} ms", _marked(rows, percentile), 0, metric=percentile),
         Column(marks.plus_minus, lambda row: _half_width(row.summary.metrics[percentile]), 4),
         Column("SLA", lambda row: _answer(row.verdict), 0, right=False),
         Column("in time", _share("sla_attainment"), 3, metric="sla_attainment"),
         Column("correct/s in time", lambda row: _number(row, in_time), 1, metric=in_time),
         Column("accuracy", _share("accuracy_served"), 5, metric="accuracy_served"),
     ]
+    if any(summary.saturation.offered_load is not None for summary in report.summaries):
+        columns.append(Column("load", _offered_load, 7))
+    columns.append(Column("drift", lambda row: f"{row.summary.saturation.growth_fraction:z.1%}", 6))
     if report.baseline is not None:
         columns.append(Column(f"gain{marks.times}", lambda row: _gain(row, marks), 2))
     if any((summary.metrics["drop_rate"].value or 0) > 0 for summary in report.summaries):
@@ -251,6 +268,17 @@ def columns_of(report: Report, marks: Marks) -> list[Column]:
             Column("$/M correct", _optional("cost_per_million_correct"), 1, metric="cost_per_million_correct")
         )
     return columns
+
+
+def _marked(rows: Sequence[Row], metric: str) -> Callable[[Row], str]:
+    """Return the cells of the percentile, with a mark where a replication is too short for it."""
+    room = " " if any(row.short for row in rows) else ""
+    return lambda row: _value(row, metric) + (SHORT if row.short else room)
+
+
+def _offered_load(row: Row) -> str:
+    saturation = row.summary.saturation
+    return "-" if saturation.offered_load is None else f"{saturation.offered_load:.2f}"
 
 
 def _share(name: str) -> Callable[[Row], str]:
@@ -323,7 +351,7 @@ def _answer(verdict: Verdict) -> str:
 
 
 def _table(report: Report, rows: Sequence[Row], width: int, marks: Marks) -> list[str]:
-    columns = columns_of(report, marks)
+    columns = columns_of(report, rows, marks)
     cells = [[column.cell(row) for column in columns] for row in rows]
     widths = [max(len(column.header), *(len(row[i]) for row in cells)) for i, column in enumerate(columns)]
     kept = list(range(len(columns)))
@@ -351,7 +379,20 @@ def _table(report: Report, rows: Sequence[Row], width: int, marks: Marks) -> lis
     return lines
 
 
-def _warnings(rows: Sequence[Row]) -> list[str]:
+SHORT = "*"
+"""Marks a percentile that replications are too short for."""
+
+SATURATED_NAMED = 4
+"""Saturated scenarios of which load and drift are told; the table has those of all, where there is room."""
+
+
+def _saturated(row: Row) -> str:
+    """Say what the verdict on a saturated scenario stands on."""
+    name = ", ".join(str(value) for value in row.parameters.values())
+    return f"{name}: {row.verdict.why}" if name else row.verdict.why
+
+
+def _warnings(report: Report, rows: Sequence[Row]) -> list[str]:
     """Say what the table cannot: why numbers are missing or to be read with care."""
     lines: list[str] = []
     scenarios = [row.summary for row in rows if isinstance(row.summary, ScenarioSummary)]
@@ -361,8 +402,15 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
         lines.append(
             f"{saturated} {verb} saturated: the backlog grows for as long as the load lasts, so there is no tail"
         )
+        shown = [
+            row for row in rows if isinstance(row.summary, ScenarioSummary) and row.verdict.answer is Answer.SATURATED
+        ]
+        lines += [_saturated(row) for row in shown[:SATURATED_NAMED]]
     reasons = dict.fromkeys(row.verdict.why for row in rows if row.verdict.answer is Answer.UNKNOWN)
     lines += [f"no {reason_of} in some scenarios: {why}" for reason_of, why in (("percentile", r) for r in reasons)]
+    short = short_run_line(scenarios, report.percentile, SHORT)
+    if short is not None:
+        lines.append(short)
     unsettled = sum(not scenario.warmup.established for scenario in scenarios)
     if unsettled:
         lines.append(

@@ -16,6 +16,7 @@ from sim.spec.interference import InterferenceSpec
 from sim.spec.mapping import ExplicitMappingSpec, MappingSpec, MostAccurateFirstSpec, Representation
 from sim.spec.model import NamedModel
 from sim.spec.network import KnowledgeSpec, NetworkSpec
+from sim.spec.precision import PrecisionSpec
 from sim.spec.queueing import BatchingSpec, QueueSpec
 from sim.spec.remapping import RemappingSpec
 from sim.spec.scaling import ScalingSpec
@@ -52,6 +53,9 @@ __all__ = [
 
 Queue = Literal["ignored", "expected", "actual"]
 MOST_INTERVALS = 10_000
+FIRST_REPLICATIONS = 5
+"""Fewest replications that a sequential rule begins with."""
+
 QUEUE_DESCRIPTION = (
     "What the policy knows of a device's queue: nothing (ignored), the backlog by the profiles' mean service "
     "times (expected), or the backlog by the service times that will really happen (actual)."
@@ -338,6 +342,10 @@ class Experiment(SpecModel):
     retries: RetriesSpec | None = Field(None, description="Send queries again that failed; off by default.")
     hedging: HedgingSpec | None = Field(None, description="Send slow queries to a second node; off by default.")
     replications: int = Field(10, ge=1, le=100_000, description="Independent runs of each scenario.")
+    precision: PrecisionSpec | None = Field(
+        None,
+        description="Add replications until intervals are narrow enough; `replications` are the first. Off by default.",
+    )
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of every draw.")
     report: ReportSpec = Field(ReportSpec(), description="What is reported, and against what.")
 
@@ -379,6 +387,23 @@ class Experiment(SpecModel):
             raise Contradiction(
                 ("report", "timeline"),
                 f"report.timeline cuts the duration into 1 to {MOST_INTERVALS} intervals; choose it accordingly",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _precision_has_a_beginning(self) -> Experiment:
+        if self.precision is None:
+            return self
+        if self.replications < FIRST_REPLICATIONS:
+            raise Contradiction(
+                ("replications",),
+                f"precision begins with at least {FIRST_REPLICATIONS} replications: fewer do not show how wide "
+                "an interval will be",
+            )
+        if self.precision.max_replications < self.replications:
+            raise Contradiction(
+                ("precision", "max_replications"),
+                f"max_replications {self.precision.max_replications} is below replications {self.replications}",
             )
         return self
 

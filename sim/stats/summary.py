@@ -9,13 +9,19 @@ from typing import Any
 
 from sim.engine.record import RunRecord
 from sim.stats.classes import ClassResult, ClassSummary, measure_classes, summarise_classes
+from sim.stats.independence import ShortRun, independent_latencies, short_runs
 from sim.stats.measure import Measurement, SystemView, count_dropped_by_reason, count_outcomes, measure
 from sim.stats.merge import CurvePoint, Metric, added_up, mean_by_name, merge_curve, merge_metric, metric_json, total
+from sim.stats.precision import PrecisionGoal, PrecisionOutcome, judge_precision
 from sim.stats.saturation import Backlog, SaturationVerdict, backlog, saturation_verdict
 from sim.stats.timeline import Timeline, TimelineSummary, measure_over_time, merge_timelines
 from sim.stats.warmup import BatchSeries, batch_series, candidate_cuts, choose_cut, warmup_cut
+from sim.stats.welch import WelchSeries, welch_series
 
 __all__ = ["CurvePoint", "Metric", "ReplicationResult", "ScenarioSummary", "Warmup", "reduce_record", "summarise"]
+
+
+MSER = "mser-5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,7 @@ class ReplicationResult:
     measurements : tuple of Measurement
         One per candidate warm-up cut; a single one where the cut is given.
     series : BatchSeries or None
-        For choosing the cut; None where there is nothing to choose.
+        For choosing the cut and for telling how much of it is independent; None where nothing is cut.
     backlog : Backlog
     timeline : Timeline or None
         Metrics over time, where asked for.
@@ -127,6 +133,14 @@ class ScenarioSummary:
         Metrics over time, where asked for; not part of `summary.json`.
     classes : dict of ClassSummary
         The same for each class of queries; empty where there are none.
+    precision : PrecisionOutcome or None
+        Whether intervals are as narrow as was asked; None where nothing was.
+    independent_latencies : float or None
+        What a replication is worth, as from `sim.stats.independence`; None where there is no steady state.
+    warnings : tuple of ShortRun
+        Intervals that are not to be relied on.
+    welch : WelchSeries or None
+        What the choice of the warm-up is looked at by, where it was chosen; not part of `summary.json`.
     numbers : tuple of int
         The numbers of the replications, in the order of `Metric.values`.
     chosen : tuple of Measurement
@@ -150,6 +164,10 @@ class ScenarioSummary:
     percentile_curve: tuple[CurvePoint, ...]
     timeline: TimelineSummary | None = None
     classes: dict[str, ClassSummary] = field(default_factory=dict)
+    precision: PrecisionOutcome | None = None
+    independent_latencies: float | None = None
+    warnings: tuple[ShortRun, ...] = ()
+    welch: WelchSeries | None = None
     numbers: tuple[int, ...] = ()
     chosen: tuple[Measurement, ...] = ()
 
@@ -189,6 +207,10 @@ class ScenarioSummary:
         }
         if self.classes:
             entry["classes"] = {name: one.to_json_dict() for name, one in self.classes.items()}
+        entry["independent_latencies"] = self.independent_latencies
+        entry["warnings"] = [warning.to_json_dict() for warning in self.warnings]
+        if self.precision is not None:
+            entry["precision"] = self.precision.to_json_dict()
         _refuse_nan(entry, "scenario")
         return entry
 
@@ -235,7 +257,7 @@ def reduce_record(
         counts=count_outcomes(record),
         dropped_by_reason=count_dropped_by_reason(record, view),
         measurements=tuple(measure(record, view, cuts)),
-        series=batch_series(record) if chosen_later else None,
+        series=batch_series(record) if chosen_later or warmup_ns is not None else None,
         backlog=backlog(record),
         timeline=None if timeline_ns is None else measure_over_time(record, view, timeline_ns),
         classes=measure_classes(record, view, cuts),
@@ -251,6 +273,8 @@ def summarise(
     sla_ns: int,
     offered_load: float | None = None,
     time_varying: bool = False,
+    goal: PrecisionGoal | None = None,
+    cells: int = 1,
 ) -> ScenarioSummary:
     """Merge the replications of a scenario.
 
@@ -273,6 +297,10 @@ def summarise(
         As in `saturation_verdict`.
     time_varying : bool
         As given to `reduce_record`.
+    goal : PrecisionGoal, optional
+        How narrow which intervals have to be.
+    cells : int
+        Cells of the fleet.
 
     Raises
     ------
@@ -291,6 +319,14 @@ def summarise(
     verdict = saturation_verdict([r.backlog for r in ordered], offered_load)
     waiting = mean_by_name([m.waiting_parts for m in chosen])
     timelines = [r.timeline for r in ordered if r.timeline is not None]
+    metrics = {name: merge_metric(name, chosen, verdict.saturated, confidence) for name in chosen[0].metrics}
+    classes = summarise_classes([r.classes for r in ordered], index, confidence)
+    precision = None
+    if goal is not None:
+        of_classes = {name: one.metrics for name, one in classes.items()}
+        precision = judge_precision(goal, metrics, of_classes, confidence)
+    independent = None if verdict.saturated or time_varying else _independent(ordered, chosen, cells)
+    queries = {name: one.measured["offered"] / len(ordered) for name, one in classes.items()}
     return ScenarioSummary(
         parameters=dict(parameters),
         evidence=evidence,
@@ -301,14 +337,20 @@ def summarise(
         counts=added_up([r.counts for r in ordered]),
         dropped_by_reason=total([r.dropped_by_reason for r in ordered]),
         measured=added_up([m.measured for m in chosen]),
-        metrics={name: merge_metric(name, chosen, verdict.saturated, confidence) for name in chosen[0].metrics},
+        metrics=metrics,
         path_mix={k: v for k, v in mean_by_name([m.path_mix for m in chosen]).items() if v is not None},
         utilisation={k: v for k, v in mean_by_name([m.utilisation for m in chosen]).items() if v is not None},
         waiting_parts=dict.fromkeys(waiting) if verdict.saturated else waiting,
         sla_ms=sla_ns / 1e6,
         percentile_curve=() if verdict.saturated else merge_curve(chosen, confidence),
         timeline=merge_timelines(timelines, confidence) if timelines else None,
-        classes=summarise_classes([r.classes for r in ordered], index, confidence),
+        classes=classes,
+        precision=precision,
+        independent_latencies=independent,
+        welch=_welch(ordered, chosen) if warmup.method == MSER else None,
+        warnings=short_runs(
+            independent, metrics, {name: (one.metrics, queries[name]) for name, one in classes.items()}
+        ),
         numbers=tuple(r.replication for r in ordered),
         chosen=tuple(chosen),
     )
@@ -317,14 +359,27 @@ def summarise(
 def _cut(ordered: Sequence[ReplicationResult], time_varying: bool) -> tuple[Warmup, int]:
     """Return the warm-up and the index of its candidate cut."""
     series = [r.series for r in ordered if r.series is not None]
-    if series:
+    if series and len(ordered[0].measurements) > 1:
         cut = choose_cut(series, [[m.cut for m in r.measurements] for r in ordered])
-        return Warmup("mser-5", cut.fraction, cut.established), cut.index
+        return Warmup(MSER, cut.fraction, cut.established), cut.index
     chosen = [r.measurements[0] for r in ordered]
     removed = [r.counts["offered"] - m.measured["offered"] for r, m in zip(ordered, chosen, strict=True)]
     shares = [cut / max(r.counts["offered"], 1) for r, cut in zip(ordered, removed, strict=True)]
     nothing_cut = time_varying and not any(shares)
     return Warmup("none" if nothing_cut else "given", math.fsum(shares) / len(shares), True), 0
+
+
+def _welch(ordered: Sequence[ReplicationResult], chosen: Sequence[Measurement]) -> WelchSeries:
+    series = [r.series for r in ordered if r.series is not None]
+    return welch_series(series, min(m.cut for m in chosen))
+
+
+def _independent(ordered: Sequence[ReplicationResult], chosen: Sequence[Measurement], cells: int) -> float | None:
+    series = [r.series for r in ordered if r.series is not None]
+    if not series:
+        return None
+    removed = [1 - m.measured["offered"] / max(r.counts["offered"], 1) for r, m in zip(ordered, chosen, strict=True)]
+    return independent_latencies(series, removed, cells)
 
 
 def _refuse_nan(value: Any, where: str) -> None:

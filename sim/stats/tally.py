@@ -78,7 +78,8 @@ class Tally:
         self.warmup_ns = warmup_ns
         self.end_ns = end_ns
         self.max_batches = max_batches
-        self.choosing = candidates is not None
+        # Without a warm-up there is no steady state of which the batches could tell.
+        self.keeps_series = candidates is not None or warmup_ns is not None
         cut = np.array([0 if warmup_ns is None else FAR_NS] if candidates is None else candidates, dtype=np.int64)
         if len(cut) == 0 or cut[0] < 0 or np.any(np.diff(cut) < 0):
             raise ValueError("candidate cuts must be non-decreasing, from 0")
@@ -121,7 +122,7 @@ class Tally:
         groups = len(self.bounds.cut) + 1
         segments = groups + 1
         bins = (BINS if self.end_ns is None else INSTANTS) + 1
-        batches = self.max_batches + 1 if self.choosing else 0
+        batches = self.max_batches + 1 if self.keeps_series else 0
         exact = ExactSums(
             {
                 "offered": (classes, groups),
@@ -188,7 +189,7 @@ class Tally:
         add_offered(arrival_ns, rows.query_class, first, self.last_arrival_ns, self.bounds, self.sums, self.faults)
         self.offered = first + len(arrival_ns)
         self.last_arrival_ns = int(arrival_ns[-1])
-        if self.choosing:
+        if self.keeps_series:
             self._widen_batches()
 
     def _cover(self, time_ns: int) -> None:
@@ -280,7 +281,7 @@ class Tally:
             whole=scope_totals(counted, classes),
             classes=tuple(scope_totals(counted, [one]) for one in classes) if self.view.classes else (),
             fleet=tuple(fleet_sums(counted, spans, cut) for cut in range(len(bounds.cut))),
-            series=self._series() if self.choosing else None,
+            series=self._series() if self.keeps_series else None,
             timeline=None if self.timeline is None else self.timeline.finish(spans),
             violations=tuple(broken_laws(counted, self.faults, end)),
         )

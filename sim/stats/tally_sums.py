@@ -96,7 +96,7 @@ class Sums(NamedTuple):
     arrived, turned_away, left : int64, shape (classes, bins)
         Arrivals, those of them that were dropped, and finishes by instant or bin.
     batch_ns, batch_count : float64 and int64, shape (batches,)
-        Latencies of the batches for choosing a cut; empty where there is nothing to choose.
+        Latencies of the batches; empty where they are not kept.
     """
 
     offered: NDArray[np.int64]

@@ -92,7 +92,7 @@ class Totals:
     fleet : tuple of FleetSums
         One per candidate cut.
     series : BatchSums or None
-        For choosing the cut; None where there is nothing to choose.
+        Latencies of batches; None where they are not kept.
     timeline : SumsOverTime or None
         Where it is asked for.
     violations : tuple of str

@@ -19,6 +19,7 @@ __all__ = [
     "BatchSums",
     "MserCut",
     "WarmupCut",
+    "aligned_series",
     "average_series",
     "batch_series",
     "candidate_cuts",
@@ -180,6 +181,25 @@ def average_series(series: Sequence[BatchSeries]) -> tuple[int, NDArray[np.float
     ValueError
         If there is no series.
     """
+    per_batch, aligned = aligned_series(series)
+    shortest = min(len(one) for one in aligned)
+    return per_batch, _mean_of_known(np.stack([one[:shortest] for one in aligned]), axis=0)
+
+
+def aligned_series(series: Sequence[BatchSeries]) -> tuple[int, list[NDArray[np.float64]]]:
+    """Merge the batches of every replication to the coarsest batch size of all.
+
+    Returns
+    -------
+    queries_per_batch : int
+    mean_ms : list of float64, shape (batches,)
+        One a replication; NaN where no query of the batch was served.
+
+    Raises
+    ------
+    ValueError
+        If there is no series.
+    """
     if not series:
         raise ValueError("there is no replication to average")
     per_batch = max(s.queries_per_batch for s in series)
@@ -189,8 +209,7 @@ def average_series(series: Sequence[BatchSeries]) -> tuple[int, NDArray[np.float
         batches = len(one.mean_ms) // factor
         parts = one.mean_ms[: batches * factor].astype(np.float64).reshape(batches, factor)
         merged.append(_mean_of_known(parts, axis=1))
-    shortest = min(len(m) for m in merged)
-    return per_batch, _mean_of_known(np.stack([m[:shortest] for m in merged]), axis=0)
+    return per_batch, merged
 
 
 def mser5(mean: NDArray[np.float64]) -> MserCut:

@@ -1,4 +1,4 @@
-"""Runs tasks over local processes; what is finished when something goes wrong is kept."""
+"""Runs the tasks of scenarios; what is finished when something goes wrong is kept."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim.engine.engines import Engine
+from sim.study.executor import Executor, InProcess
 from sim.study.prepare import PreparedScenario
 from sim.study.replication import Part, run_task
-from sim.study.workers import over_workers
 
 __all__ = ["Task", "execute", "usable_cores"]
 
@@ -33,22 +33,22 @@ def execute(
     scenarios: Sequence[PreparedScenario],
     tasks: Sequence[Task],
     *,
-    jobs: int,
+    executor: Executor | None = None,
     records: dict[Task, Path] | None = None,
     engines: Sequence[Engine] | None = None,
     not_compiled: Callable[[int, str], None] = _tell_nobody,
 ) -> Iterator[tuple[Task, Part]]:
     """Run `tasks` and yield each with its result as it finishes, in any order.
 
-    The results do not depend on `jobs`: a cell of a replication is a function of its scenario and its numbers.
+    The results do not depend on `executor`: a cell of a replication is a function of its scenario and its numbers.
 
     Parameters
     ----------
     scenarios : sequence of PreparedScenario
     tasks : sequence of (scenario, replication, cell)
         `scenario` is an index into `scenarios`.
-    jobs : int
-        Processes; 1 runs in this one.
+    executor : Executor, optional
+        Where they are run; in this process by default.
     records : dict of Task to Path, optional
         Where to save the per-query records of a task.
     engines : sequence of Engine, optional
@@ -60,12 +60,11 @@ def execute(
     Raises
     ------
     WorkerLost
-        When a worker process dies. What was yielded before is sound, and all that was finished is yielded.
+        When a worker is lost for good. What was yielded before is sound, and all that was finished is yielded.
     """
+    executor = executor or InProcess()
     work = _Work(tuple(scenarios), records or {}, tuple(engines or [Engine.REFERENCE] * len(scenarios)))
-    alone = jobs <= 1 or len(tasks) <= 1
-    finished = ((task, _run(work, task)) for task in tasks) if alone else over_workers(_run, work, tasks, jobs)
-    for task, (part, reason) in finished:
+    for task, (part, reason) in executor.run(_run, work, tasks):
         if reason is not None:
             not_compiled(task[0], reason)
         yield task, part

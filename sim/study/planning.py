@@ -16,6 +16,7 @@ from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import KeyPath, format_path
+from sim.study.rounds import check_precision
 from sim.study.scenario import Scenario
 from sim.workload.arrivals import arrival_process
 from sim.workload.sizes import SizeDistribution, TraceSizes, size_distribution
@@ -50,6 +51,7 @@ def plan_scenario(scenario: Scenario) -> Plan:
         *check_clients(experiment, scenario.node),
         *check_routing(experiment, scenario.node),
         *check_scaling(experiment, scenario.node),
+        *check_precision(experiment, scenario.node),
     ]
     unequal = check_cells(experiment, scenario.node)
     problems += unequal

@@ -33,7 +33,9 @@ from sim.spec.problems import Problem, SpecError
 from sim.spec.workload import WorkloadSpec
 from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS, SCALING_METRICS
 from sim.stats.devices import ClassView, SystemView
+from sim.stats.measurement import METRICS
 from sim.study.planning import drain_ns, plan_scenarios
+from sim.study.rounds import check_precision
 from sim.study.scenario import Scenario
 from sim.workload.arrivals import arrival_process
 from sim.workload.sizes import SizeDistribution, size_distribution
@@ -116,6 +118,12 @@ class PreparedScenario:
     profiles: dict[str, dict[str, str]]
 
     @property
+    def most_replications(self) -> int:
+        """Most replications that there may be."""
+        asked = self.experiment.precision
+        return self.replications if asked is None else asked.max_replications
+
+    @property
     def expected_queries_per_cell(self) -> float:
         """Mean number of queries that a cell gets in a replication."""
         return self.expected_queries / self.cells
@@ -159,6 +167,10 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         system = build_system(experiment, plan)
     except UserFunctionError as error:
         raise SpecError([problem_at(scenario.node, ("policy", "function"), str(error))]) from error
+    view = _view(experiment, plan, system)
+    problems = check_precision(experiment, scenario.node, (*METRICS, *view.more_metrics))
+    if problems:
+        raise SpecError(problems)
     warmup = workload.warmup
     part = experiment.splitting.part if experiment.splitting else 0
     return PreparedScenario(
@@ -170,7 +182,7 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         classes=experiment.classes,
         base_dir=scenario.base_dir,
         system=system,
-        view=_view(experiment, plan, system),
+        view=view,
         seed=experiment.seed,
         replications=experiment.replications,
         parts=most_parts(max(one.bounds[1] for one in sizes), part),

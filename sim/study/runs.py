@@ -23,12 +23,14 @@ from sim.report.figures import plot_run
 from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
+from sim.report.warmup_file import write_warmup
 from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
+from sim.study.executor import local_executor
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
 from sim.study.study import Progress, Study, StudyResult
 from sim.study.trace import TraceRequest, take_trace
@@ -139,7 +141,10 @@ def perform(
     jobs = request.jobs or usable_cores()
     engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
     try:
-        result = study.run(checkpoint, jobs=jobs, keep_records=keep, engines=engines, progress=progress, tell=tell)
+        with local_executor(min(jobs, len(study.tasks))) as executor:
+            result = study.run(
+                checkpoint, executor=executor, keep_records=keep, engines=engines, progress=progress, tell=tell
+            )
     except BaseException:
         checkpoint.tidy()
         raise
@@ -209,7 +214,7 @@ def _keeps_records(study: Study) -> bool:
     choice = study.scenarios[0].experiment.report.queries
     if choice != "auto":
         return choice == "always"
-    return sum(scenario.expected_queries * scenario.replications for scenario in study.prepared) <= KEPT_QUERIES
+    return sum(scenario.expected_queries * scenario.most_replications for scenario in study.prepared) <= KEPT_QUERIES
 
 
 def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
@@ -231,6 +236,7 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     write_replications(directory.path, result.summaries, first.seed)
     if all(summary.timeline is not None for summary in result.summaries):
         directory.write_timeline(result.summaries)
+    write_warmup(directory.path, result.summaries)
     if result.records:
         directory.write_queries(result.records)
     return report

@@ -13,8 +13,10 @@ from sim.engine.engines import Engine
 from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
 from sim.study.checkpoint import Checkpoint
 from sim.study.execute import Task, execute
+from sim.study.executor import Executor
 from sim.study.gather import Gathered
 from sim.study.prepare import PreparedScenario, prepare
+from sim.study.rounds import following, goal_of
 from sim.study.scenario import Scenario
 
 __all__ = ["Study", "StudyResult"]
@@ -70,17 +72,20 @@ class Study:
 
     @property
     def tasks(self) -> list[Task]:
-        """Every cell of every replication of every scenario.
+        """Every cell of every replication of every scenario; with `precision`, of the first round of them."""
+        return self._tasks([0] * len(self.prepared), [scenario.replications for scenario in self.prepared])
+
+    def _tasks(self, first: Sequence[int], end: Sequence[int]) -> list[Task]:
+        """Return the cells of the replications of each scenario from `first` to before `end`.
 
         Replication by replication, so that an interrupted study has seen all scenarios equally often; cell by cell
         within, so that few replications are unfinished at a time.
         """
-        most = max(scenario.replications for scenario in self.prepared)
         return [
             (index, replication, cell)
-            for replication in range(most)
+            for replication in range(min(first), max(end))
             for index, scenario in enumerate(self.prepared)
-            if replication < scenario.replications
+            if first[index] <= replication < end[index]
             for cell in range(scenario.cells)
         ]
 
@@ -101,7 +106,7 @@ class Study:
         self,
         checkpoint: Checkpoint | None = None,
         *,
-        jobs: int = 1,
+        executor: Executor | None = None,
         keep_records: bool = False,
         engines: Sequence[Engine] | None = None,
         progress: Progress | None = None,
@@ -113,8 +118,8 @@ class Study:
         ----------
         checkpoint : Checkpoint, optional
             Where finished replications and cells are kept as they come; those it holds already are not run again.
-        jobs : int
-            Processes. The results do not depend on it.
+        executor : Executor, optional
+            Where it is run; in this process by default. The results do not depend on it.
         keep_records : bool
             Save per-query records next to the checkpoint.
         engines : sequence of Engine, optional
@@ -123,21 +128,15 @@ class Study:
         tell : callable, optional
             ``tell(line)`` is told, once a scenario, that the reference engine had to run some of it.
         """
-        tasks = self.tasks
+        engines = engines or [Engine.REFERENCE] * len(self.prepared)
         gathered = Gathered(self.prepared, checkpoint)
         records: dict[Task, Path] = {}
         if checkpoint is not None:
             checkpoint.check()
             checkpoint.start()
-            if keep_records:
-                records = {task: checkpoint.records_file(task) for task in tasks}
-            gathered.resume(tasks, records)
-        pending = [task for task in tasks if not gathered.has(task)]
         what = "cells" if any(scenario.cells > 1 for scenario in self.prepared) else "replications"
-        finished = len(tasks) - len(pending)
-        if progress is not None:
-            progress(finished, len(tasks), what)
-        engines = engines or [Engine.REFERENCE] * len(self.prepared)
+        finished = total = 0
+        used: set[Engine] = set()
         fallen_back: set[int] = set()
 
         def fall_back(scenario: int, reason: str) -> None:
@@ -145,31 +144,51 @@ class Study:
                 tell(f"{self.prepared[scenario].label}: {reason}; the reference engine runs it, with the same results")
             fallen_back.add(scenario)
 
-        for task, part in execute(
-            self.prepared, pending, jobs=jobs, records=records, engines=engines, not_compiled=fall_back
-        ):
-            gathered.add(task, part)
-            finished += 1
+        counts = [0] * len(self.prepared)
+        wanted = [scenario.replications for scenario in self.prepared]
+        while wanted != counts:
+            tasks = self._tasks(counts, wanted)
+            counts = wanted
+            if checkpoint is not None:
+                if keep_records:
+                    records |= {task: checkpoint.records_file(task) for task in tasks}
+                gathered.resume(tasks, records)
+            pending = [task for task in tasks if not gathered.has(task)]
+            used |= {engines[task[0]] for task in pending}
+            total += len(tasks)
+            finished += len(tasks) - len(pending)
             if progress is not None:
-                progress(finished, len(tasks), what)
-        results = gathered.results
-        used = {engines[task[0]] for task in pending} | ({Engine.REFERENCE} if fallen_back else set())
-        return StudyResult(
-            self._summarise(results), records, sum(r.counts["offered"] for r in results.values()), tuple(sorted(used))
-        )
+                progress(finished, total, what)
+            for task, part in execute(
+                self.prepared, pending, executor=executor, records=records, engines=engines, not_compiled=fall_back
+            ):
+                gathered.add(task, part)
+                finished += 1
+                if progress is not None:
+                    progress(finished, total, what)
+            summaries = self._summarise(gathered.results, counts)
+            wanted = following([scenario.experiment for scenario in self.scenarios], summaries)
+        if fallen_back:
+            used.add(Engine.REFERENCE)
+        queries = sum(summary.counts["offered"] for summary in summaries)
+        return StudyResult(summaries, records, queries, tuple(sorted(used)))
 
-    def _summarise(self, results: dict[tuple[int, int], ReplicationResult]) -> tuple[ScenarioSummary, ...]:
+    def _summarise(
+        self, results: dict[tuple[int, int], ReplicationResult], counts: Sequence[int]
+    ) -> tuple[ScenarioSummary, ...]:
         return tuple(
             summarise(
                 prepared.parameters,
                 prepared.evidence,
-                [results[index, replication] for replication in range(prepared.replications)],
+                [results[index, replication] for replication in range(count)],
                 confidence=scenario.experiment.report.confidence,
                 sla_ns=scenario.experiment.sla,
                 offered_load=prepared.offered_load,
                 time_varying=prepared.time_varying,
+                goal=goal_of(scenario.experiment.precision),
+                cells=prepared.cells,
             )
-            for index, (scenario, prepared) in enumerate(zip(self.scenarios, self.prepared, strict=True))
+            for index, (scenario, prepared, count) in enumerate(zip(self.scenarios, self.prepared, counts, strict=True))
         )
 
     @property

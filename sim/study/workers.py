@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Generic, TypeVar
+from typing import Any, Self, TypeVar
 
-__all__ = ["WorkerLost", "over_workers"]
+__all__ = ["LocalWorkers", "WorkerLost", "over_workers"]
 
 Given = TypeVar("Given")
 Task = TypeVar("Task")
@@ -36,29 +37,43 @@ class WorkerLost(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
+class _Begin:
+    """What is sent before the tasks of a call: where modules are found, and the function with what it is given."""
+
+    path: list[str]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class _Failure:
     """An exception of a task; its notes hold where it was raised."""
 
     error: BaseException
 
 
-class _Worker(Generic[Task]):
+class _Worker:
     """A process and the end of its pipe that is ours."""
 
-    def __init__(self, path: list[str]) -> None:
+    def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, path), daemon=True)
+        self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, list(sys.path)), daemon=True)
         self.process.start()
         # The worker has the only other end, so the pipe ends when it does.
         theirs.close()
-        self.task: Task | None = None
+        self.task: Any = None
+        self.busy = False
 
     def send(self, message: object) -> None:
         try:
             self.pipe.send(message)
         except OSError as error:
             raise WorkerLost("a worker process died (out of memory?)") from error
+
+    def take(self, task: object) -> None:
+        self.task = task
+        self.busy = True
+        self.send(task)
 
     def receive(self) -> object:
         try:
@@ -72,70 +87,131 @@ class _Worker(Generic[Task]):
         self.pipe.close()
 
 
-def over_workers(
-    function: Callable[[Given, Task], Result], given: Given, tasks: Sequence[Task], workers: int
-) -> Iterator[tuple[Task, Result]]:
-    """Yield every task with ``function(given, task)`` as it finishes, in any order.
+class LocalWorkers:
+    """Worker processes of this machine that are kept from one call of `run` to the next, until `close`.
 
     Parameters
     ----------
-    function : callable
-        Can be pickled, as `given`, the tasks and the results can.
-    given : object
-        What all tasks need; sent to each worker once.
-    tasks : sequence
     workers : int
-        Processes, at most.
-
-    Raises
-    ------
-    WorkerLost
-        When a worker dies. What other workers had finished by then is yielded before, and so it is when a task fails
-        or on KeyboardInterrupt.
+        Processes, at most; they are started when there are tasks for them.
     """
-    waiting = deque(tasks)
-    crew: list[_Worker[Task]] = []
-    reading: _Worker[Task] | None = None
-    taken: list[tuple[Task, object]] = []
-    try:
-        with _interrupts_ignored():
-            # Workers inherit the disposition: Ctrl-C is for this process to handle.
-            for _ in range(min(workers, len(tasks))):
-                crew.append(_Worker(list(sys.path)))
-        for worker in crew:
-            worker.send((function, given))
-            worker.task = waiting.popleft()
-            worker.send(worker.task)
-        while busy := {worker.pipe: worker for worker in crew if worker.task is not None}:
-            for pipe in wait(list(busy)):
-                assert isinstance(pipe, Connection)
-                reading = busy[pipe]
-                task, result = reading.task, reading.receive()
-                assert task is not None
-                worker, reading = reading, None
-                worker.task = None
-                if isinstance(result, _Failure):
-                    raise result.error
-                taken.append((task, result))
-                if waiting:
-                    worker.task = waiting.popleft()
-                    worker.send(worker.task)
-                yield taken.pop()  # type: ignore[misc]
-    except GeneratorExit:
-        raise
-    except BaseException:
-        yield from taken  # type: ignore[misc]
-        # What is being read may have been read in part; the rest of it would be taken for a message.
-        yield from _finished([worker for worker in crew if worker is not reading])  # type: ignore[misc]
-        raise
-    finally:
+
+    shares_files = True
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._crew: list[_Worker] = []
+        self._call: Generator[tuple[Any, Any], None, None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes; a later `run` starts others."""
+        if self._call is not None:
+            self._call.close()
+        crew, self._crew = self._crew, []
         for worker in crew:
             worker.end()
 
+    def run(
+        self, function: Callable[[Given, Task], Result], given: Given, tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Result]]:
+        """Yield every task with ``function(given, task)`` as it finishes, in any order.
 
-def _finished(crew: list[_Worker[Task]]) -> Iterator[tuple[Task, object]]:
+        Parameters
+        ----------
+        function : callable
+            Can be pickled, as `given`, the tasks and the results can.
+        given : object
+            What all tasks need; sent to each worker once a call.
+        tasks : sequence
+
+        Raises
+        ------
+        WorkerLost
+            When a worker dies. What other workers had finished by then is yielded before, and so it is when a task
+            fails or on KeyboardInterrupt. Workers that were still at work are ended; others serve the next call.
+
+        Notes
+        -----
+        A call that was not taken to its end is given up by the next one.
+        """
+        if self._call is not None:
+            self._call.close()
+        self._call = self._tasks_done(function, given, tasks)
+        return self._call
+
+    def _tasks_done(
+        self, function: Callable[[Given, Task], Result], given: Given, tasks: Sequence[Task]
+    ) -> Generator[tuple[Task, Result], None, None]:
+        waiting = deque(tasks)
+        crew: list[_Worker] = []
+        reading: _Worker | None = None
+        taken: list[tuple[Task, object]] = []
+        try:
+            begin = _Begin(list(sys.path), pickle.dumps((function, given), protocol=pickle.HIGHEST_PROTOCOL))
+            crew = self._muster(min(self.workers, len(tasks)))
+            for worker in crew:
+                # One that was sent half a message is of no more use.
+                worker.busy = True
+                worker.send(begin)
+                worker.take(waiting.popleft())
+            while busy := {worker.pipe: worker for worker in crew if worker.busy}:
+                for pipe in wait(list(busy)):
+                    assert isinstance(pipe, Connection)
+                    reading = busy[pipe]
+                    task, result = reading.task, reading.receive()
+                    worker, reading = reading, None
+                    worker.busy = False
+                    if isinstance(result, _Failure):
+                        raise result.error
+                    taken.append((task, result))
+                    if waiting:
+                        worker.take(waiting.popleft())
+                    yield taken.pop()  # type: ignore[misc]
+        except GeneratorExit:
+            raise
+        except BaseException:
+            yield from taken  # type: ignore[misc]
+            # What is being read may have been read in part; the rest of it would be taken for a message.
+            yield from _finished([worker for worker in crew if worker is not reading])  # type: ignore[misc]
+            raise
+        finally:
+            self._dismiss(reading)
+
+    def _muster(self, count: int) -> list[_Worker]:
+        """Return `count` workers that live, new ones where there are too few."""
+        for worker in [one for one in self._crew if not one.process.is_alive()]:
+            self._crew.remove(worker)
+            worker.end()
+        with _interrupts_ignored():
+            # Workers inherit the disposition: Ctrl-C is for this process to handle.
+            while len(self._crew) < count:
+                self._crew.append(_Worker())
+        return self._crew[:count]
+
+    def _dismiss(self, reading: _Worker | None) -> None:
+        """End the workers whose answers nobody waits for any more."""
+        for worker in [one for one in self._crew if one.busy or one is reading]:
+            self._crew.remove(worker)
+            worker.end()
+
+
+def over_workers(
+    function: Callable[[Given, Task], Result], given: Given, tasks: Sequence[Task], workers: int
+) -> Iterator[tuple[Task, Result]]:
+    """Yield every task with ``function(given, task)``, from processes that end with it; see `LocalWorkers.run`."""
+    with LocalWorkers(workers) as crew:
+        yield from crew.run(function, given, tasks)
+
+
+def _finished(crew: list[_Worker]) -> Iterator[tuple[object, object]]:
     """Yield what workers have finished and nobody has taken yet."""
-    busy = {worker.pipe: worker for worker in crew if worker.task is not None}
+    busy = {worker.pipe: worker for worker in crew if worker.busy}
     for pipe in wait(list(busy), timeout=0):
         assert isinstance(pipe, Connection)
         worker = busy[pipe]
@@ -143,8 +219,8 @@ def _finished(crew: list[_Worker[Task]]) -> Iterator[tuple[Task, object]]:
             result = worker.receive()
         except WorkerLost:
             continue
+        worker.busy = False
         if not isinstance(result, _Failure):
-            assert worker.task is not None
             yield worker.task, result
 
 
@@ -165,19 +241,35 @@ def _serve(pipe: Connection, path: list[str]) -> None:
     """Do tasks as they come, with modules from where the main process has them (--plugins may add a folder)."""
     sys.path[:] = path
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    function, given = pipe.recv()
+    function: Callable[[Any, Any], object] | None = None
+    given: Any = None
+    unfit: _Failure | None = None
     while True:
         try:
-            task = pipe.recv()
+            message = pipe.recv()
         except EOFError:
             return
+        if isinstance(message, _Begin):
+            sys.path[:] = message.path
+            # What was given before may be large.
+            function = given = unfit = None
+            try:
+                function, given = pickle.loads(message.content)
+            except Exception as error:
+                unfit = _failure(error)
+            continue
         result: object
         try:
-            result = function(given, task)
+            assert unfit is not None or function is not None
+            result = unfit if function is None else function(given, message)
         except Exception as error:
-            error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-            result = _Failure(error)
+            result = _failure(error)
         pipe.send(result)
+
+
+def _failure(error: Exception) -> _Failure:
+    error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+    return _Failure(error)
 
 
 def _end_with_parent() -> None:

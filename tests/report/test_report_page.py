@@ -16,7 +16,7 @@ from sim.report.html import write_page
 from sim.report.html.drawings import drawing, figure_files
 from sim.report.html.markup import Markup, element, table
 from sim.report.rundir import RunDirectoryError
-from sim.report.table import conclusions
+from sim.report.table import Marks, conclusions
 from sim.spec.source import leading_comment
 from tests.report import pages
 from tests.report.test_report import GRID, summary
@@ -46,7 +46,7 @@ def test_gains_are_told_though_the_replications_are_not_kept(tmp_path: Path) -> 
     base, other = summary(GRID[0], correct=(190.0, 200.0, 210.0)), summary(GRID[2], correct=(285.0, 300.0, 315.0))
     run = read_finished(pages.write(tmp_path / "run", [base, other], baseline="base"))
     assert list(run.gains) == gains([base, other], "base")
-    lines = conclusions(run.report, run.gains)
+    lines = conclusions(run.report, run.gains, Marks(unicode=True))
     assert lines == [
         "1/s: 2 of 2 meet the SLA at p99; most correct predictions in time: other (1.5x the baseline [1.5, 1.5])"
     ]

@@ -47,7 +47,7 @@ def test_a_good_file_has_no_problems(tmp_path: Path) -> None:
             "slaa: 10ms\nsla: 10ms",
             "e.yaml:3:1: slaa: unknown key (allowed: name, model, sla, workload, fleet, cells, mapping, policy, "
             "binding, router, knowledge, network, splitting, queue, batching, classes, faults, autoscaling, remapping, "
-            "interference, timeout, retries, hedging, replications, seed, report); did you mean 'sla'?",
+            "interference, timeout, retries, hedging, replications, precision, seed, report); did you mean 'sla'?",
         ),
         (
             "sla: 10ms",

@@ -18,6 +18,7 @@ from sim.report.rundir import RunDirectoryError, written_whole
 from sim.stats.summary import ReplicationResult
 from sim.study.checkpoint import Checkpoint, CheckpointMismatch
 from sim.study.execute import Task, execute
+from sim.study.executor import local_executor
 from sim.study.gather import Gathered
 from sim.study.replication import Part, run_part, run_record
 from sim.study.scenario import load_scenarios
@@ -162,7 +163,8 @@ def test_another_experiment_cannot_go_on(tmp_path: Path) -> None:
 
 def test_processes_change_nothing(tmp_path: Path) -> None:
     made = study(tmp_path)
-    assert written(made.run(jobs=2)) == written(made.run(jobs=1))
+    with local_executor(2) as executor:
+        assert written(made.run(executor=executor)) == written(made.run())
 
 
 def test_a_saved_cell_comes_back_whole(tmp_path: Path, parts: dict[Task, Part]) -> None:

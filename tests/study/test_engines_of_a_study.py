@@ -10,6 +10,7 @@ import pytest
 from sim.engine.engines import Engine
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import choose_engines
+from sim.study.executor import local_executor
 from sim.study.replication import run_part
 from sim.study.scenario import load_scenarios
 from sim.study.study import Study
@@ -49,7 +50,8 @@ def test_services_of_hours_fall_to_the_reference_engine(tmp_path: Path, jobs: in
     told: list[str] = []
     compiled = [Engine.COMPILED] * len(made.prepared)
     checkpoint = Checkpoint(tmp_path / "out" / "replications", made.fingerprint)
-    result = made.run(checkpoint, jobs=jobs, keep_records=True, engines=compiled, tell=told.append)
+    with local_executor(jobs) as executor:
+        result = made.run(checkpoint, executor=executor, keep_records=True, engines=compiled, tell=told.append)
     assert len(told) == 2, told
     assert {line.partition(";")[0] for line in told} == {f"{one.label}: {LONGER}" for one in made.prepared}
     assert all("the reference engine runs it, with the same results" in line for line in told)

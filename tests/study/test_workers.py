@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import sim.study.workers as workers_module
-from sim.study.workers import WorkerLost, over_workers
+from sim.study.workers import LocalWorkers, WorkerLost, over_workers
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -124,3 +124,52 @@ def test_workers_end_with_the_one_who_asks(tmp_path: Path) -> None:
     wait_for(tmp_path / "long")
     finished.close()  # type: ignore[attr-defined]
     assert not Path(f"/proc/{worker}").exists()
+
+
+def given_to(given: object, task: int) -> tuple[int, object]:
+    return os.getpid(), (given, task)
+
+
+class CannotBeRead:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return _refuses, ("mine",)
+
+
+def _refuses(name: str) -> None:
+    raise ModuleNotFoundError(f"No module named {name!r}")
+
+
+def test_workers_serve_call_after_call() -> None:
+    with LocalWorkers(2) as crew:
+        processes = set()
+        for call in range(5):
+            got = dict(crew.run(given_to, f"call {call}", range(4)))
+            assert {task: result for task, (_, result) in got.items()} == {k: (f"call {call}", k) for k in range(4)}
+            processes |= {process for process, _ in got.values()}
+        assert len(processes) <= 2
+        assert list(crew.run(given_to, None, [])) == []
+    assert not any(Path(f"/proc/{process}").exists() for process in processes)
+
+
+@pytest.mark.parametrize(("task", "error"), [("fails", OSError), ("dies", WorkerLost)])
+def test_workers_serve_on_after_an_error(tmp_path: Path, task: str, error: type[Exception]) -> None:
+    with LocalWorkers(3) as crew:
+        with pytest.raises(error):
+            list(crew.run(does, tmp_path, [task, "quick", "long"]))
+        assert sorted(key for key, _ in crew.run(does, tmp_path, ["quick 1", "quick 2"])) == ["quick 1", "quick 2"]
+
+
+def test_a_call_that_was_not_taken_to_its_end_gives_way_to_the_next(tmp_path: Path) -> None:
+    with LocalWorkers(2) as crew:
+        first = crew.run(does, tmp_path, ["quick", "long"])
+        _, worker = next(first)
+        got = dict(crew.run(does, tmp_path, ["quick 1", "quick 2", "quick 3"]))
+        assert sorted(got) == ["quick 1", "quick 2", "quick 3"] and worker in got.values()
+        assert list(first) == []
+
+
+def test_what_cannot_be_read_there_is_said(tmp_path: Path) -> None:
+    with LocalWorkers(1) as crew:
+        with pytest.raises(ModuleNotFoundError, match="mine"):
+            list(crew.run(given_to, CannotBeRead(), [1]))
+        assert [result for _, (_, result) in crew.run(given_to, 2, [1])] == [(2, 1)]

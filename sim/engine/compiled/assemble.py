@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -169,9 +168,9 @@ def _numbered(parts: NDArray[np.void]) -> NDArray[np.void]:
     place = np.arange(len(parts))
     waited = np.flatnonzero(~at_arrival)
     begins = np.flatnonzero(np.diff(parts["start_ns"][waited], prepend=-1))
-    for first, end in pairwise([*begins.tolist(), len(waited)]):
-        if end - first < 2:
-            continue
+    ends = np.append(begins[1:], len(waited))
+    several = ends - begins > 1
+    for first, end in zip(begins[several].tolist(), ends[several].tolist(), strict=True):
         group = waited[first:end].tolist()
         inside = set(group)
         following = {int(before[part]): part for part in group if int(before[part]) in inside}
@@ -182,7 +181,8 @@ def _numbered(parts: NDArray[np.void]) -> NDArray[np.void]:
             if part in following:
                 order.append(following[part])
         place[np.array(order)] = group
-    parts = parts[np.argsort(place)]
+    if several.any():
+        parts = parts[np.argsort(place)]
     parts["serial"] = parts["batch"] = np.arange(len(parts))
     return parts
 
@@ -191,7 +191,8 @@ def _parts(served: NDArray[np.void], parts: NDArray[np.void]) -> dict[str, NDArr
     """Return the columns of parts, in the order of starts."""
     if len(served) or np.any(parts["serial"] == UNNUMBERED):
         parts = _numbered(np.concatenate([parts_of(served), parts]))
-    parts = parts[np.argsort(parts["serial"])]
+    else:
+        parts = parts[np.argsort(parts["serial"])]
     return {
         "part_query": parts["query"].copy(),
         "part_attempt": parts["attempt"].copy(),

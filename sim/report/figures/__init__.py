@@ -2,22 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from sim.report.figures.load import correct_predictions, latency_over_load
-from sim.report.figures.scenarios import correct_bars, path_mix, utilisation
+from sim.report.figures.heat import grid_of, heat_maps
+from sim.report.figures.load import accuracy_over_load, correct_over_load, latency_over_load
+from sim.report.figures.mix import path_mix, path_mix_over_load, utilisation, utilisation_over_load
+from sim.report.figures.scenarios import correct_bars
 from sim.report.figures.series import Run, read_run
 from sim.report.figures.style import Drawing, save, styled
-from sim.report.figures.tail import percentile_plots
+from sim.report.figures.tail import exceedance_plots, percentile_plots
 from sim.report.figures.timeline import over_time
 from sim.report.figures.timeline_devices import devices_over_time
-from sim.report.rundir import read_summary, read_timeline
+from sim.report.figures.welch import warmup_figures
+from sim.report.rundir import TimelinePoint, read_summary, read_timeline
+from sim.report.warmup_file import read_warmup
 
-__all__ = ["plot_run"]
+__all__ = ["FIGURES", "TIMELINE_FIGURES", "Kind", "drawings", "plot_run"]
 
-Figures = Iterator[tuple[str, Drawing]]
+Drawings = Iterator[tuple[str, Drawing]]
+
+
+class Kind(NamedTuple):
+    """A kind of figure: the question it answers, which runs have it, and what draws it, as (name, figure)."""
+
+    question: str
+    has: Callable[[Run], bool]
+    draw: Callable[[Run], Drawings]
+
+
+def _always(run: Run) -> bool:
+    return True
+
+
+def _swept_load(run: Run) -> bool:
+    return run.load_axis is not None
+
+
+def _no_load(run: Run) -> bool:
+    return run.load_axis is None
+
+
+def _accuracy_over_load(run: Run) -> bool:
+    known = {entry.metric("accuracy_served").value for entry in run.entries} - {None}
+    return run.load_axis is not None and len(known) > 1
+
+
+def _not_sla(run: Run) -> bool:
+    return run.load_axis is not None and run.load_key != "sla"
+
+
+def _two_ways(run: Run) -> bool:
+    return grid_of(run) is not None
+
+
+def _along_sla(run: Run) -> Run | None:
+    return run if run.load_key == "sla" else run.along("sla")
+
+
+def _over_sla(run: Run) -> Drawings:
+    along = _along_sla(run)
+    return correct_over_load(along) if along is not None else iter(())
+
+
+# In the order to read them in. "Load" is what is on the load axis: an arrival rate if one is swept, else the
+# first duration, size, share or number that is (`sim.report.figures.series`).
+FIGURES: tuple[Kind, ...] = (
+    Kind("up to which load is the SLA met?", _swept_load, lambda run: latency_over_load(run.by_class)),
+    Kind("who serves most, well and in time?", _not_sla, correct_over_load),
+    Kind("the same, where no load is swept", _no_load, correct_bars),
+    Kind("what does a tighter SLA cost?", lambda run: _along_sla(run) is not None, _over_sla),
+    Kind("which of all combinations meet the SLA?", _two_ways, heat_maps),
+    Kind("how long is the tail?", _always, lambda run: percentile_plots(run.by_class)),
+    Kind("how many queries take longer?", _always, lambda run: exceedance_plots(run.by_class)),
+    Kind("which path serves as load grows?", _swept_load, path_mix_over_load),
+    Kind("which path serves?", _no_load, path_mix),
+    Kind("what does load cost in accuracy?", _accuracy_over_load, accuracy_over_load),
+    Kind("how busy are devices as load grows?", _swept_load, utilisation_over_load),
+    Kind("how busy are devices?", _no_load, utilisation),
+)
+"""Every kind of figure that a summary may have."""
+
+TIMELINE_FIGURES: tuple[Callable[[Run, Sequence[TimelinePoint]], Drawings], ...] = (over_time, devices_over_time)
+"""Those of runs with ``report: {timeline: INTERVAL}``."""
+
+
+def drawings(run: Run, timeline: Sequence[TimelinePoint] | None = None) -> Drawings:
+    """Yield every figure that a run has, with its name. Draw within `styled`."""
+    for kind in FIGURES:
+        if kind.has(run):
+            yield from kind.draw(run)
+    if timeline is not None:
+        for draw in TIMELINE_FIGURES:
+            yield from draw(run, timeline)
 
 
 def plot_run(run_dir: Path) -> list[Path]:
@@ -42,23 +120,8 @@ def plot_run(run_dir: Path) -> list[Path]:
     folder = run_dir / "figures"
     files: list[Path] = []
     with styled():
-        for name, figure in _figures(run):
+        for name, figure in drawings(run, read_timeline(run_dir)):
             files += save(figure, folder / name)
-        timeline = read_timeline(run_dir)
-        if timeline is not None:
-            for name, figure in (*over_time(run, timeline), *devices_over_time(run, timeline)):
-                files += save(figure, folder / name)
+        for name, figure in warmup_figures(run, read_warmup(run_dir)):
+            files += save(figure, folder / name)
     return files
-
-
-def _figures(run: Run) -> Figures:
-    if run.load_axis is not None:
-        if not all(entry.saturated for entry in run.by_class.entries):
-            yield "latency-load", latency_over_load(run.by_class)
-        yield "correct-predictions-load", correct_predictions(run)
-    else:
-        yield "correct-predictions", correct_bars(run)
-    yield from percentile_plots(run.by_class)
-    makers: tuple[Callable[[Run], Iterator[tuple[str, Any]]], ...] = (path_mix, utilisation)
-    for make in makers:
-        yield from make(run)

@@ -1,122 +1,203 @@
-"""Curves over the offered load: latency, and correct predictions in time."""
+"""Curves over what is swept, mostly the offered load: latency, correct predictions in time, accuracy served."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sim.report.figures.colours import MUTED, PAPER
+from sim.report.figures.findings import meets_up_to, most_correct
+from sim.report.figures.layout import beside, headline, line_key
 from sim.report.figures.series import Entry, Run
 from sim.report.figures.style import (
+    SLA_DASHES,
     Drawing,
     colour,
     dashes,
-    legend_beside,
+    large_numbers,
     logarithmic,
     marker,
     new_figure,
-    note,
-    sla_line,
+    plain_ticks,
+    shown_limit,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["correct_predictions", "latency_over_load"]
+__all__ = ["LOG_RANGE", "accuracy_over_load", "correct_over_load", "latency_over_load"]
 
 LOG_RANGE = 20.0
-"""A latency axis is logarithmic where the values span more than this factor."""
+"""An axis is logarithmic where the values span more than this factor."""
+MOST_LINES = 8
+"""Lines in one figure; more go to further figures."""
+CORRECT = "correct_predictions_within_sla_per_s"
+"""The metric that tells how much is served well."""
 
 
-def _curve(axes: Axes, entries: Sequence[Entry], metric: str, index: int, label: str, scale: float = 1.0) -> None:
+def _pages(run: Run, stem: str) -> Iterator[tuple[str, Run, str]]:
+    """Yield name, part of the run and where in the whole it is: as many lines as one figure can hold."""
+    labels = run.labels
+    for page in range(math.ceil(len(labels) / MOST_LINES)):
+        shown = labels[page * MOST_LINES : (page + 1) * MOST_LINES]
+        part = replace(run, entries=tuple(entry for entry in run.entries if entry.label in shown))
+        first = page * MOST_LINES
+        where = f"lines {first + 1} to {first + len(shown)} of {len(labels)}" if len(labels) > MOST_LINES else ""
+        yield f"{stem}-{page + 1}" if page else stem, part, where
+
+
+def _curve(axes: Axes, entries: Sequence[Entry], metric: str, index: int, scale: float = 1.0) -> None:
     """Draw a metric over the load with its interval as a band; missing values interrupt the line."""
-    known = [(entry.load, entry.metric(metric)) for entry in entries if entry.metric(metric).value is not None]
-    loads = [load or 0.0 for load, _ in known]
+
+    def scaled(value: float | None) -> float:
+        return float("nan") if value is None else value * scale
+
+    loads = [entry.load or 0.0 for entry in entries]
+    points = [entry.metric(metric) for entry in entries]
     axes.plot(
         loads,
-        [(point.value or 0.0) * scale for _, point in known],
+        [scaled(point.value) for point in points],
         color=colour(index),
         marker=marker(index),
         linestyle=dashes(index // 8),
-        label=label,
     )
-    if all(point.low is not None and point.high is not None for _, point in known):
-        low = [(point.low or 0.0) * scale for _, point in known]
-        high = [(point.high or 0.0) * scale for _, point in known]
-        axes.fill_between(loads, low, high, color=colour(index), alpha=0.18, linewidth=0)
+    low, high = [scaled(point.low) for point in points], [scaled(point.high) for point in points]
+    axes.fill_between(loads, low, high, color=colour(index), alpha=0.18, linewidth=0)
 
 
-def latency_over_load(run: Run) -> Drawing:
-    """Draw the percentile that has to meet the SLA over the offered load.
+def _hollow(axes: Axes, loads: Sequence[float], heights: Sequence[float], index: int) -> None:
+    axes.plot(
+        loads, heights, color=colour(index), marker=marker(index), markerfacecolor=PAPER, linestyle="none", zorder=3
+    )
+
+
+def _load_axis(axes: Axes, run: Run) -> None:
+    loads = [entry.load or 0.0 for entry in run.entries]
+    if min(loads) > 0 and max(loads) > LOG_RANGE * min(loads):
+        axes.set_xlim(min(loads) / 1.2, max(loads) * 1.2)
+        logarithmic(axes, "x")
+    elif max(loads) >= 10_000:
+        plain_ticks(axes, "x")
+    axes.set_xlabel(run.load_axis or "")
+
+
+def _note(run: Run, *more: str) -> str:
+    certainty = f"bands: {run.certainty}" if run.certainty else ""
+    return "; ".join(part for part in (certainty, *more) if part)
+
+
+def latency_over_load(run: Run) -> Iterator[tuple[str, Drawing]]:
+    """Yield the percentile that has to meet the SLA over the offered load.
 
     Saturated scenarios have no tail: they stand as hollow markers at the upper edge, at their load.
     """
-    figure, axes = new_figure()
+    for name, part, where in _pages(run, "latency-load"):
+        if not all(entry.saturated for entry in part.entries):
+            yield name, _latency(part, where)
+
+
+def _latency(run: Run, where: str) -> Drawing:
+    figure, axes = new_figure(height=3.6)
     metric = f"latency_ms_{run.percentile}"
+    tails = [entry for entry in run.entries if not entry.saturated]
     for index, label in enumerate(run.labels):
-        _curve(axes, [entry for entry in run.line(label) if not entry.saturated], metric, index, label)
-    values = [v for entry in run.entries if (v := entry.metric(metric).value) is not None and not entry.saturated]
-    slas = sorted({float(entry.data["sla_ms"]) for entry in run.entries})
-    near = [sla for sla in slas if not values or sla <= 3 * max(values)]
+        _curve(axes, [_without_tail(entry, metric) for entry in run.line(label)], metric, index)
+    values = [v for entry in tails if (v := entry.metric(metric).value)]
+    over_sla = run.load_key == "sla"
+    near = [] if over_sla else [sla for sla in run.slas_ms if not values or sla <= 3 * max(values)]
     if values and max(values) > LOG_RANGE * min(values):
-        logarithmic(axes)
         top = max([*values, *near]) * 3
         axes.set_ylim(min([*values, *near]) / 1.6, top)
+        logarithmic(axes)
         edge = [top / 1.35**k for k in range(1, 9)]
     else:
         top = max([*values, *near], default=1.0) * 1.35
         axes.set_ylim(0, top)
         edge = [top * (1 - 0.035 * k) for k in range(1, 9)]
-    hollow = False
+        large_numbers(axes)
+    texts = []
+    saturated = [any(entry.saturated for entry in run.line(label)) for label in run.labels]
     for index, label in enumerate(run.labels):
         loads = [entry.load or 0.0 for entry in run.line(label) if entry.saturated]
         if loads:
-            hollow = True
-            axes.plot(
-                loads,
-                [edge[index % 8]] * len(loads),
-                color=colour(index),
-                marker=marker(index),
-                markerfacecolor="none",
-                linestyle="none",
-                label="_saturated",
-            )
-    for sla in slas:
-        sla_line(axes, sla)
-    axes.set_xlabel(run.load_axis or "")
+            _hollow(axes, loads, [edge[sum(saturated[:index])]] * len(loads), index)
+    if any(saturated):
+        texts.append((edge[0], "saturated"))
+    notes = ["hollow: saturated, the backlog grows and there is no tail" if any(saturated) else "", where]
+    if over_sla:
+        ends = [min(run.slas_ms), min(max(run.slas_ms), axes.get_ylim()[1])]
+        axes.plot(ends, ends, color=MUTED, linewidth=1.1, linestyle=SLA_DASHES, scalex=False, scaley=False)
+        texts.append((ends[1], "the SLA"))
+    else:
+        drawn = [sla for sla in run.slas_ms if shown_limit(axes, sla)]
+        texts += [(sla, f"SLA {sla:g} ms") for sla in drawn]
+        notes += [f"the SLA of {sla:g} ms lies above" for sla in run.slas_ms if sla not in drawn]
+    _load_axis(axes, run)
     axes.set_ylabel(f"{run.percentile} latency, ms")
-    axes.set_title(
-        f"How does {run.percentile} grow with {'load' if 'load' in (run.load_axis or '') else run.load_axis}?"
-    )
-    if hollow:
-        axes.text(
-            1.0, 1.01, "hollow: saturated, no tail", transform=axes.transAxes, ha="right", fontsize=8, color="0.35"
-        )
-    legend_beside(axes)
+    beside(axes, texts)
+    swept = "load" if run.load_is_rate else (run.load_axis or "").split(",")[0]
+    question = f"How does {run.percentile} change with {swept}?"
+    keys = [line_key(index, label) for index, label in enumerate(run.labels)]
+    headline(figure, meets_up_to(run) or question, _note(run, *notes), keys)
     return figure
 
 
-def correct_predictions(run: Run) -> Drawing:
-    """Draw correct predictions per second within the SLA over the offered load."""
-    figure, axes = new_figure()
-    metric = "correct_predictions_within_sla_per_s"
-    for index, label in enumerate(run.labels):
-        entries = run.line(label)
-        _curve(axes, entries, metric, index, label, 1e-3)
-        saturated = [entry for entry in entries if entry.saturated]
-        axes.plot(
-            [entry.load or 0.0 for entry in saturated],
-            [(entry.metric(metric).value or 0.0) * 1e-3 for entry in saturated],
-            color=colour(index),
-            marker=marker(index),
-            markerfacecolor="white",
-            linestyle="none",
-            label="_saturated",
+def _without_tail(entry: Entry, metric: str) -> Entry:
+    """Return a scenario as it is drawn: a saturated one has no latency."""
+    if not entry.saturated:
+        return entry
+    return replace(entry, data={**entry.data, "metrics": {**entry.data["metrics"], metric: {}}})
+
+
+def correct_over_load(run: Run) -> Iterator[tuple[str, Drawing]]:
+    """Yield correct predictions per second within the SLA over the load, or over the SLA where that is swept."""
+    stem = f"correct-predictions-{'sla' if run.load_key == 'sla' else 'load'}"
+    for name, part, where in _pages(run, stem):
+        figure, axes = new_figure(height=3.6)
+        for index, label in enumerate(part.labels):
+            entries = part.line(label)
+            _curve(axes, entries, CORRECT, index)
+            saturated = [entry for entry in entries if entry.saturated]
+            _hollow(
+                axes, [one.load or 0.0 for one in saturated], [one.metric(CORRECT).value or 0.0 for one in saturated],
+                index,
+            )  # fmt: skip
+        axes.set_ylim(bottom=0)
+        large_numbers(axes)
+        _load_axis(axes, part)
+        axes.set_ylabel("correct predictions in time, 1/s")
+        hollow = "hollow: saturated" if any(entry.saturated for entry in part.entries) else ""
+        keys = [line_key(index, label) for index, label in enumerate(part.labels)]
+        question = (
+            "What does a tighter SLA cost in correct predictions?"
+            if run.load_key == "sla"
+            else "Who serves the most correct predictions in time?"
         )
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel(run.load_axis or "")
-    axes.set_ylabel("correct predictions in time, thousands/s")
-    axes.set_title("Who serves the most correct predictions within the SLA?")
-    if any(entry.saturated for entry in run.entries):
-        note(axes, "hollow: saturated")
-    legend_beside(axes)
-    return figure
+        found = most_correct(part) if not where and run.load_key != "sla" else None
+        headline(figure, found or question, _note(part, hollow, where), keys)
+        yield name, figure
+
+
+def accuracy_over_load(run: Run) -> Iterator[tuple[str, Drawing]]:
+    """Yield the accuracy of what is served over the load."""
+    for name, part, where in _pages(run, "accuracy-load"):
+        figure, axes = new_figure(height=3.6)
+        for index, label in enumerate(part.labels):
+            entries = part.line(label)
+            _curve(axes, entries, "accuracy_served", index, 100.0)
+            saturated = [e for e in entries if e.saturated and e.metric("accuracy_served").value is not None]
+            _hollow(
+                axes, [one.load or 0.0 for one in saturated],
+                [100.0 * (one.metric("accuracy_served").value or 0.0) for one in saturated], index,
+            )  # fmt: skip
+        low, high = axes.get_ylim()
+        if high - low < 0.01:
+            axes.set_ylim((low + high) / 2 - 0.005, (low + high) / 2 + 0.005)
+        _load_axis(axes, part)
+        axes.set_ylabel("accuracy of what is served, %")
+        hollow = "hollow: saturated" if any(entry.saturated for entry in part.entries) else ""
+        keys = [line_key(index, label) for index, label in enumerate(part.labels)]
+        headline(figure, "What does load cost in accuracy?", _note(part, hollow, where), keys)
+        yield name, figure

@@ -1,107 +1,73 @@
-"""Bars over scenarios: correct predictions, path mix and utilisation."""
+"""Rows over scenarios where nothing is swept that could be an axis: correct predictions per second as bars."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sim.report.figures.series import Entry, Run, file_name
-from sim.report.figures.style import Drawing, colour, hatch, legend_beside, marker, new_figure, note
+from sim.report.figures.colours import INK, PAPER
+from sim.report.figures.findings import most_correct
+from sim.report.figures.layout import headline, shortened
+from sim.report.figures.series import Entry, Run
+from sim.report.figures.style import Drawing, colour, new_figure, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["correct_bars", "path_mix", "utilisation"]
+__all__ = ["correct_bars", "kinds_of", "most_rows", "paths_of", "rows_figure"]
 
-MOST_ROWS = 24
+MOST_ROWS = 40
+"""Scenarios in one figure, which says if there are more; those are in the table and in metrics.csv."""
+ROW_NAME_PT = 200.0
 
 
-def _rows_figure(rows: Sequence[str]) -> tuple[Drawing, Axes]:
-    figure, axes = new_figure(height=1.5 + 0.27 * max(len(rows), 3))
-    axes.set_yticks(range(len(rows)), rows)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+def paths_of(run: Run) -> list[str]:
+    """Return the paths of a run, in the order that gives them their colours in every figure."""
+    return list(dict.fromkeys(path for entry in run.entries for path in entry.data["path_mix"]))
+
+
+def kinds_of(entries: Sequence[Entry]) -> list[str]:
+    """Return the kinds of devices, in the order that gives them their colours."""
+    return list(dict.fromkeys(kind for entry in entries for kind in entry.data["utilisation"]))
+
+
+def most_rows(entries: Sequence[Entry]) -> tuple[list[Entry], str]:
+    """Return as many scenarios as one figure can hold, and what to say of the others."""
+    where = f"the first {MOST_ROWS} of {len(entries)} scenarios" if len(entries) > MOST_ROWS else ""
+    return list(entries[:MOST_ROWS]), where
+
+
+def rows_figure(names: Sequence[str]) -> tuple[Drawing, Axes]:
+    """Return a figure with a row for each name, from the top."""
+    figure, axes = new_figure(height=0.6 + 0.27 * max(len(names), 2))
+    axes.set_yticks(range(len(names)), [shortened(name, ROW_NAME_PT, 9.5) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(False, axis="y")
     return figure, axes
 
 
-def correct_bars(run: Run) -> Drawing:
-    """Draw correct predictions per second within the SLA as bars with intervals."""
-    figure, axes = _rows_figure([entry.name or run.name for entry in run.entries])
-    for row, entry in enumerate(run.entries):
+def correct_bars(run: Run) -> Iterator[tuple[str, Drawing]]:
+    """Yield correct predictions per second within the SLA as bars with intervals."""
+    entries, where = most_rows(run.entries)
+    figure, axes = rows_figure([entry.name or run.name for entry in entries])
+    widest = 0.0
+    for row, entry in enumerate(entries):
         point = entry.metric("correct_predictions_within_sla_per_s")
         if point.value is None:
             continue
-        axes.barh(
-            row, point.value / 1e3, height=0.66, color="white" if entry.saturated else colour(0), edgecolor=colour(0)
-        )
+        axes.barh(row, point.value, height=0.66, color=PAPER if entry.saturated else colour(0), edgecolor=colour(0))
+        widest = max(widest, point.value)
         if point.low is not None and point.high is not None:
-            axes.plot([point.low / 1e3, point.high / 1e3], [row, row], color="black", linewidth=1.4)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("correct predictions in time, thousands/s")
-    axes.set_title("Who serves the most correct predictions within the SLA?")
-    if any(entry.saturated for entry in run.entries):
-        note(axes, "hollow: saturated")
-    return figure
-
-
-def _pages(run: Run) -> Iterator[tuple[str, str, list[Entry], Callable[[Entry], str]]]:
-    """Yield the scenarios of one figure: all of them if they fit, else one load at a time."""
-    if len(run.entries) <= MOST_ROWS or run.load_axis is None:
-        yield "", "", list(run.entries), lambda entry: entry.name or run.name
-        return
-    for load in run.loads:
-        entries = [entry for entry in run.entries if entry.load_label == load]
-        yield f"-{file_name(load)}", f" at {load}", entries, lambda entry: entry.label
-
-
-def path_mix(run: Run) -> Iterator[tuple[str, Drawing]]:
-    """Yield stacked bars of the share of samples that each path served."""
-    paths = list(dict.fromkeys(path for entry in run.entries for path in entry.data["path_mix"]))
-    if len(paths) < 2:
-        return
-    for suffix, where, entries, label in _pages(run):
-        figure, axes = _rows_figure([label(entry) for entry in entries])
-        left = [0.0] * len(entries)
-        for index, path in enumerate(paths):
-            shares = [100 * entry.data["path_mix"].get(path, 0.0) for entry in entries]
-            axes.barh(
-                range(len(entries)),
-                shares,
-                left=left,
-                height=0.7,
-                color=colour(index),
-                edgecolor="white",
-                linewidth=0.4,
-                hatch=hatch(index),
-                label=path,
-            )
-            left = [a + b for a, b in zip(left, shares, strict=True)]
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("share of samples, %")
-        axes.set_title(f"Which path serves the samples{where}?")
-        legend_beside(axes)
-        yield f"path-mix{suffix}", figure
-
-
-def utilisation(run: Run) -> Iterator[tuple[str, Drawing]]:
-    """Yield the utilisation of every kind of device."""
-    kinds = list(dict.fromkeys(kind for entry in run.entries for kind in entry.data["utilisation"]))
-    for suffix, where, entries, label in _pages(run):
-        figure, axes = _rows_figure([label(entry) for entry in entries])
-        for index, kind in enumerate(kinds):
-            known = [(row, entry) for row, entry in enumerate(entries) if kind in entry.data["utilisation"]]
-            axes.plot(
-                [100 * entry.data["utilisation"][kind] for _, entry in known],
-                [row for row, _ in known],
-                color=colour(index),
-                marker=marker(index),
-                markersize=7,
-                linestyle="none",
-                label=kind,
-                clip_on=False,
-            )
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("busy lanes, % of lane time")
-        axes.set_title(f"How busy are the devices{where}?")
-        legend_beside(axes)
-        yield f"utilisation{suffix}", figure
+            axes.plot([point.low, point.high], [row, row], color=INK, linewidth=1.4)
+            widest = max(widest, min(point.high, 1.5 * widest))
+    axes.set_xlim(0, 1.05 * widest or 1.0)
+    if widest >= 10_000:
+        plain_ticks(axes, "x")
+    axes.set_xlabel("correct predictions in time, 1/s")
+    notes = [f"lines: {run.certainty}" if run.certainty else ""]
+    notes += ["hollow: saturated" if any(entry.saturated for entry in entries) else "", where]
+    question = "How many correct predictions in time?" if len(entries) == 1 else (
+        "Who serves the most correct predictions in time?"
+    )  # fmt: skip
+    headline(figure, most_correct(run) or question, "; ".join(note for note in notes if note))
+    yield "correct-predictions", figure

@@ -1,20 +1,24 @@
-"""How figures look: palette, markers, the style file, and files with the same bytes for the same content."""
+"""How figures look: colours, markers, axes of large numbers, the latency limit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.report.rundir import RunDirectoryError
+from sim.report.figures.colours import GRID, INK, LIGHT, MUTED, PAPER
+from sim.report.figures.files import save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
+    "GRID",
+    "INK",
+    "MUTED",
+    "PAPER",
     "Drawing",
     "colour",
     "dashes",
@@ -25,7 +29,9 @@ __all__ = [
     "marker",
     "new_figure",
     "note",
+    "plain_ticks",
     "save",
+    "shown_limit",
     "sla_line",
     "styled",
 ]
@@ -33,15 +39,18 @@ __all__ = [
 Drawing = Any
 """A `matplotlib.figure.Figure`; matplotlib is imported only when something is drawn."""
 
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 
+SLA_DASHES = (0, (6, 3))
+OUT_OF_SIGHT = 3.0
+"""A limit that is this many times beyond what is drawn is told instead of drawn."""
+
 
 def colour(index: int) -> str:
-    """Return a colour of the Okabe-Ito palette, which colour-blind people can tell apart."""
-    return OKABE_ITO[index % len(OKABE_ITO)]
+    """Return a colour that colour-blind people can tell from the others."""
+    return LIGHT[index % len(LIGHT)]
 
 
 def marker(index: int) -> str:
@@ -56,7 +65,7 @@ def dashes(index: int) -> str:
 
 def hatch(index: int) -> str:
     """Return a hatch for an area: none as long as its colour is the first of its kind."""
-    return HATCHES[(index // len(OKABE_ITO)) % len(HATCHES)]
+    return HATCHES[(index // len(LIGHT)) % len(HATCHES)]
 
 
 @contextmanager
@@ -87,72 +96,77 @@ def legend_beside(axes: Axes) -> None:
 
 
 def note(axes: Axes, text: str) -> None:
-    """Say something small above the upper right corner of the axes."""
-    axes.text(1.0, 1.01, text, transform=axes.transAxes, ha="right", fontsize=8, color="0.35")
-
-
-def sla_line(axes: Axes, sla_ms: float) -> None:
-    """Draw the latency limit; where it would squeeze everything else to the bottom, say only that it lies above."""
-    low, high = axes.get_ylim()
-    if sla_ms > high:
-        if sla_ms > 3 * high:
-            note(axes, f"the SLA of {sla_ms:g} ms lies above")
-            axes.set_ylim(low, high)
-            return
-        axes.set_ylim(low, 1.12 * sla_ms)
-    axes.axhline(sla_ms, color="0.25", linewidth=1.1, linestyle=(0, (6, 3)))
+    """Say something small above the upper right corner of the axes, below the title."""
     axes.annotate(
-        f"SLA {sla_ms:g} ms",
-        (1.0, sla_ms),
-        (-3, 3),
-        xycoords=("axes fraction", "data"),
+        text,
+        (1.0, 1.0),
+        (0, 3),
+        xycoords="axes fraction",
         textcoords="offset points",
         ha="right",
-        color="0.25",
-        fontsize=8.5,
+        fontsize=8,
+        color=MUTED,
     )
 
 
-def logarithmic(axes: Axes) -> None:
-    """Make the y axis logarithmic, with plain numbers at its ticks."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def shown_limit(axes: Axes, sla_ms: float) -> bool:
+    """Draw the latency limit as a line across; return False, and draw nothing, where it would squeeze all else."""
+    low, high = axes.get_ylim()
+    if sla_ms > OUT_OF_SIGHT * high:
+        return False
+    axes.set_ylim(low, max(high, 1.12 * sla_ms))
+    axes.axhline(sla_ms, color=MUTED, linewidth=1.1, linestyle=SLA_DASHES)
+    return True
 
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+
+def sla_line(axes: Axes, sla_ms: float) -> None:
+    """Draw the latency limit and name it right of the axes; if it is far above everything, only say that it is."""
+    if not shown_limit(axes, sla_ms):
+        note(axes, f"the SLA of {sla_ms:g} ms lies above")
+        return
+    axes.annotate(
+        f"SLA {sla_ms:g} ms",
+        (1.0, sla_ms),
+        (4, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        color=MUTED,
+        fontsize=8.5,
+        annotation_clip=False,
+    )
+
+
+def logarithmic(axes: Axes, which: str = "y", ticks: Sequence[float] | None = None) -> None:
+    """Make the y axis, or the x axis, logarithmic, with plain numbers at its ticks, `ticks` of each decade."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    (axes.set_yscale if which == "y" else axes.set_xscale)("log")
+    low, high = sorted(axis.get_view_interval())
+    # Three ticks a decade as long as they leave each other room.
+    usual = (1.0, 2.0, 5.0) if high < 3e3 * low else (1.0,)
+    axis.set_major_locator(LogLocator(base=10, subs=ticks or usual))
+    axis.set_minor_locator(NullLocator())
+    plain_ticks(axes, which)
+
+
+def plain_ticks(axes: Axes, which: str = "y") -> None:
+    """Write numbers as 0.5, 200, 12k and 3M, never as multiples of a power that stands in the title's place."""
+    from matplotlib.ticker import FuncFormatter
+
+    (axes.yaxis if which == "y" else axes.xaxis).set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+
+
+def _plain(value: float) -> str:
+    for factor, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor and abs(value) >= 10_000:
+            return f"{value / factor:.4g}{letter}"
+    return f"{value:.6g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.3g}"
 
 
 def large_numbers(axes: Axes) -> None:
     """Write large values as 12M and 30k, not as multiples of a power that stands in the title's place."""
-    from matplotlib.ticker import EngFormatter
-
     low, high = axes.get_ylim()
     if max(abs(low), abs(high)) >= 10_000:
-        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-
-
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as SVG and PNG.
-
-    Raises
-    ------
-    RunDirectoryError
-        If a file cannot be written.
-    """
-    files = []
-    # A page that holds the drawing reads its title aloud.
-    title = next((text for axes in figure.axes if (text := axes.get_title(loc="left"))), stem.name)
-    described = {"Date": None, "Creator": "mprec-sim", "Title": title}
-    for suffix, metadata in ((".svg", described), (".png", {"Software": "mprec-sim"})):
-        file = stem.with_name(stem.name + suffix)
-        partial = file.with_name(f".{file.name}.partial")
-        try:
-            stem.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(partial, format=suffix[1:], metadata=metadata)
-            partial.replace(file)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise RunDirectoryError(f"{file} could not be written: {error.strerror or error}") from error
-        files.append(file)
-    return files
+        plain_ticks(axes)

@@ -1,12 +1,15 @@
-"""Metrics over time: load, tail, SLA attainment and accuracy, attempts and nodes up, one panel below the other."""
+"""Metrics over time: load, tail, attainment, queue, accuracy, attempts and nodes up, one panel below the other."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sim.report.figures.colours import INK
+from sim.report.figures.layout import beside, headline, line_key, panels
 from sim.report.figures.series import Entry, Run, file_name
-from sim.report.figures.style import Drawing, colour, dashes, large_numbers, logarithmic, sla_line
+from sim.report.figures.style import Drawing, colour, dashes, large_numbers, logarithmic, shown_limit
 from sim.report.rundir import TimelinePoint
 
 if TYPE_CHECKING:
@@ -21,13 +24,17 @@ PANELS = (
     ("offered_per_s", "offered, queries/s", 1.0),
     ("attempts_per_s", "attempts/s", 1.0),
     ("nodes_up", "nodes up", 1.0),
-    ("latency_ms_p99", "p99 (p50 dotted), ms", 1.0),
+    ("latency_ms_p99", "p99 latency, ms", 1.0),
     ("sla_attainment", "in time, %", 100.0),
+    ("queries_in_system", "queries in system", 1.0),
     ("accuracy_served", "accuracy, %", 100.0),
 )
 OPTIONAL = ("attempts_per_s", "nodes_up")
 """Metrics that only some scenarios have: where none has one its panel is left out."""
-FROM_ZERO = ("offered_per_s", "attempts_per_s", "nodes_up")
+FROM_ZERO = ("offered_per_s", "attempts_per_s", "nodes_up", "queries_in_system")
+MOST_LINES = 8
+"""Scenarios in one figure; more go to further figures."""
+PANEL_IN = 1.45
 LOG_RANGE = 20.0
 """The latency axis is logarithmic where the values span more than this factor."""
 ROOM_FOR_BANDS = 1.5
@@ -40,8 +47,14 @@ def over_time(run: Run, timeline: Sequence[TimelinePoint]) -> Iterator[tuple[str
     """Yield a figure for every load: the scenarios under it over time, with their intervals as bands."""
     points = by_scenario(timeline)
     for load in run.loads:
-        entries = [entry for entry in run.entries if entry.load_label == load]
-        yield f"timeline-{file_name(load)}" if load else "timeline", _figure(entries, points, load)
+        entries = run.at(load)
+        stem = f"timeline-{file_name(load)}" if load else "timeline"
+        for page in range(math.ceil(len(entries) / MOST_LINES)):
+            first = page * MOST_LINES
+            shown = entries[first : first + MOST_LINES]
+            where = f"scenarios {first + 1} to {first + len(shown)} of {len(entries)}"
+            figure = _figure(run, shown, points, load, where if len(shown) < len(entries) else "")
+            yield f"{stem}-{page + 1}" if page else stem, figure
 
 
 def by_scenario(timeline: Sequence[TimelinePoint]) -> dict[tuple[str, ...], Points]:
@@ -52,21 +65,25 @@ def by_scenario(timeline: Sequence[TimelinePoint]) -> dict[tuple[str, ...], Poin
     return points
 
 
-def _figure(entries: Sequence[Entry], points: dict[tuple[str, ...], Points], load: str) -> Drawing:
-    from matplotlib.figure import Figure
-
+def _figure(
+    run: Run, entries: Sequence[Entry], points: dict[tuple[str, ...], Points], load: str, where: str
+) -> Drawing:
     found = [points.get(scenario_key(entry), {}) for entry in entries]
     shown = [panel for panel in PANELS if panel[0] not in OPTIONAL or any(panel[0] in metrics for metrics in found)]
-    figure = Figure()
-    figure.set_size_inches(figure.get_figwidth(), 2.1 * len(shown))
-    panels = figure.subplots(len(shown), 1, sharex=True)
-    for axes, (metric, title, scale) in zip(panels, shown, strict=True):
-        for index, (entry, metrics) in enumerate(zip(entries, found, strict=True)):
-            width = WIDTHS[0] - (WIDTHS[0] - WIDTHS[1]) * index / max(len(entries) - 1, 1)
-            steps(axes, metrics.get(metric, []), index, entry.label, scale, width)
-            if metric == "latency_ms_p99":
-                _median(axes, metrics.get("latency_ms_p50", []), index)
+    figure, grid = panels(len(shown), 1, PANEL_IN, sharex=True)
+    notes = [f"bands: {run.certainty}" if run.certainty else "", "dotted: p50", where]
+    for axes, (metric, title, scale) in zip(grid, shown, strict=True):
+        if metric == "offered_per_s" and len(found) > 1 and _alike(metric, found):
+            steps(axes, found[0].get(metric, []), 0, scale, line_colour=INK)
+            title += "\n(all alike)"
+        else:
+            for index, metrics in enumerate(found):
+                width = WIDTHS[0] - (WIDTHS[0] - WIDTHS[1]) * index / max(len(entries) - 1, 1)
+                steps(axes, metrics.get(metric, []), index, scale, width)
+                if metric == "latency_ms_p99":
+                    _median(axes, metrics.get("latency_ms_p50", []), index)
         axes.set_ylabel(title)
+        axes.margins(x=0)
         if metric in FROM_ZERO:
             axes.set_ylim(0, _height(_values(metric, found), axes.get_ylim()[1]))
             large_numbers(axes)
@@ -76,13 +93,21 @@ def _figure(entries: Sequence[Entry], points: dict[tuple[str, ...], Points], loa
         elif metric == "accuracy_served":
             _widen(axes)
         elif metric == "latency_ms_p99":
-            _finish_latency(axes, found, sorted({float(entry.data["sla_ms"]) for entry in entries}))
-    panels[-1].set_xlabel("time, s")
-    panels[0].set_title(f"What happens over time{f' at {load}' if load else ''}?")
-    handles, labels = panels[0].get_legend_handles_labels()
-    if len(handles) > 1:
-        panels[0].legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+            notes += _finish_latency(
+                axes, found, sorted({float(entry.data["sla_ms"]) for entry in entries}), len(shown)
+            )
+    grid[-1].set_xlabel("time, s")
+    figure.align_ylabels(grid)
+    keys = [line_key(index, entry.label, marked=False) for index, entry in enumerate(entries)]
+    question = f"What happens over time{f' at {load}' if load else ''}?"
+    headline(figure, question, "; ".join(note for note in notes if note), keys)
     return figure
+
+
+def _alike(metric: str, found: Sequence[Points]) -> bool:
+    """Whether all scenarios have the same values: with common random numbers they have one load, drawn once."""
+    first, *others = ([point.value for point in metrics.get(metric, [])] for metrics in found)
+    return all(other == first for other in others)
 
 
 def scenario_key(entry: Entry) -> tuple[str, ...]:
@@ -91,7 +116,12 @@ def scenario_key(entry: Entry) -> tuple[str, ...]:
 
 
 def steps(
-    axes: Axes, points: Sequence[TimelinePoint], index: int, label: str, scale: float, width: float = WIDTHS[1]
+    axes: Axes,
+    points: Sequence[TimelinePoint],
+    index: int,
+    scale: float,
+    width: float = WIDTHS[1],
+    line_colour: str | None = None,
 ) -> None:
     """Draw a metric as steps, one an interval, with its interval as a band; a missing value interrupts the line."""
     if not points:
@@ -106,17 +136,16 @@ def steps(
         times,
         stretched([point.value for point in points]),
         where="post",
-        color=colour(index),
+        color=line_colour or colour(index),
         linestyle=dashes(index // 8),
         linewidth=width,
-        label=label or "_",
     )
     axes.fill_between(
         times,
         stretched([point.low for point in points]),
         stretched([point.high for point in points]),
         step="post",
-        color=colour(index),
+        color=line_colour or colour(index),
         alpha=0.18,
         linewidth=0,
     )
@@ -139,15 +168,18 @@ def _height(drawn: Sequence[float], wanted: float) -> float:
     return min(wanted, ROOM_FOR_BANDS * max(drawn, default=0.0) or wanted)
 
 
-def _finish_latency(axes: Axes, found: Sequence[Points], slas: Sequence[float]) -> None:
+def _finish_latency(axes: Axes, found: Sequence[Points], slas: Sequence[float], rows: int) -> list[str]:
+    """Set the latency axis and draw the limits; return what is to be said of those that lie above it."""
     drawn = [*_values("latency_ms_p99", found), *_values("latency_ms_p50", found)]
     if drawn and max(drawn) > LOG_RANGE * min(drawn):
-        logarithmic(axes)
         axes.set_ylim(0.7 * min(drawn), ROOM_FOR_BANDS * max(drawn))
+        logarithmic(axes, ticks=(1.0,))
     else:
         axes.set_ylim(0, _height(drawn, axes.get_ylim()[1]))
-    for sla in slas:
-        sla_line(axes, sla)
+        large_numbers(axes)
+    shown = [sla for sla in slas if shown_limit(axes, sla)]
+    beside(axes, [(sla, f"SLA\n{sla:g} ms") for sla in shown], rows=rows)
+    return [f"the SLA of {sla:g} ms lies above" for sla in slas if sla not in shown]
 
 
 def _widen(axes: Axes) -> None:

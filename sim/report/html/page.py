@@ -10,7 +10,7 @@ from sim.report.finished import Finished
 from sim.report.html.markup import Markup, element, join
 from sim.report.html.reproduction import profiles, reproduction, resolved
 from sim.report.html.scenarios import every_metric, scenarios, shares, steadiness
-from sim.report.table import conclusions, evidence_of, setting
+from sim.report.table import Marks, conclusions, evidence_of, setting
 
 __all__ = ["page"]
 
@@ -63,7 +63,7 @@ def _question(run: Finished) -> Markup:
 
 
 def _verdict(run: Finished) -> Markup:
-    lines = conclusions(run.report, run.gains)
+    lines = conclusions(run.report, run.gains, Marks(unicode=True))
     weakest = run.report.evidence
     stands_on = f"Evidence: {evidence_of(run.report)}; {EVIDENCE.get(weakest, 'of an unknown kind')}."
     return join(

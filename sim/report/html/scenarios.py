@@ -17,8 +17,8 @@ def scenarios(run: Finished) -> Markup:
     """Return the table that the run printed, with the intervals of what has one."""
     marks = Marks(unicode=True)
     # Intervals stand with their values here.
-    columns = [one for one in columns_of(run.report, marks) if one.header != marks.plus_minus]
     rows = rows_of(run.report, run.gains)
+    columns = [one for one in columns_of(run.report, rows, marks) if one.header != marks.plus_minus]
     names = len(run.report.summaries[0].parameters) + any(summary.classes for summary in run.report.summaries)
     caption = f"Scenarios: means over replications, with {run.report.summaries[0].confidence:.0%} intervals"
     return table(

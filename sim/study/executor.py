@@ -1,0 +1,81 @@
+"""Where tasks are done: in this process, by local processes, on a cluster. What comes back is the same from each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, Self, TypeVar
+
+from sim.study.workers import LocalWorkers
+
+__all__ = ["Executor", "InProcess", "local_executor"]
+
+Given = TypeVar("Given")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class Executor(Protocol):
+    """Does tasks; what it needs for that is kept from one call to the next, until it is closed."""
+
+    @property
+    def workers(self) -> int:
+        """Tasks that are done at one time, at most."""
+
+    @property
+    def shares_files(self) -> bool:
+        """Whether tasks may read and write files of this machine."""
+
+    def run(
+        self, function: Callable[[Given, Task], Result], given: Given, tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Result]]:
+        """Yield every task with ``function(given, task)`` as it finishes, in any order.
+
+        Parameters
+        ----------
+        function : callable
+            Can be pickled, as `given`, the tasks and the results can.
+        given : object
+            What all tasks need; sent once a call to where they are done.
+        tasks : sequence
+
+        Raises
+        ------
+        WorkerLost
+            When tasks are lost for good. What had been finished by then is yielded before, and so it is when a task
+            fails or on KeyboardInterrupt.
+        """
+
+    def close(self) -> None:
+        """End what was started for it."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class InProcess:
+    """Does one task after the other in this process."""
+
+    workers = 1
+    shares_files = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def close(self) -> None:
+        """Do nothing: nothing was started."""
+
+    def run(
+        self, function: Callable[[Given, Task], Result], given: Given, tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Result]]:
+        """Yield every task with ``function(given, task)``, in their order."""
+        for task in tasks:
+            yield task, function(given, task)
+
+
+def local_executor(jobs: int) -> Executor:
+    """Return an executor of `jobs` processes of this machine; 1 is this one."""
+    return InProcess() if jobs <= 1 else LocalWorkers(jobs)
