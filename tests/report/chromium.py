@@ -51,6 +51,7 @@ MEASURE = """(() => {
     beyond: beyond.map(one => one.outerHTML.slice(0, 80)),
     headings: [...document.querySelectorAll("h1, h2")].map(one => one.textContent),
     text: document.body.innerText,
+    papers: [...document.querySelectorAll("figure svg path")].map(one => getComputedStyle(one).fill),
     background: getComputedStyle(document.body).backgroundColor,
     untold: [...document.querySelectorAll("table")].filter(one => !one.caption || !one.caption.textContent).length,
   };

@@ -42,10 +42,13 @@ def test_pages_of_all_shapes_fit_every_window_and_fetch_nothing(browser: chromiu
 
 
 def test_the_page_follows_the_scheme_of_the_reader(browser: chromium.Browser, tmp_path: Path) -> None:
-    file = write_page(pages.one_scenario(tmp_path / "run"))
-    light, dark = (browser.see(file, 800, dark=dark).measured["background"] for dark in (False, True))
-    assert light == "rgb(255, 255, 255)"
-    assert max(int(part) for part in dark.removeprefix("rgb(").removesuffix(")").split(",")) < 64
+    file = write_page(pages.sweep(tmp_path / "run"))
+    light, dark = (browser.see(file, 800, dark=dark).measured for dark in (False, True))
+    # Figures go with it: the first thing that is drawn is their paper.
+    for paper in (light["background"], light["papers"][0]):
+        assert paper == "rgb(255, 255, 255)"
+    for paper in (dark["background"], dark["papers"][0]):
+        assert max(int(part) for part in paper.removeprefix("rgb(").removesuffix(")").split(",")) < 64
 
 
 def test_what_is_named_like_html_is_shown_as_it_is_written(browser: chromium.Browser, tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ def test_markup_escapes_text_and_attributes_and_nothing_twice() -> None:
 def test_drawings_keep_to_themselves(tmp_path: Path) -> None:
     file = tmp_path / "evil.svg"
     file.write_text(
-        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">'
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+        ' viewBox="0 0 9 9" class="own">'
         "<title>A &lt; B</title><script>alert(1)</script><style>#a{fill:#abc}</style>"
         '<style>@import "http://far/x.css";</style><foreignObject><p/></foreignObject>'
         '<path id="a" onclick="alert(2)" clip-path="url(#a)" style="fill: url(http://far/y)"/><use xlink:href="#a"/>'
@@ -92,6 +93,7 @@ def test_drawings_keep_to_themselves(tmp_path: Path) -> None:
     for word in ("alert", "far", "script", "foreignObject", "onclick"):
         assert word not in text, word
     assert '<path id="figure-7-a" clip-path="url(#figure-7-a)"/><use href="#figure-7-a"/>' in text
+    assert '<svg class="own" viewBox="0 0 9 9" role="img"' in text
     assert "#figure-7 {#figure-7-a{fill:#abc}}" in text
     assert '<image href="data:image/png;base64,AA=="/>' in text
     assert '<title id="figure-7-title">A &lt; B</title>' in text

@@ -60,8 +60,9 @@ def drawing(file: Path, number: int) -> Markup:
     view_box = root.get("viewBox") or f"0 0 {_points(root.get('width'))} {_points(root.get('height'))}"
     _prefix_styles(root, f"{name}-")
     inner = "".join(_written(child, f"{name}-") for child in root)
+    classes = f' class="{escape(root.get("class", ""))}"' if root.get("class") else ""
     image = Markup(
-        f'<svg viewBox="{escape(view_box)}" role="img" aria-labelledby="{name}-title">'
+        f'<svg{classes} viewBox="{escape(view_box)}" role="img" aria-labelledby="{name}-title">'
         f'<title id="{name}-title">{escape(title)}</title>{_scoped(inner, name)}</svg>'
     )
     # Its title can be seen in the drawing.
@@ -79,10 +80,8 @@ def _points(length: str | None) -> str:
 
 def _title(root: ElementTree.Element) -> str:
     """Return the title that the file gives itself."""
-    for child in root:
-        if _local(child.tag) == "title" and child.text:
-            return " ".join(child.text.split())
-    return ""
+    titles = [child.text for child in root if _local(child.tag) == "title"]
+    return next((" ".join(title.split()) for title in (*titles, root.get("aria-label")) if title), "")
 
 
 def _prefix_styles(root: ElementTree.Element, prefix: str) -> None:
