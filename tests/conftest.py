@@ -20,6 +20,16 @@ def _engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     ENGINE.reset(token)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make tests that are marked `slow_on_reference` opt-in on the reference engine, half a minute each."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        on_reference = callspec is not None and callspec.params.get("engine") is Engine.REFERENCE
+        if on_reference and item.get_closest_marker("slow_on_reference"):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def raw_latency() -> Path:
     """Folder of the raw latency measurements; skips where it is absent."""

@@ -314,11 +314,12 @@ def test_the_worst_process_counts() -> None:
 def test_the_grid_holds_the_bounds_and_stands_for_equal_parts() -> None:
     values = np.arange(1, 1201)
     grid = grid_of(DiscreteSizes(values, np.full(1200, 1 / 1200)))
-    # The bounds, the middles of 24 parts, and the tail, to the rounding of a sum of probabilities.
-    expected = [1, *(25 + 50 * part for part in range(24)), 1188, 1194, 1199, 1200]
-    np.testing.assert_allclose(grid, expected, atol=1)
-    assert (grid[0], grid[-1]) == (1, 1200)
-    assert grid_of(DiscreteSizes(np.array([7]), np.array([1.0]))) == (7,)
+    # The middles of 24 parts, the tail and the bounds, to the rounding of a sum of probabilities.
+    np.testing.assert_allclose(grid.body, [25 + 50 * part for part in range(24)], atol=1)
+    np.testing.assert_allclose(grid.rare, [1, 1188, 1194, 1199, 1200], atol=1)
+    assert (grid.rare[0], grid.rare[-1]) == (1, 1200)
+    only = grid_of(DiscreteSizes(np.array([7]), np.array([1.0])))
+    assert set(only.body) == {7} and only.rare == ()
 
 
 def scenario_of(tmp_path: Path) -> LaidOut:

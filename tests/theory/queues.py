@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from sim.engine.engines import Engine
 from sim.engine.record import RunRecord
 from sim.study.prepare import PreparedScenario
-from tests.harness import ENGINE, prepare_text, run_record
+from tests.harness import prepare_text, run_record
 
 FALSE_ALARM = 1e-4
 """Probability with which a right simulator fails one comparison (two-sided t test over replications)."""
@@ -47,16 +46,9 @@ replications: {replications}
 """
 
 
-SLOWLY = 7
-"""Replications on the reference engine where ten are asked: the tolerance grows with the standard error, by 1.65."""
-
-
 def replications(folder: Path, text: str) -> list[RunRecord]:
     (scenario,) = prepare_text(folder, text)
-    count = scenario.replications
-    if count == 10 and ENGINE.get() is Engine.REFERENCE:
-        count = SLOWLY
-    return [run_record(scenario, replication) for replication in range(count)]
+    return [run_record(scenario, replication) for replication in range(scenario.replications)]
 
 
 def prepared(folder: Path, text: str) -> PreparedScenario:

@@ -111,6 +111,7 @@ def mean_field_time(load: float, d: int) -> float:
     return sum(load ** ((d**k - d) / (d - 1)) for k in range(1, 40))
 
 
+@pytest.mark.slow_on_reference
 @pytest.mark.parametrize("load", [0.7, 0.9])
 def test_power_of_two_beats_random_by_the_mean_field_amount(load: float, tmp_path: Path) -> None:
     servers = 100
@@ -125,6 +126,7 @@ def test_power_of_two_beats_random_by_the_mean_field_amount(load: float, tmp_pat
     assert gain == pytest.approx(1 / (1 - load) / exact, rel=0.08)
 
 
+@pytest.mark.slow_on_reference
 def test_with_knowledge_from_before_the_first_query_routing_is_random(tmp_path: Path) -> None:
     load, servers = 0.7, 20
     common = {"service": EXPONENTIAL, "rate_per_s": 1000 * load * servers, "queries": 40_000, "nodes": servers}

@@ -16,7 +16,7 @@ from sim.serving.queueing import Order, Shed
 from sim.serving.system import System
 from sim.workload.sizes import SizeDistribution
 
-__all__ = ["CalibrationBlock", "Calibrator", "Cell", "grid_of", "overhead_ns"]
+__all__ = ["CalibrationBlock", "Calibrator", "Cell", "Grid", "grid_of", "overhead_ns"]
 
 Cell = tuple[int, int, bool]
 """Path, size, and whether the query found the server idle."""
@@ -28,17 +28,39 @@ with half as many, a curve that bends cost 0.2% of the mean, which is over 1% of
 TAIL_LEVELS = (0.99, 0.995, 0.999)
 """Further sizes, because large queries make the tail of latency."""
 
+COMMON = 8
+"""The tail and the bounds are asked in one of so many passes over the body: large queries must not come much more often
+than in the workload, because they take from the ones after them what these would find in the CPU's caches."""
+
 OVERHEAD_QUERIES = 200
 
 MOST_PASSES = 200
 
 
-def grid_of(sizes: SizeDistribution) -> tuple[int, ...]:
-    """Return sizes that stand for a distribution, with its bounds, so that nothing needs to be extrapolated."""
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Sizes that stand for a distribution.
+
+    Attributes
+    ----------
+    body : tuple of int
+        Sizes of equally likely parts; several times where parts have the same.
+    rare : tuple of int
+        Of the tail, and the bounds, so that nothing needs to be extrapolated.
+    """
+
+    body: tuple[int, ...]
+    rare: tuple[int, ...]
+
+
+def grid_of(sizes: SizeDistribution) -> Grid:
+    """Return sizes that stand for a distribution."""
     levels = np.array([*((np.arange(BODY_SIZES) + 0.5) / BODY_SIZES), *TAIL_LEVELS])
     cumulative = np.cumsum(sizes.probabilities)
     rows = np.minimum(np.searchsorted(cumulative, levels * cumulative[-1]), len(cumulative) - 1)
-    return tuple(sorted({*sizes.values[rows].tolist(), *sizes.bounds}))
+    found = sizes.values[rows].tolist()
+    body = tuple(found[:BODY_SIZES])
+    return Grid(body, tuple(sorted({*found[BODY_SIZES:], *sizes.bounds} - set(body))))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -73,7 +95,7 @@ class Calibrator:
         By lane.
     subjects : sequence of int
         By path.
-    grid : tuple of int
+    grid : Grid
         Sizes to ask.
     budget_ns : int
         How long a block is to take, about.
@@ -87,7 +109,7 @@ class Calibrator:
         devices: Sequence[RealDevice],
         workers: Sequence[Worker],
         subjects: Sequence[int],
-        grid: tuple[int, ...],
+        grid: Grid,
         budget_ns: int,
         random: np.random.Generator,
     ) -> None:
@@ -107,21 +129,27 @@ class Calibrator:
         for device in self.devices:
             for lane in device.lanes:
                 for _ in range(2):
-                    asked = self._pass(device, 1)
+                    asked = self._passes(device, 1)
                     took = _part_times(self._serve_back_to_back(lane, asked))
+                rare = np.isin([size for _, size in asked], self.grid.rare)
+                weight = np.where(rare, 1.0 / COMMON, 1.0)
+                served_ns = float(took @ weight)
+                self.mean_ns[lane] = served_ns / float(weight.sum())
                 # A query at low load comes with a pause of twice a mean service.
-                self.mean_ns[lane] = float(took.mean())
-                pass_ns = float(took.sum()) + float(took.sum()) + 2.0 * self.mean_ns[lane] * len(took)
+                pass_ns = 2.0 * served_ns + 2.0 * self.mean_ns[lane] * float(weight.sum())
                 self.passes[lane] = int(np.clip(self.budget_ns / lanes / pass_ns, 1, MOST_PASSES))
 
     def block(self) -> CalibrationBlock:
-        """Ask the whole grid of every path, back to back and at low load, in an order drawn anew."""
+        """Ask the whole grid of every path, back to back and at low load, in an order drawn anew.
+
+        Sizes of the body come up to `COMMON` times as often as the others.
+        """
         times: dict[Cell, list[NDArray[np.int64]]] = {}
         longest_gap_ns = 0
         for device in self.devices:
             for lane in device.lanes:
                 for idle in (False, True):
-                    asked = self._pass(device, self.passes[lane])
+                    asked = self._passes(device, self.passes[lane])
                     if idle:
                         pause_ns = self.random.exponential(2.0 * self.mean_ns[lane], len(asked)).astype(np.int64)
                         seen = self._serve_with_pauses(lane, asked, pause_ns.tolist())
@@ -131,9 +159,14 @@ class Calibrator:
                     _sort_in(times, asked, idle, _part_times(seen))
         return CalibrationBlock({cell: np.concatenate(parts) for cell, parts in times.items()}, longest_gap_ns)
 
-    def _pass(self, device: RealDevice, passes: int) -> list[tuple[int, int]]:
-        once = [(path, size) for path in device.paths for size in self.grid]
-        return [once[i] for _ in range(passes) for i in self.random.permutation(len(once)).tolist()]
+    def _passes(self, device: RealDevice, passes: int) -> list[tuple[int, int]]:
+        """Return paths and sizes to ask, each pass in an order of its own."""
+        asked = []
+        for number in range(passes):
+            sizes = self.grid.body if number % COMMON else (*self.grid.body, *self.grid.rare)
+            once = [(path, size) for path in device.paths for size in sizes]
+            asked += [once[i] for i in self.random.permutation(len(once)).tolist()]
+        return asked
 
     def _serve_back_to_back(self, lane: int, asked: Sequence[tuple[int, int]]) -> Observed:
         queries = back_to_back([path for path, _ in asked], [size for _, size in asked])

@@ -239,7 +239,7 @@ def _observe(
     )
     tell("warming up")
     calibrator.prepare()
-    overhead = overhead_ns(first.system, used[0], workers, grid[0])
+    overhead = overhead_ns(first.system, used[0], workers, grid.body[0])
     watch = _Watch(workers, [] if request.share_cores else sorted(os.sched_getaffinity(0)))
     calibrations: list[CalibrationBlock] = []
     blocks: list[Block] = []
