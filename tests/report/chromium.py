@@ -113,12 +113,12 @@ class Browser:
                 return result
             self.events.append(answer)
 
-    def see(self, file: Path, width: int, *, dark: bool = False) -> Seen:
-        """Open a file in a window of a width."""
+    def see(self, file: Path, width: int, *, dark: bool = False, media: str = "screen") -> Seen:
+        """Open a file in a window of a width, or as it would be printed that wide."""
         own = file.resolve().as_uri()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self.events.clear()
         self.call("Page.navigate", url=own)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):

@@ -39,6 +39,8 @@ def test_pages_of_all_shapes_fit_every_window_and_fetch_nothing(browser: chromiu
                 assert measured[wrong] == 0, (where, wrong)
             assert measured["headings"][1] == "Verdict", where
             assert len(seen.picture) > 5_000, where
+        # The width of a sheet of A4 at 96 dots an inch.
+        assert browser.see(file, 794, media="print").measured["scroll_width"] <= 794, name
 
 
 def test_the_page_follows_the_scheme_of_the_reader(browser: chromium.Browser, tmp_path: Path) -> None:
