@@ -29,7 +29,7 @@ class WarmupPoint:
     mean_ms : float or None
         Mean latency over replications; None where none of these queries was served.
     kept : bool
-        Whether the stretch lies behind the warm-up.
+        Whether the stretch, or most of it, lies behind the warm-up.
     """
 
     scenario: tuple[str, ...]
@@ -53,7 +53,7 @@ def write_warmup(run_dir: Path, summaries: Sequence[ScenarioSummary]) -> None:
         for i, mean_ms in enumerate(series.mean_ms):
             first = i * series.queries_per_point
             value = "" if mean_ms is None else repr(mean_ms)
-            kept = str(first >= series.cut_query).lower()
+            kept = str(first + series.queries_per_point / 2 >= series.cut_query).lower()
             rows.writerow([*own, first, series.queries_per_point, value, kept])
     if all(summary.welch is None for summary in summaries):
         return

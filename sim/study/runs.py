@@ -141,7 +141,7 @@ def perform(
     jobs = request.jobs or usable_cores()
     engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
     try:
-        with local_executor(min(jobs, len(study.tasks))) as executor:
+        with local_executor(min(jobs, study.most_tasks)) as executor:
             result = study.run(
                 checkpoint, executor=executor, keep_records=keep, engines=engines, progress=progress, tell=tell
             )

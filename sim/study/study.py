@@ -75,6 +75,11 @@ class Study:
         """Every cell of every replication of every scenario; with `precision`, of the first round of them."""
         return self._tasks([0] * len(self.prepared), [scenario.replications for scenario in self.prepared])
 
+    @property
+    def most_tasks(self) -> int:
+        """Most tasks that there may be, over all rounds."""
+        return sum(scenario.most_replications * scenario.cells for scenario in self.prepared)
+
     def _tasks(self, first: Sequence[int], end: Sequence[int]) -> list[Task]:
         """Return the cells of the replications of each scenario from `first` to before `end`.
 

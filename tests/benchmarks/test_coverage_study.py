@@ -21,13 +21,13 @@ def test_true_values_of_one_server_are_the_textbook_s() -> None:
 
 
 def test_intervals_of_runs_that_are_not_warned_of_cover_the_true_value() -> None:
-    repeats = 40
+    repeats = 30
     found = [repeat(Case(1, 0.5, 6_000), seed) for seed in range(1, repeats + 1)]
     for label in ("mean", "p95", "p99"):
         sound = [one.covered[label] for one in found if not one.warned[label]]
         assert len(sound) >= 0.7 * repeats
-        # At 95% fewer than 81% of 40 are covered once in 2,000 times; at 70%, nearly always.
-        assert sum(sound) >= 0.81 * len(sound)
+        # At 95% it is less once in a thousand times (27 experiments), at 60% all but always.
+        assert sum(sound) >= 0.77 * len(sound)
 
 
 def test_short_runs_are_warned_of() -> None:

@@ -94,8 +94,7 @@ def test_processes_and_engines_change_nothing(whole: StudyResult, tmp_path: Path
     assert compiled.engines == (Engine.COMPILED,)
 
 
-@pytest.mark.parametrize("records", [False, True])
-@pytest.mark.parametrize("after", [3, 40])
+@pytest.mark.parametrize(("after", "records"), [(3, False), (40, True)])
 def test_an_interrupted_study_goes_on_in_the_round_where_it_stopped(
     whole: StudyResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, records: bool
 ) -> None:

@@ -49,8 +49,7 @@ def warmup_figures(run: Run, points: Sequence[WarmupPoint]) -> Iterator[tuple[st
     for axes, i in zip(grid, sorted(shown), strict=True):
         entry, series = chosen[i]
         _panel(axes, series)
-        cut = f"{_cut_share(series):.0%} cut"
-        panel_title(axes, f"{entry.name}: {cut}" if entry.name else cut)
+        panel_title(axes, entry.name)
     outer_labels(grid, "query, in the order of arrival", "mean latency, ms")
     few = f"; the {len(shown)} of {len(chosen)} scenarios of which most was cut" if len(shown) < len(chosen) else ""
     headline(
@@ -76,6 +75,14 @@ def _panel(axes: Axes, series: Sequence[WarmupPoint]) -> None:
     if cut:
         axes.axvspan(0, cut[-1].first_query + cut[-1].queries, color=MUTED, alpha=0.15, linewidth=0)
     axes.set_xlim(0, series[-1].first_query + series[-1].queries)
+    axes.annotate(
+        f"{_cut_share(series):.0%} cut",
+        (0, 0),
+        (5, 5),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        color=MUTED,
+    )
     known = [value for value in smooth if value is not None]
     axes.set_ylim(0, ROOM * max(known))
     axes.locator_params(axis="x", nbins=4)
