@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sim.cli.options import ExperimentArgument, OverridesOption, PluginsOption, add_plugins
+from sim.cli.options import (
+    ClusterOption,
+    ExperimentArgument,
+    OverridesOption,
+    PluginsOption,
+    StoreOption,
+    add_plugins,
+    cannot_both,
+)
 
 if TYPE_CHECKING:
     from sim.study.study import Progress
@@ -57,6 +65,8 @@ def run(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw figures; `mprec plot` does so later.")
     ] = True,
+    cluster: ClusterOption = None,
+    store: StoreOption = None,
     trace: Annotated[
         str | None,
         typer.Option(
@@ -82,6 +92,7 @@ def run(
     from sim.engine.audit import InvariantError
     from sim.report.rundir import RunDirectoryError
     from sim.study.checkpoint import CheckpointMismatch
+    from sim.study.cluster import BadClusterAddress, ClusterError
     from sim.study.runs import DirectoryInUse, RunRequest, perform
     from sim.study.trace import TraceRequest
     from sim.study.workers import WorkerLost
@@ -92,18 +103,33 @@ def run(
             "--trace-scenario and --trace-replication say what --trace is of", param_hint="--trace"
         )
     traced = None if trace is None else TraceRequest(trace, trace_scenario, trace_replication or 0)
+    cannot_both(jobs, cluster)
     request = RunRequest(
-        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, figures, traced
+        experiment,
+        tuple(overrides or ()),
+        out,
+        seed,
+        replications,
+        jobs,
+        resume,
+        engine.value,
+        figures,
+        cluster,
+        store,
+        traced,
     )
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:
         with _termination_as_interrupt(), _progress(quiet) as progress:
             finished = perform(request, progress, _say)
-    except (DirectoryInUse, CheckpointMismatch) as error:
+    except (DirectoryInUse, CheckpointMismatch, BadClusterAddress) as error:
         _say(error)
         raise typer.Exit(BAD_INPUT) from error
     except InvariantError as error:
         _say(f"the simulator broke one of its own laws, and this run is not to be used:\n{error}")
+        raise typer.Exit(FAILED) from error
+    except ClusterError as error:
+        _say(error)
         raise typer.Exit(FAILED) from error
     except (WorkerLost, RunDirectoryError, OSError) as error:
         _say(f"{error}; {again}")

@@ -30,8 +30,9 @@ from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
-from sim.study.executor import local_executor
+from sim.study.executor import open_executor
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
+from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
 from sim.study.trace import TraceRequest, take_trace
 
@@ -69,6 +70,10 @@ class RunRequest:
         ``reference``, ``compiled``, or ``auto`` for whichever is expected to be done first.
     figures : bool
         Draw them; ``mprec plot`` can do so later.
+    cluster : str or None
+        Address of a Dask cluster that runs it; see `sim.study.cluster.DaskCluster`.
+    store : str or None
+        Folder of finished results, ``none``, or what the environment says; see `sim.study.store.store_folder`.
     trace : TraceRequest or None
         A window of a replication to be written to ``trace.json``.
     """
@@ -82,6 +87,8 @@ class RunRequest:
     resume: bool = False
     engine: EngineChoice = "auto"
     figures: bool = True
+    cluster: str | None = None
+    store: str | None = None
     trace: TraceRequest | None = None
 
 
@@ -126,6 +133,8 @@ def perform(
         If a process dies.
     RunDirectoryError
         If a file cannot be written.
+    BadClusterAddress, ClusterError
+        If there is no such cluster.
     """
     started = datetime.now(UTC)
     wall_s, cpu_s = time.perf_counter(), _cpu_s()
@@ -138,16 +147,32 @@ def perform(
     checkpoint = Checkpoint(directory.path / "replications", study.fingerprint)
     trace = None if request.trace is None else take_trace(request.trace, study.prepared)
     keep = _keeps_records(study)
-    jobs = request.jobs or usable_cores()
-    engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
+    folder = store_folder(request.store)
+    store = None if folder is None else ResultStore(folder, tell=tell)
+    jobs = min(request.jobs or usable_cores(), study.most_tasks)
     try:
-        with local_executor(min(jobs, study.most_tasks)) as executor:
+        with open_executor(jobs, request.cluster, tell) as executor:
+            engines = choose_engines(
+                request.engine, study.prepared, jobs=executor.workers, tell=tell, elsewhere=executor.is_elsewhere
+            )
             result = study.run(
-                checkpoint, executor=executor, keep_records=keep, engines=engines, progress=progress, tell=tell
+                checkpoint,
+                store=store,
+                executor=executor,
+                keep_records=keep,
+                engines=engines,
+                progress=progress,
+                tell=tell,
             )
     except BaseException:
+        # The workers are gone by now.
         checkpoint.tidy()
         raise
+    if store is not None:
+        store.trim()
+    if result.stored:
+        what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
+        tell(f"{result.stored} {what} were run before and are taken from {folder}")
     report = _write(directory, study, result)
     if request.figures:
         plot_run(directory.path)
@@ -157,6 +182,7 @@ def perform(
         {
             **_manifest(study, result),
             "engines": result.engines,
+            "stored": result.stored,
             **({} if trace is None else {"trace": trace.about}),
             "command": ["mprec", *sys.argv[1:]],
             "started": started.isoformat(timespec="seconds"),

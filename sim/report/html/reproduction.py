@@ -62,6 +62,8 @@ def reproduction(run: Finished) -> Markup:
             facts.append((key, str(manifest[key])))
     if "wall_s" in manifest:
         facts.append(("took", f"{manifest['wall_s']} s, of them {manifest.get('cpu_s', '-')} s of CPU"))
+    if manifest.get("stored"):
+        facts.append(("taken from earlier runs", f"{manifest['stored']} of its replications, or cells of them"))
     if "engines" in manifest:
         facts.append(("engines", ", ".join(str(one) for one in manifest["engines"])))
     versions = manifest.get("versions")
