@@ -17,7 +17,8 @@ from sim.cli.options import (
     add_plugins,
     cannot_both,
 )
-from sim.cli.run import EngineName, termination_as_interrupt
+from sim.cli.run import EngineName
+from sim.cli.terminal import termination_as_interrupt
 from sim.study.capacity.question import By, Find
 
 __all__ = ["capacity"]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,11 +18,11 @@ from sim.cli.options import (
     add_plugins,
     cannot_both,
 )
+from sim.cli.terminal import progress_bar as _progress
+from sim.cli.terminal import say as _say
+from sim.cli.terminal import termination_as_interrupt
 
-if TYPE_CHECKING:
-    from sim.study.study import Progress
-
-__all__ = ["EngineName", "run", "termination_as_interrupt"]
+__all__ = ["EngineName", "run"]
 
 
 class EngineName(StrEnum):
@@ -107,43 +104,6 @@ def run(
         _say(f"interrupted; {again}")
         raise typer.Exit(INTERRUPTED) from error
     _print_report(finished.report)
-
-
-@contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM, by which schedulers and `kill` end a process, keep what is finished as Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _say(message: object) -> None:
-    print(message, file=sys.stderr)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """Show a progress bar with the time left on stderr, where that is a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("replications", total=None)
-
-        def update(finished: int, total: int, what: str) -> None:
-            bar.update(task, completed=finished, total=total, description=what)
-
-        yield update
 
 
 def _print_report(report: object) -> None:

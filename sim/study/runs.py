@@ -35,7 +35,17 @@ from sim.study.scenario import Scenario, find_experiment, load_scenarios
 from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
 
-__all__ = ["DirectoryInUse", "FinishedRun", "RunRequest", "model_names", "perform", "resolved_experiment"]
+__all__ = [
+    "DirectoryInUse",
+    "FinishedRun",
+    "RunRequest",
+    "free_directory",
+    "manifest_of",
+    "model_names",
+    "perform",
+    "resolved_experiment",
+    "write_results",
+]
 
 KEPT_QUERIES = 500_000
 """`report.queries: auto` keeps per-query records of runs up to this many queries."""
@@ -139,7 +149,9 @@ def perform(
     )
     _check_baseline(scenarios)
     study = Study.of(scenarios)
-    directory = RunDirectory(_directory(request))
+    directory = RunDirectory(
+        free_directory(request.out, find_experiment(request.experiment).stem, resume=request.resume)
+    )
     checkpoint = Checkpoint(directory.path / "replications", study.fingerprint)
     keep = _keeps_records(study)
     folder = store_folder(request.store)
@@ -168,12 +180,12 @@ def perform(
     if result.stored:
         what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
         tell(f"{result.stored} {what} were run before and are taken from {folder}")
-    report = _write(directory, study, result)
+    report = write_results(directory, study, result)
     if request.figures:
         plot_run(directory.path)
     directory.write_manifest(
         {
-            **_manifest(study, result),
+            **manifest_of(study, result),
             "engines": result.engines,
             "stored": result.stored,
             "command": ["mprec", *sys.argv[1:]],
@@ -196,24 +208,37 @@ def _check_baseline(scenarios: Sequence[Scenario]) -> None:
         raise SpecError([problem_at(first.node, ("report", "baseline"), str(error))]) from error
 
 
-def _directory(request: RunRequest) -> Path:
-    """Return the run directory, which is new, empty, or to be resumed."""
-    if request.out is not None:
-        path = request.out
+def free_directory(out: Path | None, name: str, *, resume: bool) -> Path:
+    """Return a run directory, which is new, empty, or to be resumed.
+
+    Parameters
+    ----------
+    out : Path or None
+        The one that is asked for; by default the first free of runs/NAME, runs/NAME-2, ...
+    name : str
+    resume : bool
+        Whether one that was interrupted is to be gone on with.
+
+    Raises
+    ------
+    DirectoryInUse
+        If the one asked for holds other things, or there is none to resume.
+    """
+    if out is not None:
+        path = out
         if path.exists() and not path.is_dir():
             raise DirectoryInUse(f"{path} is a file; choose another --out")
-        if path.is_dir() and any(path.iterdir()) and not request.resume:
+        if path.is_dir() and any(path.iterdir()) and not resume:
             hint = "--resume completes an interrupted run there" if _is_unfinished(path) else "choose another --out"
             raise DirectoryInUse(f"{path} is not empty; {hint}")
         return path
-    name = find_experiment(request.experiment).stem
     taken = []
     for number in count(1):
         path = Path("runs") / (name if number == 1 else f"{name}-{number}")
         if not path.exists():
             break
         taken.append(path)
-    if not request.resume:
+    if not resume:
         return path
     unfinished = [former for former in taken if _is_unfinished(former)]
     if not unfinished:
@@ -235,8 +260,8 @@ def _keeps_records(study: Study) -> bool:
     return sum(scenario.expected_queries * scenario.most_replications for scenario in study.prepared) <= KEPT_QUERIES
 
 
-def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
-    """Write everything but the manifest; return what is printed."""
+def write_results(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
+    """Write everything but the figures and the manifest; return what is printed."""
     first = study.scenarios[0].experiment
     report = Report(
         name=first.name,
@@ -300,7 +325,8 @@ def _whole_path(holder: dict[str, Any], key: str, base_dir: Path) -> None:
         holder[key] = str(file.resolve())
 
 
-def _manifest(study: Study, result: StudyResult) -> dict[str, Any]:
+def manifest_of(study: Study, result: StudyResult) -> dict[str, Any]:
+    """Return what a run was made with, but for its command and times."""
     return {
         "experiment": study.scenarios[0].experiment.name,
         "seed": study.scenarios[0].experiment.seed,

@@ -15,7 +15,7 @@ from sim.report.figures.files import follows_the_page
 from sim.report.figures.findings import meets_up_to, most_correct, who_meets
 from sim.report.figures.heat import grid_of
 from sim.report.figures.series import Run, read_run
-from sim.report.figures.style import Drawing, styled
+from sim.report.figures.style import Drawing, logarithmic, new_figure, styled
 from tests.report.synthetic_runs import scenario, summary_of
 
 
@@ -250,3 +250,14 @@ def test_colours_without_a_counterpart_stay() -> None:
     text = follows_the_page(svg, {LIGHT[0]: "#abcdef", "#123455": "#000000"})
     assert "#abcdef" in text and "#000000" not in text
     assert text.count("#123456") == 1
+
+
+@pytest.mark.parametrize(("low", "high"), [(12.0, 40.0), (12.0, 90.0), (0.4, 900.0), (1e-3, 1e6)])
+def test_logarithmic_axes_have_several_ticks_and_plain_numbers(low: float, high: float) -> None:
+    figure, axes = new_figure()
+    logarithmic(axes)
+    axes.set_ylim(low, high)
+    figure.draw_without_rendering()
+    within = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    assert 2 <= len(within) <= 12
+    assert not any("^" in label.get_text() or "e" in label.get_text() for label in axes.get_yticklabels())
