@@ -30,7 +30,7 @@ from sim.study.store import ResultStore
 
 __all__ = ["Asked", "Evaluated", "Evaluator", "Kept"]
 
-WITHOUT_EFFECT = ("name", "replications")
+WITHOUT_EFFECT = ("name", "replications", "precision")
 """Keys of an experiment that no replication depends on."""
 
 
@@ -330,6 +330,7 @@ class Evaluator:
             sla_ns=experiment.sla,
             offered_load=prepared.offered_load,
             time_varying=prepared.time_varying,
+            cells=prepared.cells,
         )
         return Evaluated(tuple(asked.changes), variant.scenario, prepared, summary, results)
 
