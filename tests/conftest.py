@@ -12,6 +12,14 @@ from sim.engine.engines import Engine
 from tests.harness import ENGINE
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_from_former_runs() -> Iterator[None]:
+    """What a test runs is run, whatever was run before; tests of the store name their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPREC_STORE", "none")
+        yield
+
+
 @pytest.fixture(name="engine", params=list(Engine), ids=str, scope="module")
 def _engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """The engine that everything in `tests.harness` runs on."""

@@ -17,7 +17,7 @@ LAYERS = ("spec", "profile", "workload", "serving", "engine", "stats", "report",
 """From the ground up; `calibrate` stands beside `study`."""
 
 FLOOR = {name: number for number, name in enumerate(LAYERS)} | {"calibrate": LAYERS.index("study")}
-HEAVY = ("matplotlib", "scipy", "numba", "torch", "rich", "simpy")
+HEAVY = ("matplotlib", "scipy", "numba", "torch", "rich", "simpy", "pandas")
 VAGUE = {"utils", "util", "helpers", "common", "misc", "manager", "core"}
 
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from sim._version import __version__
-from sim.cli import calibrate, compare, plot, profiles, run, schema, validate
+from sim.cli import calibrate, capacity, compare, optimise, plot, profiles, run, schema, validate
 from sim.spec.problems import SpecError
 
 __all__ = ["app", "main"]
@@ -26,7 +26,9 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("plot")(plot.plot)
+app.command("capacity")(capacity.capacity)
 app.command("compare")(compare.compare)
+app.command("optimise")(optimise.optimise)
 app.add_typer(profiles.app, name="profiles")
 app.command("schema")(schema.schema)
 app.add_typer(calibrate.app, name="calibrate")

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["ExperimentArgument", "OverridesOption", "PluginsOption", "add_plugins"]
+__all__ = [
+    "ClusterOption",
+    "ExperimentArgument",
+    "OverridesOption",
+    "PluginsOption",
+    "StoreOption",
+    "add_plugins",
+    "cannot_both",
+]
 
 ExperimentArgument = Annotated[
     str,
@@ -24,6 +32,30 @@ PluginsOption = Annotated[
     list[Path] | None,
     typer.Option("--plugins", metavar="DIR", help="Folder to import policy functions from; repeatable."),
 ]
+
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Dask cluster that runs it: tcp://HOST:8786 of its scheduler, or local:N for N processes of this machine.",
+    ),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="DIR",
+        help="Where finished results are kept, so that they are never run again; none keeps nothing "
+        "[MPREC_STORE, else a folder in the user's cache].",
+    ),
+]
+
+
+def cannot_both(jobs: int | None, cluster: str | None) -> None:
+    """Refuse local processes and a cluster at once."""
+    if jobs is not None and cluster is not None:
+        raise typer.BadParameter("the cluster's workers do the work, so --jobs has no meaning", param_hint="--cluster")
 
 
 def add_plugins(folders: list[Path] | None) -> None:

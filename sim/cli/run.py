@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sim.cli.options import ExperimentArgument, OverridesOption, PluginsOption, add_plugins
+from sim.cli.options import (
+    ClusterOption,
+    ExperimentArgument,
+    OverridesOption,
+    PluginsOption,
+    StoreOption,
+    add_plugins,
+    cannot_both,
+)
+from sim.cli.terminal import progress_bar as _progress
+from sim.cli.terminal import say as _say
+from sim.cli.terminal import termination_as_interrupt
 
-if TYPE_CHECKING:
-    from sim.study.study import Progress
-
-__all__ = ["run"]
+__all__ = ["EngineName", "run"]
 
 
 class EngineName(StrEnum):
@@ -57,6 +62,8 @@ def run(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw figures; `mprec plot` does so later.")
     ] = True,
+    cluster: ClusterOption = None,
+    store: StoreOption = None,
     plugins: PluginsOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -68,22 +75,27 @@ def run(
     from sim.engine.audit import InvariantError
     from sim.report.rundir import RunDirectoryError
     from sim.study.checkpoint import CheckpointMismatch
+    from sim.study.cluster import BadClusterAddress, ClusterError
     from sim.study.runs import DirectoryInUse, RunRequest, perform
     from sim.study.workers import WorkerLost
 
     add_plugins(plugins)
+    cannot_both(jobs, cluster)
     request = RunRequest(
-        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, figures
+        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, figures, cluster, store
     )
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:
-        with _termination_as_interrupt(), _progress(quiet) as progress:
+        with termination_as_interrupt(), _progress(quiet) as progress:
             finished = perform(request, progress, _say)
-    except (DirectoryInUse, CheckpointMismatch) as error:
+    except (DirectoryInUse, CheckpointMismatch, BadClusterAddress) as error:
         _say(error)
         raise typer.Exit(BAD_INPUT) from error
     except InvariantError as error:
         _say(f"the simulator broke one of its own laws, and this run is not to be used:\n{error}")
+        raise typer.Exit(FAILED) from error
+    except ClusterError as error:
+        _say(error)
         raise typer.Exit(FAILED) from error
     except (WorkerLost, RunDirectoryError, OSError) as error:
         _say(f"{error}; {again}")
@@ -92,43 +104,6 @@ def run(
         _say(f"interrupted; {again}")
         raise typer.Exit(INTERRUPTED) from error
     _print_report(finished.report)
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM, by which schedulers and `kill` end a process, keep what is finished as Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _say(message: object) -> None:
-    print(message, file=sys.stderr)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """Show a progress bar with the time left on stderr, where that is a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("replications", total=None)
-
-        def update(finished: int, total: int, what: str) -> None:
-            bar.update(task, completed=finished, total=total, description=what)
-
-        yield update
 
 
 def _print_report(report: object) -> None:

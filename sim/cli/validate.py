@@ -15,7 +15,7 @@ def validate(experiment: ExperimentArgument, overrides: OverridesOption = None, 
     Exit code 2 if anything is wrong, with file, line and column of every problem.
     """
     from sim.study.planning import plan_scenarios
-    from sim.study.scenario import load_scenarios
+    from sim.study.scenario import asks_for_designs, load_scenarios
 
     add_plugins(plugins)
     scenarios = load_scenarios(experiment, overrides or [])
@@ -25,3 +25,8 @@ def validate(experiment: ExperimentArgument, overrides: OverridesOption = None, 
         typer.echo(f"{scenario.label}: {scenario.experiment.replications} replications over {paths}")
     count = len(scenarios)
     typer.echo(f"valid: {count} scenario{'s' if count > 1 else ''}")
+    if asks_for_designs(experiment, overrides or []):
+        from sim.study.design_check import designs_in
+
+        designs = designs_in(experiment, overrides or [])
+        typer.echo(f"optimise: {designs:,} designs; every value of every choice was tried")

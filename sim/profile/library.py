@@ -7,6 +7,7 @@ or from the working directory.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -109,7 +110,14 @@ def find_device(name: str, base_dir: Path | None = None) -> Device:
     SpecError
         If its files are bad.
     """
-    return load_device(_path("devices", "device", name, base_dir))
+    path = _path("devices", "device", name, base_dir)
+    return _shipped_device(path) if path.parent == data_dir("hwprofiles") / "devices" else load_device(path)
+
+
+@functools.cache
+def _shipped_device(path: Path) -> Device:
+    """Load a profile that ships, once a process: a search lays hundreds of variants out."""
+    return load_device(path)
 
 
 def find_model(name: str, base_dir: Path | None = None) -> Model:

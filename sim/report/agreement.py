@@ -13,7 +13,7 @@ from sim.report.rundir import RunDirectoryError, read_summary
 from sim.stats.interval import Interval, paired_difference, paired_ratio, t_interval
 from sim.stats.measure import CURVE_TAILS
 
-__all__ = ["LIMITED", "Agreement", "Comparison", "Row", "compare_runs", "find_run", "markdown", "render", "unfit"]
+__all__ = ["LIMITED", "Agreement", "Comparison", "Row", "compare_runs", "markdown", "render", "unfit"]
 
 PERCENTILES = tuple(f"latency_ms_{name}" for name in ("p50", "p90", "p95", "p99", "p999"))
 RATES = ("correct_predictions_per_s", "correct_predictions_within_sla_per_s")
@@ -113,20 +113,6 @@ class Agreement:
     def missed(self) -> bool:
         """Whether any error is beyond its limit."""
         return any(row.kept is False for one in self.comparisons for row in one.rows)
-
-
-def find_run(reference: str) -> Path:
-    """Return a run directory, named by its path or by its name under runs/.
-
-    Raises
-    ------
-    RunDirectoryError
-        If there is none.
-    """
-    for path in (Path(reference), Path("runs") / reference):
-        if (path / "summary.json").is_file():
-            return path
-    raise RunDirectoryError(f"{reference} is no run: neither it nor {Path('runs') / reference} holds a summary.json")
 
 
 def unfit(summary: Mapping[str, Any]) -> tuple[str, ...]:

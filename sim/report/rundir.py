@@ -116,6 +116,14 @@ class RunDirectory:
         np.savez_compressed(content, **merged)
         return self._write("queries.npz", content.getvalue())
 
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write a file of JSON: the same content gives the same bytes."""
+        return self._write(name, _json(content))
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file of text."""
+        return self._write(name, text.encode())
+
     def _write(self, name: str, content: bytes) -> Path:
         file = self.path / name
         with written_whole(file) as stream:

@@ -10,7 +10,7 @@ from sim.report.comparison import Gain
 from sim.stats.classes import ClassSummary
 from sim.stats.summary import ScenarioSummary
 
-__all__ = ["Answer", "Verdict", "headline", "judge"]
+__all__ = ["Answer", "Verdict", "headline", "judge", "probability_of"]
 
 
 class Answer(Enum):
@@ -49,7 +49,7 @@ def judge(summary: ScenarioSummary | ClassSummary, percentile: str) -> Verdict:
     if metric.value is None:
         return Verdict(Answer.UNKNOWN, metric.reason or "")
     dropped = summary.metrics["drop_rate"].value or 0.0
-    if dropped > 1.0 - _probability(percentile):
+    if dropped > 1.0 - probability_of(percentile):
         return Verdict(Answer.MISSES, f"{dropped:.1%} of the queries are dropped")
     low = metric.value if metric.low is None else metric.low
     high = metric.value if metric.high is None else metric.high
@@ -71,7 +71,8 @@ def _judge_classes(summary: ScenarioSummary, percentile: str) -> Verdict:
     return Verdict(Answer.MEETS)
 
 
-def _probability(percentile: str) -> float:
+def probability_of(percentile: str) -> float:
+    """Return the probability that a percentile such as ``"p99"`` or ``"p999"`` stands for."""
     digits = percentile.removeprefix("p")
     return float(f"0.{digits}")
 

@@ -16,6 +16,7 @@ from sim.spec.interference import InterferenceSpec
 from sim.spec.mapping import ExplicitMappingSpec, MappingSpec, MostAccurateFirstSpec, Representation
 from sim.spec.model import NamedModel
 from sim.spec.network import KnowledgeSpec, NetworkSpec
+from sim.spec.optimise import OptimiseSpec
 from sim.spec.precision import PrecisionSpec
 from sim.spec.queueing import BatchingSpec, QueueSpec
 from sim.spec.remapping import RemappingSpec
@@ -431,3 +432,4 @@ class ExperimentFile(Experiment):
         min_length=1,
         description="Key path to its values, or to labels with values; all combinations are run.",
     )
+    optimise: OptimiseSpec | None = Field(None, description="A search over designs, done by mprec optimise.")

@@ -11,9 +11,17 @@ from typing import Any
 from sim.spec.problems import Position, Problem, SpecError
 from sim.spec.source import KeyPath, Node, load_yaml, parse_yaml
 
-__all__ = ["SweepPoint", "expand_sweep", "load_experiment"]
+__all__ = [
+    "SweepPoint",
+    "axis_values",
+    "expand_sweep",
+    "load_experiment",
+    "overlapping",
+    "overridden",
+    "parse_key_path",
+]
 
-NOT_SWEPT = ("sweep", "extends", "report", "seed", "name")
+NOT_SWEPT = ("sweep", "extends", "report", "seed", "name", "optimise")
 """Keys that name or control the study as a whole."""
 
 
@@ -51,7 +59,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Node:
     problems: list[Problem] = []
     for text in overrides:
         try:
-            node = _overridden(node, text)
+            node = overridden(node, text)
         except SpecError as error:
             problems.extend(error.problems)
     if problems:
@@ -90,7 +98,7 @@ def _merged(base: Node, own: Node) -> Node:
         # A sweep axis replaces the one that it is named after: its values are a whole.
         merged[key] = (
             _merged_sweep(merged[key], child)
-            if key == "sweep" and key in merged
+            if key in ("sweep", "choices") and key in merged
             else (_merged(merged[key], child) if key in merged else child)
         )
     return replace(own, value=merged)
@@ -102,10 +110,23 @@ def _merged_sweep(base: Node, own: Node) -> Node:
     return replace(own, value={**base.value, **own.value})
 
 
-def _overridden(node: Node, text: str) -> Node:
+def overridden(node: Node, text: str) -> Node:
+    """Return the tree with one override applied.
+
+    Parameters
+    ----------
+    node : Node
+    text : str
+        ``key.path=value``, as in `load_experiment`.
+
+    Raises
+    ------
+    SpecError
+        If it is no override, its value is no YAML, it leads nowhere, or the tree has a sweep that sets the same.
+    """
     place = f"--set {text.partition('=')[0]}"
     key, equals, value = text.partition("=")
-    path = _parse_path(key)
+    path = parse_key_path(key)
     if not equals or not path:
         raise SpecError([Problem("not an override", Position("--set", 1, 1), value=text, allowed="key.path=value")])
     try:
@@ -115,8 +136,8 @@ def _overridden(node: Node, text: str) -> Node:
     sweep = node.child("sweep")
     if sweep is not None and isinstance(sweep.value, dict) and path[0] != "sweep":
         for axis in sweep.value:
-            swept = _parse_path(axis)
-            if swept[: len(path)] == path or path[: len(swept)] == swept:
+            swept = parse_key_path(axis)
+            if overlapping(swept, path):
                 raise SpecError(
                     [
                         Problem(
@@ -138,8 +159,14 @@ def _overridden(node: Node, text: str) -> Node:
         ) from error
 
 
-def _parse_path(text: str) -> KeyPath:
-    """Split a dotted path; a part in double quotes may hold dots."""
+def overlapping(one: KeyPath, other: KeyPath) -> bool:
+    """Return whether setting one path sets all or a part of what the other does."""
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
+
+
+def parse_key_path(text: str) -> KeyPath:
+    """Split a dotted path; a part in double quotes may hold dots. It is empty where a part is."""
     parts: list[str] = []
     part = ""
     quoted = False
@@ -158,12 +185,16 @@ def _parse_path(text: str) -> KeyPath:
 def expand_sweep(node: Node) -> list[SweepPoint]:
     """Return the combinations of the sweep, the first axis slowest; one point where there is no sweep.
 
+    A block `optimise` is left out: it is about designs, of which a scenario is one.
+
     Raises
     ------
     SpecError
         With every problem of the sweep: empty axes, values that stand twice, paths that lead nowhere.
     """
     sweep = node.child("sweep")
+    if isinstance(node.value, dict):
+        node = replace(node, value={key: child for key, child in node.value.items() if key != "optimise"})
     if sweep is None:
         return [SweepPoint({}, node)]
     base = replace(node, value={key: child for key, child in node.value.items() if key != "sweep"})
@@ -176,12 +207,12 @@ def expand_sweep(node: Node) -> list[SweepPoint]:
     problems: list[Problem] = []
     axes: list[tuple[str, KeyPath, list[tuple[Any, Node]]]] = []
     for key, axis in sweep.value.items():
-        path = _parse_path(key)
+        path = parse_key_path(key)
         where = axis.key_position or axis.position
         if not path or path[0] in NOT_SWEPT:
             problems.append(Problem("cannot be swept", where, f"sweep.{key}"))
             continue
-        values = _axis_values(key, axis, problems)
+        values = axis_values(f"sweep.{key}", axis, problems)
         if values:
             try:
                 base.replaced(path, values[0][1])
@@ -190,8 +221,7 @@ def expand_sweep(node: Node) -> list[SweepPoint]:
         axes.append((key, path, values))
     for i, (key, path, _) in enumerate(axes):
         for other, other_path, _ in axes[:i]:
-            shorter = min(len(path), len(other_path))
-            if path[:shorter] == other_path[:shorter]:
+            if overlapping(path, other_path):
                 problems.append(Problem(f"sets the same as {other}", sweep.value[key].key_position, f"sweep.{key}"))
     if problems:
         raise SpecError(problems)
@@ -209,7 +239,8 @@ def expand_sweep(node: Node) -> list[SweepPoint]:
     return points
 
 
-def _axis_values(key: str, axis: Node, problems: list[Problem]) -> list[tuple[Any, Node]]:
+def axis_values(where: str, axis: Node, problems: list[Problem]) -> list[tuple[Any, Node]]:
+    """Return labels with values of an axis at the key path `where`; what is wrong with it is added to `problems`."""
     if isinstance(axis.value, dict):
         values = [(label, child) for label, child in axis.value.items()]
     elif isinstance(axis.value, list):
@@ -218,7 +249,7 @@ def _axis_values(key: str, axis: Node, problems: list[Problem]) -> list[tuple[An
         for child in axis.value:
             plain = child.plain()
             if plain in seen:
-                problems.append(Problem("stands twice", child.position, f"sweep.{key}", plain))
+                problems.append(Problem("stands twice", child.position, where, plain))
                 continue
             seen.append(plain)
             values.append((_label(plain), child))
@@ -227,13 +258,13 @@ def _axis_values(key: str, axis: Node, problems: list[Problem]) -> list[tuple[An
             Problem(
                 "expected a list of values, or labels with values",
                 axis.position,
-                f"sweep.{key}",
+                where,
                 axis.plain(),
             )
         )
         return []
     if not values:
-        problems.append(Problem("has no values", axis.position, f"sweep.{key}", allowed="at least one value"))
+        problems.append(Problem("has no values", axis.position, where, allowed="at least one value"))
     return values
 
 

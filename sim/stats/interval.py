@@ -1,4 +1,4 @@
-"""Student-t intervals over replications, and paired ones for comparisons under common random numbers."""
+"""Student-t intervals over replications, and those of comparisons: paired by common random numbers, or independent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "paired_difference", "paired_ratio", "student_t_quantile", "t_interval"]
+__all__ = [
+    "Interval",
+    "independent_difference",
+    "independent_ratio",
+    "paired_difference",
+    "paired_ratio",
+    "student_t_quantile",
+    "t_interval",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +144,95 @@ def paired_ratio(a: Sequence[float | None], b: Sequence[float | None], confidenc
     n = len(x)
     if n == 1:
         return Interval(ratio, None, None, ONE_REPLICATION)
-    # With r = ratio + delta, the equation (mean of d)^2 = t^2 var(d) / n is a quadratic in delta whose terms
-    # vanish exactly for equal sequences; in r itself it would lose them to rounding.
     residual = x - ratio * y
-    k = _t(confidence, n) ** 2 / n
-    square = mean_b**2 - k * _covariance(y, y)
-    half_linear = k * _covariance(residual, y)
-    constant = k * _covariance(residual, residual)
+    return _fieller(
+        ratio,
+        mean_b,
+        _t(confidence, n),
+        _covariance(y, y) / n,
+        _covariance(residual, y) / n,
+        _covariance(residual, residual) / n,
+    )
+
+
+def independent_difference(a: Sequence[float | None], b: Sequence[float | None], confidence: float = 0.95) -> Interval:
+    """Return mean(a) - mean(b) with Welch's interval: of replications that share no random numbers.
+
+    Parameters
+    ----------
+    a, b : one value per replication
+        Their numbers and variances may differ.
+    confidence : float
+        Within (0, 1).
+
+    Raises
+    ------
+    ValueError
+        If either is empty, or `confidence` is out of range.
+
+    References
+    ----------
+    B. L. Welch, "The generalization of Student's problem when several different population variances are
+    involved", Biometrika 34(1-2), 1947.
+    """
+    _check_confidence(confidence)
+    x, y = _known(a), _known(b)
+    if x is None or y is None:
+        return Interval(None, None, None, "a replication lacks the metric")
+    difference = _mean(x) - _mean(y)
+    if min(len(x), len(y)) == 1:
+        return Interval(difference, None, None, ONE_REPLICATION)
+    variances = _covariance(x, x) / len(x), _covariance(y, y) / len(y)
+    half = _welch_t(confidence, variances, (len(x), len(y))) * math.sqrt(sum(variances))
+    return Interval(difference, difference - half, difference + half)
+
+
+def independent_ratio(a: Sequence[float | None], b: Sequence[float | None], confidence: float = 0.95) -> Interval:
+    """Return mean(a) / mean(b) with Fieller's interval for replications that share no random numbers.
+
+    The degrees of freedom are Welch's for ``mean(a) - r mean(b)`` at the estimated ratio r.
+
+    Parameters
+    ----------
+    a, b : one value per replication
+        Their numbers and variances may differ.
+    confidence : float
+        Within (0, 1).
+
+    Returns
+    -------
+    Interval
+        Without ends where the data do not exclude mean(b) = 0.
+
+    Raises
+    ------
+    ValueError
+        If either is empty, or `confidence` is out of range.
+    """
+    _check_confidence(confidence)
+    x, y = _known(a), _known(b)
+    if x is None or y is None:
+        return Interval(None, None, None, "a replication lacks the metric")
+    mean_a, mean_b = _mean(x), _mean(y)
+    if mean_b == 0:
+        return Interval(None, None, None, "the baseline is zero")
+    ratio = mean_a / mean_b
+    if min(len(x), len(y)) == 1:
+        return Interval(ratio, None, None, ONE_REPLICATION)
+    var_a, var_b = _covariance(x, x) / len(x), _covariance(y, y) / len(y)
+    t = _welch_t(confidence, (var_a, ratio**2 * var_b), (len(x), len(y)))
+    return _fieller(ratio, mean_b, t, var_b, -ratio * var_b, var_a + ratio**2 * var_b)
+
+
+def _fieller(ratio: float, mean_b: float, t: float, var_b: float, cov_db: float, var_d: float) -> Interval:
+    """Return every r for which a t test does not reject that ``mean(a) - r mean(b)`` is zero.
+
+    With r = ratio + delta that is a quadratic in delta whose terms vanish exactly for equal sequences; in r itself
+    it would lose them to rounding. Variances and covariance are those of means, d = a - ratio b.
+    """
+    square = mean_b**2 - t**2 * var_b
+    half_linear = t**2 * cov_db
+    constant = t**2 * var_d
     if square <= 0:
         return Interval(ratio, None, None, "the baseline is not distinguishable from zero")
     root = math.sqrt(half_linear**2 + square * constant)
@@ -167,6 +257,15 @@ def _covariance(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 def _t(confidence: float, replications: int) -> float:
     return student_t_quantile(0.5 + confidence / 2, replications - 1)
+
+
+def _welch_t(confidence: float, variances: tuple[float, float], counts: tuple[int, int]) -> float:
+    """Return the t quantile at the degrees of freedom of Welch and Satterthwaite; variances are those of means."""
+    from scipy.special import stdtrit
+
+    parts = sum(variance**2 / (count - 1) for variance, count in zip(variances, counts, strict=True))
+    degrees = sum(variances) ** 2 / parts if parts > 0 else float(sum(counts) - 2)
+    return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def _check_confidence(confidence: float) -> None:

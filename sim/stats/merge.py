@@ -10,6 +10,7 @@ from sim.stats.interval import t_interval
 from sim.stats.measure import CURVE_TAILS, Measurement
 
 __all__ = [
+    "FRACTIONS",
     "CurvePoint",
     "Metric",
     "added_up",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 FRACTIONS = frozenset({"sla_attainment", "drop_rate", "accuracy_served", "wasted_work", "availability"})
+"""Metrics that are shares, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

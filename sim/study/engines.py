@@ -22,9 +22,16 @@ it was."""
 
 COMPILING = "compiling the engine, once for this version on this machine; this takes up to 30 s"
 
+COMPILING_THERE = "a worker that has not run this version compiles the engine first; this takes up to 30 s"
+
 
 def choose_engines(
-    asked: EngineChoice, scenarios: Sequence[PreparedScenario], *, jobs: int, tell: Callable[[str], None]
+    asked: EngineChoice,
+    scenarios: Sequence[PreparedScenario],
+    *,
+    jobs: int,
+    tell: Callable[[str], None],
+    elsewhere: bool = False,
 ) -> tuple[Engine, ...]:
     """Return the engine of each scenario, compiled if it has to be. The results do not depend on it.
 
@@ -37,10 +44,12 @@ def choose_engines(
         Processes that share the work.
     tell : callable
         ``tell(line)`` says what takes long, and what cannot be done as asked.
+    elsewhere : bool
+        Whether other machines run it; each compiles for itself then.
     """
     if asked == "reference":
         return (Engine.REFERENCE,) * len(scenarios)
-    if asked == "auto" and not _is_worth_it(scenarios, jobs):
+    if asked == "auto" and not _is_worth_it(scenarios, jobs, elsewhere):
         return (Engine.REFERENCE,) * len(scenarios)
     engines = []
     for scenario in scenarios:
@@ -48,6 +57,10 @@ def choose_engines(
         if reason is not None:
             tell(f"{scenario.label}: {reason}; the reference engine runs it, with the same results")
         engines.append(Engine.COMPILED if reason is None else Engine.REFERENCE)
+    if elsewhere:
+        if Engine.COMPILED in engines:
+            tell(COMPILING_THERE)
+        return tuple(engines)
     for scenario, engine in zip(scenarios, engines, strict=True):
         if engine is Engine.COMPILED:
             if not is_compiled(scenario.system):
@@ -56,8 +69,8 @@ def choose_engines(
     return tuple(engines)
 
 
-def _is_worth_it(scenarios: Sequence[PreparedScenario], jobs: int) -> bool:
+def _is_worth_it(scenarios: Sequence[PreparedScenario], jobs: int, elsewhere: bool) -> bool:
     queries = sum(scenario.expected_queries * scenario.replications for scenario in scenarios)
     reference_s = queries / REFERENCE_QUERIES_PER_S / jobs
-    cost_s = LOADING_S if all(is_compiled(scenario.system) for scenario in scenarios) else COMPILING_S
-    return reference_s > cost_s
+    known = not elsewhere and all(is_compiled(scenario.system) for scenario in scenarios)
+    return reference_s > (LOADING_S if known else COMPILING_S)

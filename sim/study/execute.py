@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sim.engine.engines import Engine
+from sim.report.rundir import written_whole
 from sim.study.executor import Executor, InProcess
 from sim.study.prepare import PreparedScenario
 from sim.study.replication import Part, run_task
+from sim.study.shipping import Parcel, with_laws
 
 __all__ = ["Task", "execute", "usable_cores"]
 
@@ -63,8 +66,14 @@ def execute(
         When a worker is lost for good. What was yielded before is sound, and all that was finished is yielded.
     """
     executor = executor or InProcess()
-    work = _Work(tuple(scenarios), records or {}, tuple(engines or [Engine.REFERENCE] * len(scenarios)))
-    for task, (part, reason) in executor.run(_run, work, tasks):
+    records = records or {}
+    of_scenarios = tuple(engines or [Engine.REFERENCE] * len(scenarios))
+    if executor.shares_files:
+        work = _Work(tuple(scenarios), records, of_scenarios)
+        finished = executor.run(_run, work, tasks)
+    else:
+        finished = _elsewhere(executor, _Work(with_laws(scenarios), records, of_scenarios), tasks)
+    for task, (part, reason) in finished:
         if reason is not None:
             not_compiled(task[0], reason)
         yield task, part
@@ -79,6 +88,31 @@ class _Work:
     engines: tuple[Engine, ...]
 
 
-def _run(work: _Work, task: Task) -> tuple[Part, str | None]:
+Outcome = tuple[Part, str | None]
+
+
+def _run(work: _Work, task: Task) -> Outcome:
     scenario, replication, cell = task
     return run_task(work.scenarios[scenario], replication, cell, work.records.get(task), work.engines[scenario])
+
+
+def _elsewhere(executor: Executor, work: _Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    """Run tasks where no file of this machine is; records come back with the results and are written here."""
+    functions = [scenario.system.choose for scenario in work.scenarios]
+    parcel = Parcel(work, [one for one in functions if one.__module__.partition(".")[0] != "sim"])
+    for task, (outcome, content) in executor.run(_run_elsewhere, parcel, tasks):
+        if content is not None:
+            with written_whole(work.records[task]) as stream:
+                stream.write(content)
+        yield task, outcome
+
+
+def _run_elsewhere(parcel: Parcel, task: Task) -> tuple[Outcome, bytes | None]:
+    work: _Work = parcel.open()
+    if task not in work.records:
+        return _run(work, task), None
+    with TemporaryDirectory(prefix="mprec-") as folder:
+        file = Path(folder) / work.records[task].name
+        scenario, replication, cell = task
+        outcome = run_task(work.scenarios[scenario], replication, cell, file, work.engines[scenario])
+        return outcome, file.read_bytes()

@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeVar
 
 from sim.study.workers import LocalWorkers
 
-__all__ = ["Executor", "InProcess", "local_executor"]
+__all__ = ["Executor", "InProcess", "local_executor", "open_executor"]
 
 Given = TypeVar("Given")
 Task = TypeVar("Task")
@@ -23,7 +23,11 @@ class Executor(Protocol):
 
     @property
     def shares_files(self) -> bool:
-        """Whether tasks may read and write files of this machine."""
+        """Whether tasks may read and write files of this process."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether tasks are done on other machines."""
 
     def run(
         self, function: Callable[[Given, Task], Result], given: Given, tasks: Sequence[Task]
@@ -58,6 +62,7 @@ class InProcess:
 
     workers = 1
     shares_files = True
+    is_elsewhere = False
 
     def __enter__(self) -> Self:
         return self
@@ -79,3 +84,27 @@ class InProcess:
 def local_executor(jobs: int) -> Executor:
     """Return an executor of `jobs` processes of this machine; 1 is this one."""
     return InProcess() if jobs <= 1 else LocalWorkers(jobs)
+
+
+def open_executor(jobs: int, cluster: str | None, tell: Callable[[str], None]) -> Executor:
+    """Return the executor that the command line asks for.
+
+    Parameters
+    ----------
+    jobs : int
+        Processes of this machine, where there is no cluster.
+    cluster : str or None
+        Address of a Dask cluster.
+    tell : callable
+        ``tell(line)`` is told of the cluster.
+
+    Raises
+    ------
+    BadClusterAddress, ClusterError
+        If the cluster cannot be used.
+    """
+    if cluster is None:
+        return local_executor(jobs)
+    from sim.study.cluster import DaskCluster
+
+    return DaskCluster(cluster, tell)

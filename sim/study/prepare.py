@@ -38,8 +38,9 @@ from sim.study.planning import drain_ns, plan_scenarios
 from sim.study.rounds import check_precision
 from sim.study.scenario import Scenario
 from sim.workload.arrivals import arrival_process
+from sim.workload.laws import SourceLaws, laws_of
 from sim.workload.sizes import SizeDistribution, size_distribution
-from sim.workload.sources import sources_of
+from sim.workload.sources import Source, sources_of
 
 __all__ = ["PreparedScenario", "prepare"]
 
@@ -90,6 +91,10 @@ class PreparedScenario:
     profiles : dict
         Content hash, kind of evidence and provenance of every device profile, of measured IDs and of a named slowdown,
         and the model's hash, by name.
+    most_recorded : int or None
+        Queries of a cell in a replication up to which a record is kept until it is measured; None for the usual number.
+    laws : tuple of SourceLaws or None
+        The laws of its queries, for where its traces cannot be read; None has them read where it runs.
     """
 
     label: str
@@ -116,6 +121,17 @@ class PreparedScenario:
     evidence: str
     assumptions: tuple[str, ...]
     profiles: dict[str, dict[str, str]]
+    most_recorded: int | None = None
+    laws: tuple[SourceLaws, ...] | None = None
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where its queries come from."""
+        return sources_of(self.workload, self.classes)
+
+    def read_laws(self) -> tuple[SourceLaws, ...]:
+        """Return the laws of its queries, from its files if need be."""
+        return laws_of(self.sources, self.base_dir, self.cells) if self.laws is None else self.laws
 
     @property
     def most_replications(self) -> int:

@@ -23,10 +23,10 @@ from sim.study.prepare import PreparedScenario
 from sim.workload.cells import CellDraws
 from sim.workload.check import check_sources
 from sim.workload.draw import CHUNK, QueryStream
-from sim.workload.sources import sources_of
 
 __all__ = [
     "Part",
+    "keeps_record",
     "query_stream",
     "run_part",
     "run_record",
@@ -65,6 +65,7 @@ def query_stream(scenario: PreparedScenario, replication: int, cell: int = 0) ->
         routers=scenario.system.routers,
         network=scenario.network,
         base_dir=scenario.base_dir,
+        laws=scenario.laws,
     )
 
 
@@ -101,11 +102,12 @@ def run_record(
     broken = [
         *audit(record, scenario.system),
         *check_sources(
-            sources_of(scenario.workload, scenario.classes),
+            scenario.sources,
             record.arrival_ns,
             record.query_class,
             draws=draws,
             base_dir=scenario.base_dir,
+            laws=scenario.laws,
         ),
     ]
     _refuse(broken, scenario, replication, cell)
@@ -149,11 +151,12 @@ def run_totals(
     broken = [
         *totals.violations,
         *check_sources(
-            sources_of(scenario.workload, scenario.classes),
+            scenario.sources,
             np.concatenate([np.zeros(0, dtype=np.int64), *arrival_ns]),
             np.concatenate([np.zeros(0, dtype=np.int64), *query_class]),
             draws=CellDraws(scenario.seed, replication, cell, scenario.cells),
             base_dir=scenario.base_dir,
+            laws=scenario.laws,
             beginning=kept < offered,
         ),
     ]
@@ -234,8 +237,17 @@ def run_task(
         return _run_part(scenario, replication, cell, records, Engine.REFERENCE), str(error)
 
 
+def keeps_record(scenario: PreparedScenario, asked: bool) -> bool:
+    """Return whether a task is measured from a record of its queries: where one is `asked` for, and in short runs.
+
+    Others are added up while they run.
+    """
+    most_recorded = MOST_RECORDED if scenario.most_recorded is None else scenario.most_recorded
+    return asked or (scenario.cells == 1 and scenario.expected_queries_per_cell <= most_recorded)
+
+
 def _run_part(scenario: PreparedScenario, replication: int, cell: int, records: Path | None, engine: Engine) -> Part:
-    if records is None and (scenario.cells > 1 or scenario.expected_queries_per_cell > MOST_RECORDED):
+    if not keeps_record(scenario, records is not None):
         totals = run_totals(scenario, replication, cell, engine)
         return totals if scenario.cells > 1 else totals.result(scenario.view, replication)
     record = run_record(scenario, replication, cell, engine)

@@ -30,11 +30,22 @@ from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
-from sim.study.executor import local_executor
+from sim.study.executor import open_executor
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
+from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
 
-__all__ = ["DirectoryInUse", "FinishedRun", "RunRequest", "perform"]
+__all__ = [
+    "DirectoryInUse",
+    "FinishedRun",
+    "RunRequest",
+    "free_directory",
+    "manifest_of",
+    "model_names",
+    "perform",
+    "resolved_experiment",
+    "write_results",
+]
 
 KEPT_QUERIES = 500_000
 """`report.queries: auto` keeps per-query records of runs up to this many queries."""
@@ -68,6 +79,10 @@ class RunRequest:
         ``reference``, ``compiled``, or ``auto`` for whichever is expected to be done first.
     figures : bool
         Draw them; ``mprec plot`` can do so later.
+    cluster : str or None
+        Address of a Dask cluster that runs it; see `sim.study.cluster.DaskCluster`.
+    store : str or None
+        Folder of finished results, ``none``, or what the environment says; see `sim.study.store.store_folder`.
     """
 
     experiment: str
@@ -79,6 +94,8 @@ class RunRequest:
     resume: bool = False
     engine: EngineChoice = "auto"
     figures: bool = True
+    cluster: str | None = None
+    store: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +139,8 @@ def perform(
         If a process dies.
     RunDirectoryError
         If a file cannot be written.
+    BadClusterAddress, ClusterError
+        If there is no such cluster.
     """
     started = datetime.now(UTC)
     wall_s, cpu_s = time.perf_counter(), _cpu_s()
@@ -130,26 +149,45 @@ def perform(
     )
     _check_baseline(scenarios)
     study = Study.of(scenarios)
-    directory = RunDirectory(_directory(request))
+    directory = RunDirectory(
+        free_directory(request.out, find_experiment(request.experiment).stem, resume=request.resume)
+    )
     checkpoint = Checkpoint(directory.path / "replications", study.fingerprint)
     keep = _keeps_records(study)
-    jobs = request.jobs or usable_cores()
-    engines = choose_engines(request.engine, study.prepared, jobs=jobs, tell=tell)
+    folder = store_folder(request.store)
+    store = None if folder is None else ResultStore(folder, tell=tell)
+    jobs = min(request.jobs or usable_cores(), study.most_tasks)
     try:
-        with local_executor(min(jobs, study.most_tasks)) as executor:
+        with open_executor(jobs, request.cluster, tell) as executor:
+            engines = choose_engines(
+                request.engine, study.prepared, jobs=executor.workers, tell=tell, elsewhere=executor.is_elsewhere
+            )
             result = study.run(
-                checkpoint, executor=executor, keep_records=keep, engines=engines, progress=progress, tell=tell
+                checkpoint,
+                store=store,
+                executor=executor,
+                keep_records=keep,
+                engines=engines,
+                progress=progress,
+                tell=tell,
             )
     except BaseException:
+        # The workers are gone by now.
         checkpoint.tidy()
         raise
-    report = _write(directory, study, result)
+    if store is not None:
+        store.trim()
+    if result.stored:
+        what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
+        tell(f"{result.stored} {what} were run before and are taken from {folder}")
+    report = write_results(directory, study, result)
     if request.figures:
         plot_run(directory.path)
     directory.write_manifest(
         {
-            **_manifest(study, result),
+            **manifest_of(study, result),
             "engines": result.engines,
+            "stored": result.stored,
             "command": ["mprec", *sys.argv[1:]],
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -170,24 +208,37 @@ def _check_baseline(scenarios: Sequence[Scenario]) -> None:
         raise SpecError([problem_at(first.node, ("report", "baseline"), str(error))]) from error
 
 
-def _directory(request: RunRequest) -> Path:
-    """Return the run directory, which is new, empty, or to be resumed."""
-    if request.out is not None:
-        path = request.out
+def free_directory(out: Path | None, name: str, *, resume: bool) -> Path:
+    """Return a run directory, which is new, empty, or to be resumed.
+
+    Parameters
+    ----------
+    out : Path or None
+        The one that is asked for; by default the first free of runs/NAME, runs/NAME-2, ...
+    name : str
+    resume : bool
+        Whether one that was interrupted is to be gone on with.
+
+    Raises
+    ------
+    DirectoryInUse
+        If the one asked for holds other things, or there is none to resume.
+    """
+    if out is not None:
+        path = out
         if path.exists() and not path.is_dir():
             raise DirectoryInUse(f"{path} is a file; choose another --out")
-        if path.is_dir() and any(path.iterdir()) and not request.resume:
+        if path.is_dir() and any(path.iterdir()) and not resume:
             hint = "--resume completes an interrupted run there" if _is_unfinished(path) else "choose another --out"
             raise DirectoryInUse(f"{path} is not empty; {hint}")
         return path
-    name = find_experiment(request.experiment).stem
     taken = []
     for number in count(1):
         path = Path("runs") / (name if number == 1 else f"{name}-{number}")
         if not path.exists():
             break
         taken.append(path)
-    if not request.resume:
+    if not resume:
         return path
     unfinished = [former for former in taken if _is_unfinished(former)]
     if not unfinished:
@@ -209,12 +260,12 @@ def _keeps_records(study: Study) -> bool:
     return sum(scenario.expected_queries * scenario.most_replications for scenario in study.prepared) <= KEPT_QUERIES
 
 
-def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
-    """Write everything but the manifest; return what is printed."""
+def write_results(directory: RunDirectory, study: Study, result: StudyResult) -> Report:
+    """Write everything but the figures and the manifest; return what is printed."""
     first = study.scenarios[0].experiment
     report = Report(
         name=first.name,
-        model=", ".join(_models(first)),
+        model=", ".join(model_names(first)),
         percentile=first.report.percentile,
         baseline=first.report.baseline,
         summaries=result.summaries,
@@ -234,7 +285,7 @@ def _write(directory: RunDirectory, study: Study, result: StudyResult) -> Report
     return report
 
 
-def _models(experiment: Experiment) -> list[str]:
+def model_names(experiment: Experiment) -> list[str]:
     """Return the names of the models that are asked, each once."""
     asked = [experiment.model if one.model is None else one.model for one in experiment.classes or ()]
     asked = asked or [experiment.model]
@@ -274,7 +325,8 @@ def _whole_path(holder: dict[str, Any], key: str, base_dir: Path) -> None:
         holder[key] = str(file.resolve())
 
 
-def _manifest(study: Study, result: StudyResult) -> dict[str, Any]:
+def manifest_of(study: Study, result: StudyResult) -> dict[str, Any]:
+    """Return what a run was made with, but for its command and times."""
     return {
         "experiment": study.scenarios[0].experiment.name,
         "seed": study.scenarios[0].experiment.seed,

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sim.profile.library import data_dir, list_devices, list_models
 from sim.spec.binding import bind, problem_at
 from sim.spec.experiment import Experiment
+from sim.spec.optimise import OptimiseBlock, OptimiseSpec
 from sim.spec.problems import Problem, SpecError, nearest_name
 from sim.spec.scenario import expand_sweep, load_experiment
 from sim.spec.source import Node
 from sim.workload.shapes import list_workload_files
 
-__all__ = ["Scenario", "find_experiment", "load_scenarios", "shipped_experiments"]
+__all__ = [
+    "Scenario",
+    "asks_for_designs",
+    "find_experiment",
+    "load_scenarios",
+    "optimise_block",
+    "shipped_experiments",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,10 @@ def load_scenarios(
     written = sweep.plain() if sweep is not None else None
     scenarios: list[Scenario] = []
     problems: list[Problem] = []
+    try:
+        optimise_block(root)
+    except SpecError as error:
+        problems.extend(error.problems)
     for point in expand_sweep(root):
         try:
             experiment = bind(point.node, Experiment)
@@ -122,6 +134,27 @@ def load_scenarios(
     if problems:
         raise SpecError(problems)
     return scenarios
+
+
+def asks_for_designs(reference: str, overrides: Sequence[str] = ()) -> bool:
+    """Return whether an experiment has a block `optimise`, and no sweep in its place."""
+    root = load_experiment(find_experiment(reference), overrides)
+    sweep = root.child("sweep")
+    return root.child("optimise") is not None and not (sweep is not None and sweep.value)
+
+
+def optimise_block(root: Node) -> OptimiseSpec | None:
+    """Return the `optimise` block of an experiment, validated; None where there is none.
+
+    Raises
+    ------
+    SpecError
+        With every problem that its shape shows; what its values do is known once they are tried.
+    """
+    block = root.child("optimise")
+    if block is None:
+        return None
+    return bind(replace(root, value={"optimise": block}), OptimiseBlock).optimise
 
 
 def _unknown_names(node: Node) -> list[Problem]:

@@ -8,16 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim._version import __version__
 from sim.engine.engines import Engine
 from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
 from sim.study.checkpoint import Checkpoint
 from sim.study.execute import Task, execute
 from sim.study.executor import Executor
 from sim.study.gather import Gathered
+from sim.study.identity import NoIdentity, code_version, scenario_hash
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.rounds import following, goal_of
 from sim.study.scenario import Scenario
+from sim.study.store import ResultStore
 
 __all__ = ["Study", "StudyResult"]
 
@@ -38,12 +39,15 @@ class StudyResult:
         Queries simulated, over all scenarios and replications.
     engines : tuple of Engine
         Those that ran, of what was not finished before.
+    stored : int
+        Replications, or cells, that were taken from the store.
     """
 
     summaries: tuple[ScenarioSummary, ...]
     records: dict[Task, Path]
     queries: int
     engines: tuple[Engine, ...]
+    stored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,10 @@ class Study:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that the results depend on: resolved scenarios, profiles, seed and version."""
+        """Hash of all that the results depend on: resolved scenarios, profiles, traces, seed and code."""
         content = [
-            __version__,
+            code_version(),
+            [_content_hash(scenario) for scenario in self.prepared],
             [[scenario.parameters, scenario.experiment.model_dump(mode="json")] for scenario in self.scenarios],
             [
                 {name: profile["content_hash"] for name, profile in scenario.profiles.items()}
@@ -111,6 +116,7 @@ class Study:
         self,
         checkpoint: Checkpoint | None = None,
         *,
+        store: ResultStore | None = None,
         executor: Executor | None = None,
         keep_records: bool = False,
         engines: Sequence[Engine] | None = None,
@@ -123,6 +129,8 @@ class Study:
         ----------
         checkpoint : Checkpoint, optional
             Where finished replications and cells are kept as they come; those it holds already are not run again.
+        store : ResultStore, optional
+            Where finished ones are kept for other runs; those it holds already are not run again.
         executor : Executor, optional
             Where it is run; in this process by default. The results do not depend on it.
         keep_records : bool
@@ -134,7 +142,7 @@ class Study:
             ``tell(line)`` is told, once a scenario, that the reference engine had to run some of it.
         """
         engines = engines or [Engine.REFERENCE] * len(self.prepared)
-        gathered = Gathered(self.prepared, checkpoint)
+        gathered = Gathered(self.prepared, checkpoint, store)
         records: dict[Task, Path] = {}
         if checkpoint is not None:
             checkpoint.check()
@@ -158,6 +166,7 @@ class Study:
                 if keep_records:
                     records |= {task: checkpoint.records_file(task) for task in tasks}
                 gathered.resume(tasks, records)
+            gathered.take_stored(tasks, records)
             pending = [task for task in tasks if not gathered.has(task)]
             used |= {engines[task[0]] for task in pending}
             total += len(tasks)
@@ -167,7 +176,7 @@ class Study:
             for task, part in execute(
                 self.prepared, pending, executor=executor, records=records, engines=engines, not_compiled=fall_back
             ):
-                gathered.add(task, part)
+                gathered.add(task, part, records.get(task))
                 finished += 1
                 if progress is not None:
                     progress(finished, total, what)
@@ -176,7 +185,7 @@ class Study:
         if fallen_back:
             used.add(Engine.REFERENCE)
         queries = sum(summary.counts["offered"] for summary in summaries)
-        return StudyResult(summaries, records, queries, tuple(sorted(used)))
+        return StudyResult(summaries, records, queries, tuple(sorted(used)), gathered.stored)
 
     def _summarise(
         self, results: dict[tuple[int, int], ReplicationResult], counts: Sequence[int]
@@ -208,3 +217,10 @@ class Study:
         for scenario in self.prepared:
             profiles.update(scenario.profiles)
         return profiles
+
+
+def _content_hash(scenario: PreparedScenario) -> str | None:
+    try:
+        return scenario_hash(scenario)
+    except NoIdentity:
+        return None

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Self, TypeVar
 
-__all__ = ["LocalWorkers", "WorkerLost", "over_workers"]
+__all__ = ["Failure", "LocalWorkers", "WorkerLost", "failure", "interrupts_ignored", "over_workers"]
 
 Given = TypeVar("Given")
 Task = TypeVar("Task")
@@ -45,7 +45,7 @@ class _Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class _Failure:
+class Failure:
     """An exception of a task; its notes hold where it was raised."""
 
     error: BaseException
@@ -97,6 +97,7 @@ class LocalWorkers:
     """
 
     shares_files = True
+    is_elsewhere = False
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -167,7 +168,7 @@ class LocalWorkers:
                     task, result = reading.task, reading.receive()
                     worker, reading = reading, None
                     worker.busy = False
-                    if isinstance(result, _Failure):
+                    if isinstance(result, Failure):
                         raise result.error
                     taken.append((task, result))
                     if waiting:
@@ -188,7 +189,7 @@ class LocalWorkers:
         for worker in [one for one in self._crew if not one.process.is_alive()]:
             self._crew.remove(worker)
             worker.end()
-        with _interrupts_ignored():
+        with interrupts_ignored():
             # Workers inherit the disposition: Ctrl-C is for this process to handle.
             while len(self._crew) < count:
                 self._crew.append(_Worker())
@@ -220,12 +221,13 @@ def _finished(crew: list[_Worker]) -> Iterator[tuple[object, object]]:
         except WorkerLost:
             continue
         worker.busy = False
-        if not isinstance(result, _Failure):
+        if not isinstance(result, Failure):
             yield worker.task, result
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
+def interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C while processes are started, which inherit that."""
     try:
         previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     except ValueError:  # Not the main thread: there is nothing to set.
@@ -243,7 +245,7 @@ def _serve(pipe: Connection, path: list[str]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     function: Callable[[Any, Any], object] | None = None
     given: Any = None
-    unfit: _Failure | None = None
+    unfit: Failure | None = None
     while True:
         try:
             message = pipe.recv()
@@ -256,20 +258,21 @@ def _serve(pipe: Connection, path: list[str]) -> None:
             try:
                 function, given = pickle.loads(message.content)
             except Exception as error:
-                unfit = _failure(error)
+                unfit = failure(error)
             continue
         result: object
         try:
             assert unfit is not None or function is not None
             result = unfit if function is None else function(given, message)
         except Exception as error:
-            result = _failure(error)
+            result = failure(error)
         pipe.send(result)
 
 
-def _failure(error: Exception) -> _Failure:
+def failure(error: Exception) -> Failure:
+    """Return an exception that is being handled, to be raised again in the process that asked for the task."""
     error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-    return _Failure(error)
+    return Failure(error)
 
 
 def _end_with_parent() -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sim.spec.workload import WorkloadSpec
 from sim.workload.arrivals import RenewalArrivals, TraceArrivals, arrival_process
 from sim.workload.cells import CellDraws
+from sim.workload.laws import SourceLaws
 from sim.workload.sources import Source
 
 __all__ = ["check_arrivals", "check_sources"]
@@ -35,6 +36,7 @@ def check_sources(
     *,
     draws: CellDraws = ONE_CELL,
     base_dir: Path = Path(),
+    laws: Sequence[SourceLaws] | None = None,
     beginning: bool = False,
 ) -> list[str]:
     """Return in what way the arrivals of a run are not those of its sources; nothing if they are.
@@ -51,13 +53,16 @@ def check_sources(
         Whose arrivals they are.
     base_dir : Path
         Where relative trace files are looked for first.
+    laws : sequence of SourceLaws, optional
+        Those of each source, where they were read before; no file is read then.
     beginning : bool
         Whether these are the first ones of more, so that the arrival period goes on after the last of them.
     """
     violations = []
-    for source in sources:
+    for number, source in enumerate(sources):
         mine = np.isin(query_class, source.classes)
-        found = _check_source(source, arrival_ns[mine], draws, base_dir, beginning)
+        process = arrival_process(source.workload, base_dir, draws.cells) if laws is None else laws[number].process
+        found = _check_source(source, process, arrival_ns[mine], draws, beginning)
         violations += [f"{source.name}: {line}" if source.name else line for line in found]
         if len(source.classes) > 1:
             violations += _check_shares(source, query_class[mine])
@@ -100,13 +105,16 @@ def check_arrivals(spec: WorkloadSpec, arrival_ns: NDArray[np.int64], *, base_di
     in operational time. Both fail a sound run with probability 1e-12, and share nothing with the code that drew the
     gaps. What they can see grows with the run: at 10,000 queries, 4% of probability mass in the wrong place.
     """
-    return _check_source(Source("", spec), arrival_ns, ONE_CELL, base_dir)
+    return _check_source(Source("", spec), arrival_process(spec, base_dir), arrival_ns, ONE_CELL)
 
 
 def _check_source(
-    source: Source, arrival_ns: NDArray[np.int64], draws: CellDraws, base_dir: Path, beginning: bool = False
+    source: Source,
+    process: RenewalArrivals | TraceArrivals,
+    arrival_ns: NDArray[np.int64],
+    draws: CellDraws,
+    beginning: bool = False,
 ) -> list[str]:
-    process = arrival_process(source.workload, base_dir, draws.cells)
     if isinstance(process, TraceArrivals):
         same = _is_replayed(source, process, arrival_ns, draws)
         return [] if same else ["arrivals: the trace was not replayed as it is"]

@@ -14,10 +14,10 @@ from sim.spec.network import NetworkSpec
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import format_path
 from sim.spec.workload import WorkloadSpec
-from sim.workload.arrivals import FOREVER_NS, RenewalArrivals, TraceArrivals, arrival_process
+from sim.workload.arrivals import FOREVER_NS, RenewalArrivals, TraceArrivals
 from sim.workload.cells import CellDraws, Dealt
 from sim.workload.gaps import ExponentialGaps, GammaGaps
-from sim.workload.sizes import size_distribution
+from sim.workload.laws import SourceLaws, laws_of
 from sim.workload.sources import Source, sources_of
 from sim.workload.streams import columns
 
@@ -100,6 +100,8 @@ class QueryStream:
     network : NetworkSpec, optional
     base_dir : Path
         Where relative trace files are looked for first.
+    laws : sequence of SourceLaws, optional
+        Those of each source, where they were read before; no file is read then.
 
     Raises
     ------
@@ -122,6 +124,7 @@ class QueryStream:
         routers: int = 1,
         network: NetworkSpec | None = None,
         base_dir: Path = Path(),
+        laws: Sequence[SourceLaws] | None = None,
     ) -> None:
         self._draws = CellDraws(seed, replication, cell, cells)
         self._parts = parts
@@ -129,7 +132,9 @@ class QueryStream:
         self._attempts = attempts
         self._routers = routers
         self._network = network
-        self._sources = [_SourceStream(source, self._draws, base_dir) for source in sources_of(spec, classes)]
+        sources = sources_of(spec, classes)
+        laws = laws_of(sources, base_dir, cells) if laws is None else laws
+        self._sources = [_SourceStream(*one, self._draws) for one in zip(sources, laws, strict=True)]
 
     @property
     def end_ns(self) -> int:
@@ -234,12 +239,12 @@ def _joined(parts: Sequence[_Drawn]) -> _Drawn:
 class _SourceStream:
     """The arrivals, sizes and classes of one source."""
 
-    def __init__(self, source: Source, draws: CellDraws, base_dir: Path) -> None:
+    def __init__(self, source: Source, laws: SourceLaws, draws: CellDraws) -> None:
         self._source = source
         self._spec = source.workload
         self._draws = draws
-        self._process = arrival_process(source.workload, base_dir, draws.cells)
-        self._sizes = size_distribution(source.workload, base_dir)
+        self._process = laws.process
+        self._sizes = laws.sizes
         self.end_ns = source.workload.duration
 
     def drawn(self, chunk: int) -> Iterator[_Drawn]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ def _load(folder: str, name: str, key_path: str) -> Node:
                 )
             ]
         )
+    return _read(file)
+
+
+@functools.cache
+def _read(file: Path) -> Node:
+    """Read a file that ships, once a process: every replication asks for it."""
     return load_yaml(file)
 
 

@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from sim.cli.main import app
-from sim.report.agreement import compare_runs, find_run, markdown, render
+from sim.report.agreement import compare_runs, markdown, render
 from sim.report.figures.agreement import quantile_pairs
 from sim.report.rundir import RunDirectoryError
+from sim.spec.problems import SpecError
 
 
 def scenario(
@@ -168,7 +169,7 @@ def test_curves_are_paired_where_both_reach(tmp_path: Path) -> None:
 def test_the_command_prints_draws_and_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run(tmp_path / "runs" / "sim", scenario(10.8))
-    run(tmp_path / "runs" / "real", scenario(10.0))
+    run(tmp_path / "runs" / "real", scenario(10.0), observation={"fit": True})
     done = CliRunner().invoke(app, ["compare", "sim", "real", "--limit", "p99=10%"])
     assert done.exit_code == 0, done.output
     assert "+8.0%" in done.output
@@ -178,17 +179,27 @@ def test_the_command_prints_draws_and_judges(tmp_path: Path, monkeypatch: pytest
         "predicted-measured.svg",
     ]
     assert CliRunner().invoke(app, ["compare", "sim", "real", "--limit", "p99=5%"]).exit_code == 1
-    table = markdown(compare_runs(find_run("sim"), find_run("real")))
+    table = markdown(compare_runs(Path("runs/sim"), Path("runs/real")))
     assert "| 100/s | p99 | 10.8 ms | 10 ms | +8.0% |  |  |" in table.splitlines()
 
 
 @pytest.mark.parametrize("limit", ["p99", "p99=10", "p98=10%", "p99=x%", "p99=-1%"])
 def test_a_limit_that_makes_no_sense_is_refused(tmp_path: Path, limit: str) -> None:
-    done = CliRunner().invoke(app, ["compare", str(tmp_path), str(tmp_path), "--limit", limit])
+    sim, real = run(tmp_path / "sim", scenario(1.0)), run(tmp_path / "real", scenario(1.0), observation={"fit": True})
+    done = CliRunner().invoke(app, ["compare", str(sim), str(real), "--limit", limit])
     assert done.exit_code == 2
     assert "is no limit" in done.output
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["compare", str(tmp_path / "no"), str(tmp_path)])
-    assert done.exit_code == 2
+    assert isinstance(done.exception, SpecError)
+    assert "no such run or experiment" in str(done.exception)
+
+
+def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    sim, real = run(tmp_path / "sim", scenario(1.0)), run(tmp_path / "real", scenario(1.0), observation={"fit": True})
+    for arguments in ([sim, real, "--fail-if", "latency_ms_p99 > +2%"], [sim, sim, "--limit", "p99=5%"]):
+        done = CliRunner().invoke(app, ["compare", *map(str, arguments)])
+        assert done.exit_code == 2
+        assert "measured" in done.output

@@ -159,6 +159,7 @@ other    2/s       -  saturated               2.00  0.010 [0.000, 0.023]
 2/s: no scenario meets the SLA at p99
 1 scenario is saturated: the backlog grows for as long as the load lasts, so
   there is no tail
+other, 2/s: load 1.2
 
 Assumptions
   · something is assumed

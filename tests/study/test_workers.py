@@ -29,10 +29,10 @@ def does(folder: Path, task: str) -> Any:
         (folder / task).write_text(str(os.getpid()))
         return bytes(1 << 26)
     if word == "fails":
-        wait_for(folder / "quick")
+        wait_for_answer(folder / "quick")
         raise OSError("disk full")
     if word == "dies":
-        wait_for(folder / "quick")
+        wait_for_answer(folder / "quick")
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "long":
         (folder / task).touch()
@@ -46,6 +46,11 @@ def wait_for(file: Path) -> None:
     while not file.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def wait_for_answer(file: Path) -> None:
+    wait_for(file)
+    time.sleep(0.5)  # The answer follows the file.
 
 
 def test_every_task_comes_back_once(tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ from sim.report.warmup_file import read_warmup
 
 __all__ = ["FIGURES", "TIMELINE_FIGURES", "Kind", "drawings", "plot_run"]
 
+LEAST_ACCURACY = 1e-5
+"""A difference in accuracy below this, a thousandth of a percentage point, is none."""
+
 Drawings = Iterator[tuple[str, Drawing]]
 
 
@@ -45,8 +48,8 @@ def _no_load(run: Run) -> bool:
 
 
 def _accuracy_over_load(run: Run) -> bool:
-    known = {entry.metric("accuracy_served").value for entry in run.entries} - {None}
-    return run.load_axis is not None and len(known) > 1
+    known = [value for entry in run.entries if (value := entry.metric("accuracy_served").value) is not None]
+    return run.load_axis is not None and max(known, default=0.0) - min(known, default=0.0) > LEAST_ACCURACY
 
 
 def _not_sla(run: Run) -> bool:

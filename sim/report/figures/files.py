@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import quoteattr
 
 from sim.report.figures.colours import ON_DARK
 from sim.report.rundir import written_whole
@@ -48,8 +47,8 @@ def _svg(figure: Figure) -> bytes:
         figure.set_layout_engine("none")
     content = io.BytesIO()
     canvas: Any = FigureCanvasSVG(figure)
-    canvas.print_svg(content, metadata={"Date": None, "Creator": "mprec-sim"})
-    return follows_the_page(content.getvalue().decode(), ON_DARK, _what_it_says(figure)).encode()
+    canvas.print_svg(content, metadata={"Date": None, "Creator": "mprec-sim", "Title": _what_it_says(figure)})
+    return follows_the_page(content.getvalue().decode(), ON_DARK).encode()
 
 
 def _png(figure: Figure) -> bytes:
@@ -63,30 +62,28 @@ def _png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-def follows_the_page(svg: str, on_dark: Mapping[str, str], title: str) -> str:
-    """Return an SVG of matplotlib's with other colours where dark pages are preferred, and named for screen readers.
+def follows_the_page(svg: str, on_dark: Mapping[str, str]) -> str:
+    """Return an SVG of matplotlib's that has other colours where the reader prefers dark pages.
+
+    Programs that know no such preference show it as it was.
 
     Parameters
     ----------
     svg : str
     on_dark : mapping
         By colour as ``#rrggbb``: the one to show on a dark page. All others stay.
-    title : str
-        What the figure is called.
     """
-    used = [light for light in on_dark if light in svg]
     rules = [
-        f'.mprec [style*="{name}: {light}"], .mprec [{name}="{light}"] {{{name}: {on_dark[light]} !important}}'
-        for light in used
+        f'svg [style*="{name}: {light}"], svg [{name}="{light}"] {{{name}: {dark} !important}}'
+        for light, dark in on_dark.items()
+        if light in svg
         for name in ("fill", "stroke")
     ]
     style = "\n".join(["<style>", "@media (prefers-color-scheme: dark) {", *rules, "}", "</style>"])
-    svg = svg.replace("<svg ", f'<svg class="mprec" role="img" aria-label={quoteattr(title)} ', 1)
     return svg.replace("</metadata>", f"</metadata>\n {style}", 1)
 
 
 def _what_it_says(figure: Figure) -> str:
-    suptitle = figure.get_suptitle()
-    if suptitle:
-        return suptitle
-    return next((title for axes in figure.axes if (title := axes.get_title(loc="left"))), "figure")
+    """Return the title of a figure, which is read aloud."""
+    title = figure.get_suptitle() or next((one for axes in figure.axes if (one := axes.get_title(loc="left"))), "")
+    return " ".join(title.split())

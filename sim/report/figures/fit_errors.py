@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.report.figures.style import colour, legend_beside, marker, save, styled
+from sim.report.figures.colours import GRID, MUTED
+from sim.report.figures.layout import headline, line_key, panels
+from sim.report.figures.style import colour, marker, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,26 +44,18 @@ def plot_held_out(stem: Path, title: str, series: Sequence[Series], limits: Mapp
 
 
 def _figure(title: str, series: Sequence[Series], limits: Mapping[float, float]) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure()
-    figure.set_size_inches(figure.get_figwidth(), 1.5 * figure.get_figheight())
-    panels = figure.subplots(len(limits), 1, sharex=True)
-    for axes, (level, limit) in zip(panels, limits.items(), strict=True):
-        axes.axhspan(-100 * limit, 100 * limit, color="0.9", linewidth=0)
-        axes.axhline(0.0, color="0.6", linewidth=0.8)
-        for index, (label, sizes, errors) in enumerate(series):
+    figure, grid = panels(len(limits), 1, 2.6, sharex=True)
+    for axes, (level, limit) in zip(grid, limits.items(), strict=True):
+        axes.axhspan(-100 * limit, 100 * limit, color=GRID, linewidth=0)
+        axes.axhline(0.0, color=MUTED, linewidth=0.8)
+        for index, (_, sizes, errors) in enumerate(series):
             axes.plot(
-                sizes,
-                100 * errors[level],
-                linestyle="none",
-                marker=marker(index),
-                markersize=3.5,
-                color=colour(index),
-                label=label,
+                sizes, 100 * errors[level], linestyle="none", marker=marker(index), markersize=3.5, color=colour(index)
             )
         axes.set_ylabel(f"error of p{100 * level:g}, %")
-    panels[0].set_title(title)
-    panels[-1].set_xlabel("query size, samples")
-    legend_beside(panels[0])
+    grid[-1].set_xlabel("query size, samples")
+    figure.align_ylabels(grid)
+    keys = [line_key(index, label, style="none") for index, (label, _, _) in enumerate(series)]
+    small = ", ".join(f"{100 * limit:g}% at p{100 * level:g}" for level, limit in limits.items())
+    headline(figure, title, f"grey: errors that count as small, {small}", keys)
     return figure

@@ -12,6 +12,7 @@ from sim.report.figures.findings import meets_up_to, most_correct
 from sim.report.figures.layout import beside, headline, line_key
 from sim.report.figures.series import Entry, Run
 from sim.report.figures.style import (
+    OUT_OF_SIGHT,
     SLA_DASHES,
     Drawing,
     colour,
@@ -83,6 +84,10 @@ def _load_axis(axes: Axes, run: Run) -> None:
     axes.set_xlabel(run.load_axis or "")
 
 
+def _swept(run: Run) -> str:
+    return "load" if run.load_is_rate else (run.load_axis or "").split(",")[0]
+
+
 def _note(run: Run, *more: str) -> str:
     certainty = f"bands: {run.certainty}" if run.certainty else ""
     return "; ".join(part for part in (certainty, *more) if part)
@@ -106,7 +111,7 @@ def _latency(run: Run, where: str) -> Drawing:
         _curve(axes, [_without_tail(entry, metric) for entry in run.line(label)], metric, index)
     values = [v for entry in tails if (v := entry.metric(metric).value)]
     over_sla = run.load_key == "sla"
-    near = [] if over_sla else [sla for sla in run.slas_ms if not values or sla <= 3 * max(values)]
+    near = [] if over_sla else [sla for sla in run.slas_ms if not values or sla <= OUT_OF_SIGHT * max(values)]
     if values and max(values) > LOG_RANGE * min(values):
         top = max([*values, *near]) * 3
         axes.set_ylim(min([*values, *near]) / 1.6, top)
@@ -127,18 +132,19 @@ def _latency(run: Run, where: str) -> Drawing:
         texts.append((edge[0], "saturated"))
     notes = ["hollow: saturated, the backlog grows and there is no tail" if any(saturated) else "", where]
     if over_sla:
-        ends = [min(run.slas_ms), min(max(run.slas_ms), axes.get_ylim()[1])]
-        axes.plot(ends, ends, color=MUTED, linewidth=1.1, linestyle=SLA_DASHES, scalex=False, scaley=False)
-        texts.append((ends[1], "the SLA"))
+        # A limit that is as long as itself is a curve where only one of the axes is logarithmic.
+        first, last = min(run.slas_ms), min(max(run.slas_ms), axes.get_ylim()[1])
+        limits = [first + (last - first) * k / 100 for k in range(101)]
+        axes.plot(limits, limits, color=MUTED, linewidth=1.1, linestyle=SLA_DASHES, scalex=False, scaley=False)
+        texts.append((last, "the SLA"))
     else:
-        drawn = [sla for sla in run.slas_ms if shown_limit(axes, sla)]
+        drawn = [sla for sla in near if shown_limit(axes, sla)]
         texts += [(sla, f"SLA {sla:g} ms") for sla in drawn]
         notes += [f"the SLA of {sla:g} ms lies above" for sla in run.slas_ms if sla not in drawn]
     _load_axis(axes, run)
     axes.set_ylabel(f"{run.percentile} latency, ms")
     beside(axes, texts)
-    swept = "load" if run.load_is_rate else (run.load_axis or "").split(",")[0]
-    question = f"How does {run.percentile} change with {swept}?"
+    question = f"How does {run.percentile} change with {_swept(run)}?"
     keys = [line_key(index, label) for index, label in enumerate(run.labels)]
     headline(figure, meets_up_to(run) or question, _note(run, *notes), keys)
     return figure
@@ -199,5 +205,8 @@ def accuracy_over_load(run: Run) -> Iterator[tuple[str, Drawing]]:
         axes.set_ylabel("accuracy of what is served, %")
         hollow = "hollow: saturated" if any(entry.saturated for entry in part.entries) else ""
         keys = [line_key(index, label) for index, label in enumerate(part.labels)]
-        headline(figure, "What does load cost in accuracy?", _note(part, hollow, where), keys)
+        question = (
+            "What does load cost in accuracy?" if run.load_is_rate else f"How does accuracy change with {_swept(run)}?"
+        )
+        headline(figure, question, _note(part, hollow, where), keys)
         yield name, figure

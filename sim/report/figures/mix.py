@@ -76,7 +76,7 @@ def path_mix_over_load(run: Run) -> Iterator[tuple[str, Drawing]]:
             floor = top
         axes.set_ylim(0, 100)
         panel_title(axes, label if len(run.labels) > 1 else "")
-    _finish_panels(run, grid, "share of samples, %")
+    _finish_panels(run, grid, "samples, %")
     alone = f" at {shown[0]}" if len(shown) == 1 and len(run.labels) > 1 else ""
     keys = [area_key(paths.index(path), path) for path in taken]
     headline(figure, f"Which path serves the samples as load grows{alone}?" if run.load_is_rate else

@@ -32,7 +32,6 @@ __all__ = [
     "plain_ticks",
     "save",
     "shown_limit",
-    "sla_line",
     "styled",
 ]
 
@@ -119,34 +118,22 @@ def shown_limit(axes: Axes, sla_ms: float) -> bool:
     return True
 
 
-def sla_line(axes: Axes, sla_ms: float) -> None:
-    """Draw the latency limit and name it right of the axes; if it is far above everything, only say that it is."""
-    if not shown_limit(axes, sla_ms):
-        note(axes, f"the SLA of {sla_ms:g} ms lies above")
-        return
-    axes.annotate(
-        f"SLA {sla_ms:g} ms",
-        (1.0, sla_ms),
-        (4, 0),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        va="center",
-        color=MUTED,
-        fontsize=8.5,
-        annotation_clip=False,
-    )
-
-
 def logarithmic(axes: Axes, which: str = "y", ticks: Sequence[float] | None = None) -> None:
     """Make the y axis, or the x axis, logarithmic, with plain numbers at its ticks, `ticks` of each decade."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axis = axes.yaxis if which == "y" else axes.xaxis
+
+    class Locator(LogLocator):
+        def __call__(self) -> Any:
+            # More ticks a decade the fewer decades there are, so that they leave each other room and are never alone.
+            low, high = sorted(axis.get_view_interval())
+            usual = (1, 2, 3, 5, 7) if high < 8 * low else (1, 2, 5) if high < 3e3 * low else (1,)
+            self.set_params(subs=[float(one) for one in ticks or usual])
+            return super().__call__()
+
     (axes.set_yscale if which == "y" else axes.set_xscale)("log")
-    low, high = sorted(axis.get_view_interval())
-    # Three ticks a decade as long as they leave each other room.
-    usual = (1.0, 2.0, 5.0) if high < 3e3 * low else (1.0,)
-    axis.set_major_locator(LogLocator(base=10, subs=ticks or usual))
+    axis.set_major_locator(Locator(base=10))
     axis.set_minor_locator(NullLocator())
     plain_ticks(axes, which)
 

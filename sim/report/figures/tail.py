@@ -117,7 +117,7 @@ def percentile_plots(run: Run) -> Iterator[tuple[str, Drawing]]:
                 axes.plot(x, [point["value"] for point in curve], color=colour(index), linestyle=dashes(index % 4))
                 low, high = _interval(entry)
                 axes.fill_between(x, low, high, color=colour(index), alpha=0.18, linewidth=0)
-            for sla in drawn:
+            for sla in sorted(set(drawn) & set(_slas([(load, lines)]))):
                 axes.axhline(sla, color=MUTED, linewidth=1.1, linestyle=SLA_DASHES)
             panel_title(axes, _panel_name(run, load) if len(shown) > 1 else "")
             axes.set_xticks([-math.log10(1 - p) for p in ticks], [f"p{100 * p:.10g}" for p in ticks])
@@ -146,7 +146,7 @@ def exceedance_plots(run: Run) -> Iterator[tuple[str, Drawing]]:
                 axes.plot([point["value"] for point in curve], beyond, color=colour(index), linestyle=dashes(index % 4))
                 low, high = _interval(entry)
                 axes.fill_betweenx(beyond, low, high, color=colour(index), alpha=0.18, linewidth=0)
-            for sla in drawn:
+            for sla in sorted(set(drawn) & set(_slas([(load, lines)]))):
                 axes.axvline(sla, color=MUTED, linewidth=1.1, linestyle=SLA_DASHES)
             panel_title(axes, _panel_name(run, load) if len(shown) > 1 else "")
         axes = grid[0]

@@ -39,6 +39,8 @@ LOG_RANGE = 20.0
 """The latency axis is logarithmic where the values span more than this factor."""
 ROOM_FOR_BANDS = 1.5
 """Bands of few replications may be far wider than anything that was measured: they are cut at this multiple of it."""
+LEAST_SHARE = 1e-5
+"""A share that changes by less does not change."""
 WIDTHS = (3.4, 1.4)
 """Widths of the first line and of the last, so that lines that fall together are all seen."""
 
@@ -70,6 +72,8 @@ def _figure(
 ) -> Drawing:
     found = [points.get(scenario_key(entry), {}) for entry in entries]
     shown = [panel for panel in PANELS if panel[0] not in OPTIONAL or any(panel[0] in metrics for metrics in found)]
+    if not _varies("accuracy_served", found):
+        shown = [panel for panel in shown if panel[0] != "accuracy_served"]
     figure, grid = panels(len(shown), 1, PANEL_IN, sharex=True)
     notes = [f"bands: {run.certainty}" if run.certainty else "", "dotted: p50", where]
     for axes, (metric, title, scale) in zip(grid, shown, strict=True):
@@ -102,6 +106,12 @@ def _figure(
     question = f"What happens over time{f' at {load}' if load else ''}?"
     headline(figure, question, "; ".join(note for note in notes if note), keys)
     return figure
+
+
+def _varies(metric: str, found: Sequence[Points]) -> bool:
+    """Whether a share changes at all, in time or between scenarios."""
+    values = _values(metric, found)
+    return bool(values) and max(values) - min(values) > LEAST_SHARE
 
 
 def _alike(metric: str, found: Sequence[Points]) -> bool:

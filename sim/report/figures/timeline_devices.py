@@ -79,7 +79,7 @@ def _stacked(axes: Axes, metrics: Points, paths: Mapping[int, str]) -> None:
         times = [point.start_s for point in points] + [points[-1].end_s]
         axes.fill_between(times, [*floor, floor[-1]], [*top, top[-1]], step="post", **_surface(index))
         floor = top
-    axes.set_ylabel("share of samples, %")
+    axes.set_ylabel("samples, %")
     axes.set_ylim(0, 100)
     axes.margins(x=0)
 

@@ -1,0 +1,169 @@
+"""``mprec capacity``: how much load a fleet takes, how many nodes a load needs, how tight an SLA can be."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim.cli.options import (
+    ClusterOption,
+    ExperimentArgument,
+    OverridesOption,
+    PluginsOption,
+    StoreOption,
+    add_plugins,
+    cannot_both,
+)
+from sim.cli.run import EngineName
+from sim.cli.terminal import termination_as_interrupt
+from sim.study.capacity.question import By, Find
+
+__all__ = ["capacity"]
+
+FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def capacity(
+    experiment: ExperimentArgument,
+    find: Annotated[
+        Find,
+        typer.Option(
+            "--find",
+            help="rate: the highest load that meets the SLA; nodes: the smallest fleet; sla: the tightest SLA.",
+        ),
+    ] = Find.RATE,
+    overrides: OverridesOption = None,
+    attainment: Annotated[
+        str | None,
+        typer.Option(
+            "--attainment",
+            metavar="PERCENT",
+            help="Least share of queries within the SLA, besides the percentile, e.g. 99.9%.",
+        ),
+    ] = None,
+    groups: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--group", metavar="NAME", help="With --find nodes: node group that is counted; repeatable [all of them]."
+        ),
+    ] = None,
+    by: Annotated[
+        By, typer.Option("--by", help="With --find nodes and several groups: what the cheapest mix is cheapest by.")
+    ] = By.PRICE,
+    tolerance: Annotated[
+        str, typer.Option("--tolerance", metavar="PERCENT", help="Width of the bracket to stop at.")
+    ] = "2%",
+    confidence: Annotated[
+        str,
+        typer.Option(
+            "--confidence", metavar="PERCENT", help="That all a search calls proved is right, for each scenario."
+        ),
+    ] = "95%",
+    most_replications: Annotated[
+        int, typer.Option("--max-replications", min=2, help="Of one point; what is open then stays open.")
+    ] = 400,
+    most_queries: Annotated[
+        int, typer.Option("--max-queries", min=1000, help="Of one replication, under a steady load.")
+    ] = 2_000_000,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Directory [runs/NAME-capacity].")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all draws, instead of the file's.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Processes; all cores by default. Results do not depend on it.")
+    ] = None,
+    engine: Annotated[
+        EngineName, typer.Option("--engine", help="SimPy, compiled by numba, or whichever is done first.")
+    ] = EngineName.AUTO,
+    cluster: ClusterOption = None,
+    store: StoreOption = None,
+    plugins: PluginsOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not say what is known so far.")] = False,
+) -> None:
+    """Search for the limit of every scenario, proved on both sides.
+
+    A load, a fleet or an SLA counts as met or missed only when the interval decides. Axes of the sweep that the search
+    takes the place of are left out. The answer goes to stdout, what is known so far to stderr. After Ctrl-C the same
+    command goes on with what was finished. Exit code 1 where nothing was proved to meet.
+    """
+    from sim.engine.audit import InvariantError
+    from sim.report.rundir import RunDirectoryError
+    from sim.study.capacity.perform import CapacityRequest, perform_capacity
+    from sim.study.capacity.question import Question
+    from sim.study.cluster import BadClusterAddress, ClusterError
+    from sim.study.runs import DirectoryInUse
+    from sim.study.workers import WorkerLost
+
+    add_plugins(plugins)
+    cannot_both(jobs, cluster)
+    if find is not Find.NODES and groups:
+        raise typer.BadParameter("node groups are counted with --find nodes", param_hint="--group")
+    question = Question(
+        find,
+        None if attainment is None else _share(attainment, "--attainment", 0.0, 1.0),
+        _share(confidence, "--confidence", 0.5, 1.0),
+        _share(tolerance, "--tolerance", 0.0, 1.0),
+        tuple(groups or ()),
+        by,
+        most_replications,
+        most_queries,
+    )
+    request = CapacityRequest(
+        experiment, question, tuple(overrides or ()), out, seed, jobs, engine.value, cluster, store
+    )
+    again = "the same command goes on with what is finished" if store != "none" else "nothing is kept with --store none"
+    try:
+        with termination_as_interrupt():
+            finished = perform_capacity(request, _silent if quiet else _say)
+    except (DirectoryInUse, BadClusterAddress) as error:
+        _say(error)
+        raise typer.Exit(BAD_INPUT) from error
+    except InvariantError as error:
+        _say(f"the simulator broke one of its own laws, and this search is not to be used:\n{error}")
+        raise typer.Exit(FAILED) from error
+    except ClusterError as error:
+        _say(error)
+        raise typer.Exit(FAILED) from error
+    except (WorkerLost, RunDirectoryError, OSError) as error:
+        _say(f"{error}; {again}")
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as error:
+        _say(f"interrupted; {again}")
+        raise typer.Exit(INTERRUPTED) from error
+    _print(finished.report)
+    if not finished.report.ranking:
+        raise typer.Exit(FAILED)
+
+
+def _share(text: str, option: str, low: float, high: float) -> float:
+    """Return a share that is written as a percentage or a fraction, strictly between two bounds."""
+    try:
+        value = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+    except ValueError:
+        value = high
+    if not low < value < high:
+        raise typer.BadParameter(
+            f"{text!r} is no share; allowed: more than {low:.0%} and less than {high:.0%}, e.g. 99%", param_hint=option
+        )
+    return value
+
+
+def _say(message: object) -> None:
+    print(message, file=sys.stderr)
+
+
+def _silent(_message: object) -> None:
+    pass
+
+
+def _print(report: object) -> None:
+    from shutil import get_terminal_size
+
+    from sim.report.capacity import CapacityReport, render_capacity
+
+    assert isinstance(report, CapacityReport)
+    encoding = (sys.stdout.encoding or "ascii").lower()
+    print(render_capacity(report, get_terminal_size((100, 24)).columns, unicode="utf" in encoding))

@@ -1,0 +1,105 @@
+"""``mprec optimise``: search the designs that an experiment file allows, and print the best of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim.cli.options import (
+    ClusterOption,
+    ExperimentArgument,
+    OverridesOption,
+    PluginsOption,
+    StoreOption,
+    add_plugins,
+    cannot_both,
+)
+from sim.cli.run import EngineName
+from sim.cli.terminal import progress_bar, say, termination_as_interrupt
+
+__all__ = ["optimise"]
+
+FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def optimise(
+    experiment: ExperimentArgument,
+    overrides: OverridesOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Directory of the search [runs/NAME-designs].")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all draws, instead of the file's.")] = None,
+    replications: Annotated[
+        int | None, typer.Option("--replications", min=1, help="Independent runs of a design, instead of the file's.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, help="Designs that are tried, instead of the file's.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Processes; all cores by default. Results do not depend on it.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Complete the search that was interrupted in the directory.")
+    ] = False,
+    engine: Annotated[
+        EngineName,
+        typer.Option("--engine", help="Engine, as for `mprec run`. All give the same results."),
+    ] = EngineName.AUTO,
+    cluster: ClusterOption = None,
+    store: StoreOption = None,
+    plugins: PluginsOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Search designs for the front of what the file wants: its block `optimise` says what may be chosen.
+
+    The front goes to stdout, progress to stderr; every design leaves a run directory. Exit code 1 if none is feasible.
+    Ctrl-C keeps what is finished; --resume completes it.
+    """
+    from sim.report.rundir import RunDirectoryError
+    from sim.study.checkpoint import CheckpointMismatch
+    from sim.study.cluster import BadClusterAddress, ClusterError
+    from sim.study.design_search import OptimiserMissing
+    from sim.study.optimise import SearchRequest, perform_search
+    from sim.study.runs import DirectoryInUse
+    from sim.study.workers import WorkerLost
+
+    add_plugins(plugins)
+    cannot_both(jobs, cluster)
+    given = [*(overrides or ()), *([] if trials is None else [f"optimise.trials={trials}"])]
+    request = SearchRequest(
+        experiment, tuple(given), out, seed, replications, jobs, resume, engine.value, cluster, store
+    )
+    again = "what is finished is kept: run the same command with --resume to complete it"
+    try:
+        with termination_as_interrupt(), progress_bar(quiet) as progress:
+            finished = perform_search(request, progress, say)
+    except (DirectoryInUse, CheckpointMismatch, OptimiserMissing, BadClusterAddress) as error:
+        say(error)
+        raise typer.Exit(BAD_INPUT) from error
+    except ClusterError as error:
+        say(error)
+        raise typer.Exit(FAILED) from error
+    except (WorkerLost, RunDirectoryError, OSError) as error:
+        say(f"{error}; {again}")
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as error:
+        say(f"interrupted; {again}")
+        raise typer.Exit(INTERRUPTED) from error
+    _print(finished.report)
+
+
+def _print(report: object) -> None:
+    from shutil import get_terminal_size
+
+    from sim.report.designs import DesignReport, render_designs
+
+    assert isinstance(report, DesignReport)
+    encoding = (sys.stdout.encoding or "ascii").lower()
+    print(render_designs(report, get_terminal_size((100, 24)).columns, unicode="utf" in encoding))
+    if not report.front:
+        raise typer.Exit(FAILED)
