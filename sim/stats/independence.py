@@ -23,7 +23,7 @@ __all__ = ["LEAST_BEYOND", "LEAST_FOR_MEAN", "ShortRun", "independent_latencies"
 STRETCHES = 8
 """Stretches of a replication whose means are compared."""
 
-LEAST_FOR_MEAN = 30
+LEAST_FOR_MEAN = 50
 """Independent latencies that a replication has to be worth for the interval of a mean or a percentile."""
 
 LEAST_BEYOND = 3

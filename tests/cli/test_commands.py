@@ -68,6 +68,7 @@ def test_a_run_leaves_a_whole_run_directory(folder: Path) -> None:
         "metrics.csv",
         "replications.json",
         "queries.npz",
+        "warmup.csv",
         "figures",
         "warmup.csv",
     }

@@ -93,7 +93,8 @@ def test_how_many_independent_latencies_each_metric_needs() -> None:
     assert names(300, METRICS, {}) == ["p999"]
     assert names(299, METRICS, {}) == ["p99", "p999"]
     assert names(59, METRICS, {}) == ["p95", "p99", "p999"]
-    assert names(29, METRICS, {}) == ["mean", "p50", "p90", "p95", "p99", "p999"]
+    assert names(50, METRICS, {}) == ["p95", "p99", "p999"]
+    assert names(49, METRICS, {}) == ["mean", "p50", "p90", "p95", "p99", "p999"]
     assert names(None, METRICS, {}) == []
     (p999, *_) = short_runs(2_999, METRICS, {})
     assert (p999.needed, p999.times) == (3_000, 2)

@@ -93,5 +93,6 @@ def test_stopping_by_the_interval_costs_little_coverage(first: int) -> None:
         low, high = (getattr(t_interval(values[:count]), end) for end in ("low", "high"))
         covered += low <= 1 <= high
         assert outcome.reached
+    print(f"from {first} replications: {covered / repeats:.1%} of {repeats} covered, {np.mean(used):.1f} on average")
     assert covered / repeats > 0.93 - 5 * math.sqrt(0.95 * 0.05 / repeats)
     assert 30 < np.mean(used) < 55
