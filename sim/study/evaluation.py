@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from sim._version import __version__
 from sim.engine.engines import Engine, why_not_compiled
 from sim.spec.binding import bind
 from sim.spec.experiment import Experiment
@@ -24,6 +23,7 @@ from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import Task, execute, usable_cores
 from sim.study.executor import Executor, InProcess, local_executor
 from sim.study.gather import Gathered
+from sim.study.identity import NoIdentity, code_version, scenario_hash
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario, find_experiment
 from sim.study.store import ResultStore
@@ -352,6 +352,11 @@ def _content_hash(scenario: Scenario, prepared: PreparedScenario) -> str:
     content: dict[str, Any] = scenario.experiment.model_dump(mode="json")
     for name in WITHOUT_EFFECT:
         content.pop(name, None)
+    try:
+        simulated = scenario_hash(prepared)
+    except NoIdentity:
+        # A policy whose source is not to be had: within this search, what its file says has to do.
+        simulated = str(scenario.base_dir)
     profiles = {name: profile["content_hash"] for name, profile in prepared.profiles.items()}
-    everything = [__version__, str(scenario.base_dir), content, profiles, prepared.most_recorded]
+    everything = [code_version(), simulated, content, profiles, prepared.most_recorded]
     return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
