@@ -330,6 +330,7 @@ class Evaluator:
             sla_ns=experiment.sla,
             offered_load=prepared.offered_load,
             time_varying=prepared.time_varying,
+            cells=prepared.cells,
         )
         return Evaluated(tuple(asked.changes), variant.scenario, prepared, summary, results)
 
