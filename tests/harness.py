@@ -41,4 +41,4 @@ def run_text(folder: Path, text: str, replication: int = 0) -> RunRecord:
 
 def faults_of(scenario: PreparedScenario, replication: int, cell: int = 0) -> FaultSchedule | None:
     """What happens to the devices of a cell in one replication, as it is drawn before the run."""
-    return replications._faults(scenario, replication, cell)
+    return replications.fault_schedule(scenario, replication, cell)

@@ -38,6 +38,8 @@ def main() -> None:
         assert "kairos-" in listed and "broadwell-dlrm-rmc1" in listed
         call(mprec, "run", "mprec-kaggle-hw2", "--quiet", "--replications", "2", "--set", "workload.queries=500")
         assert list(empty.glob("runs/*/summary.json")), "no summary was written"
+        page = call(mprec, "report", "mprec-kaggle-hw2").strip()
+        assert "Verdict" in (empty / page).read_text(encoding="utf-8"), "no report was written"
     print(f"{wheel.name} runs elsewhere")
 
 

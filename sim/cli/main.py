@@ -7,7 +7,7 @@ import sys
 import typer
 
 from sim._version import __version__
-from sim.cli import calibrate, capacity, compare, optimise, plot, profiles, run, schema, validate
+from sim.cli import calibrate, capacity, compare, optimise, plot, profiles, report, run, schema, validate
 from sim.spec.problems import SpecError
 
 __all__ = ["app", "main"]
@@ -29,6 +29,7 @@ app.command("plot")(plot.plot)
 app.command("capacity")(capacity.capacity)
 app.command("compare")(compare.compare)
 app.command("optimise")(optimise.optimise)
+app.command("report")(report.report)
 app.add_typer(profiles.app, name="profiles")
 app.command("schema")(schema.schema)
 app.add_typer(calibrate.app, name="calibrate")

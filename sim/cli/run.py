@@ -64,6 +64,20 @@ def run(
     ] = True,
     cluster: ClusterOption = None,
     store: StoreOption = None,
+    trace: Annotated[
+        str | None,
+        typer.Option(
+            "--trace",
+            metavar="WINDOW",
+            help="Write what happens in a stretch of simulated time, as 10ms..20ms or 1s+50ms, to trace.json.",
+        ),
+    ] = None,
+    trace_scenario: Annotated[
+        str | None, typer.Option("--trace-scenario", metavar="LABEL", help="Scenario to trace [the first].")
+    ] = None,
+    trace_replication: Annotated[
+        int | None, typer.Option("--trace-replication", min=0, metavar="N", help="Its replication to trace [0].")
+    ] = None,
     plugins: PluginsOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -77,12 +91,29 @@ def run(
     from sim.study.checkpoint import CheckpointMismatch
     from sim.study.cluster import BadClusterAddress, ClusterError
     from sim.study.runs import DirectoryInUse, RunRequest, perform
+    from sim.study.trace import TraceRequest
     from sim.study.workers import WorkerLost
 
     add_plugins(plugins)
+    if trace is None and (trace_scenario is not None or trace_replication is not None):
+        raise typer.BadParameter(
+            "--trace-scenario and --trace-replication say what --trace is of", param_hint="--trace"
+        )
+    traced = None if trace is None else TraceRequest(trace, trace_scenario, trace_replication or 0)
     cannot_both(jobs, cluster)
     request = RunRequest(
-        experiment, tuple(overrides or ()), out, seed, replications, jobs, resume, engine.value, figures, cluster, store
+        experiment,
+        tuple(overrides or ()),
+        out,
+        seed,
+        replications,
+        jobs,
+        resume,
+        engine.value,
+        figures,
+        cluster,
+        store,
+        traced,
     )
     again = "what is finished is kept: run the same command with --resume to complete it"
     try:

@@ -47,7 +47,7 @@ from sim.serving.faults import FaultSchedule, slowdowns
 from sim.serving.queueing import Order
 from sim.serving.system import System
 
-__all__ = ["Chunk", "Stream", "simulate"]
+__all__ = ["Cell", "Chunk", "Stream", "play_out", "simulate"]
 
 Process = Generator[simpy.Event, object, None]
 
@@ -114,14 +114,19 @@ def simulate(system: System, stream: Stream, *, drain_ns: int, faults: FaultSche
     RunRecord
     """
     env = Clock()
-    cell = Cell(system, env)
+    return play_out(Cell(system, env, Ledger(system, env)), stream, drain_ns=drain_ns, faults=faults)
+
+
+def play_out(cell: Cell, stream: Stream, *, drain_ns: int, faults: FaultSchedule | None) -> RunRecord:
+    """Run a replication on a cell to which nothing has happened yet; parameters are those of `simulate`."""
+    env = cell.env
     if faults is not None:
         env.process(cell.carry_out(faults))
     env.run(until=env.process(cell.play(stream, drain_ns)))
     cell.stop()
     ledger = cell.ledger
     return ledger.recorder.record(
-        class_sla_ns=system.class_sla_ns,
+        class_sla_ns=cell.system.class_sla_ns,
         end_ns=stream.end_ns,
         stop_ns=stream.end_ns + drain_ns,
         in_system_integral=ledger.in_system_integral,
@@ -133,10 +138,10 @@ def simulate(system: System, stream: Stream, *, drain_ns: int, faults: FaultSche
 class Cell:
     """One router, its nodes, and the replication that runs on them."""
 
-    def __init__(self, system: System, env: Clock) -> None:
+    def __init__(self, system: System, env: Clock, ledger: Ledger) -> None:
         self.system = system
         self.env = env
-        self.ledger = ledger = Ledger(system, env)
+        self.ledger = ledger
         self.accuracy: list[float] = system.path_accuracy.tolist()
         self.path_overhead_ns: list[int] = system.path_overhead_ns.tolist()
         self.queues = self._queues()

@@ -86,6 +86,10 @@ class RunDirectory:
                     rows.writerow([*own, start, end, name, *numbers])
         return self._write("timeline.csv", text.getvalue().encode())
 
+    def write_trace(self, text: str) -> Path:
+        """Write the trace of a window, as from `sim.report.trace`."""
+        return self._write("trace.json", text.encode())
+
     def write_queries(self, records: Mapping[tuple[int, int, int], Path]) -> Path:
         """Merge the per-query records, by scenario, replication and cell, into ``queries.npz``.
 

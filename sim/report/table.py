@@ -14,7 +14,20 @@ from sim.report.verdict import Answer, Verdict, headline, judge
 from sim.stats.classes import ClassSummary
 from sim.stats.summary import Metric, ScenarioSummary
 
-__all__ = ["Report", "render"]
+__all__ = [
+    "Column",
+    "Marks",
+    "Report",
+    "Row",
+    "columns_of",
+    "conclusions",
+    "evidence_of",
+    "percent",
+    "render",
+    "rows_of",
+    "setting",
+    "significant",
+]
 
 EVIDENCE = ("modelled", "published", "measured")
 
@@ -85,7 +98,7 @@ def _gain_json(gain: Gain | None) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
     """A row of the table: a scenario, or a class of its queries where `query_class` names one.
 
     `short` says that replications are too short for the interval of its percentile.
@@ -100,13 +113,17 @@ class _Row:
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
-    """A column: columns of a higher `rank` are the first to go where the terminal is narrow."""
+class Column:
+    """A column: columns of a higher `rank` are the first to go where the terminal is narrow.
+
+    `metric` is what its cells are the value of, where that is one of the metrics.
+    """
 
     header: str
-    cell: Callable[[_Row], str]
+    cell: Callable[[Row], str]
     rank: int
     right: bool = True
+    metric: str | None = None
 
 
 def render(report: Report, width: int, *, unicode: bool = True) -> str:
@@ -121,52 +138,73 @@ def render(report: Report, width: int, *, unicode: bool = True) -> str:
         Whether the terminal can show more than ASCII.
     """
     width = max(width, 40)
-    marks = _Marks(unicode)
-    verdicts = [judge(summary, report.percentile) for summary in report.summaries]
+    marks = Marks(unicode)
     found = gains(report.summaries, report.baseline)
-    rows = [
-        row
-        for summary, verdict, gain in zip(report.summaries, verdicts, found, strict=True)
-        for row in _rows(summary, verdict, gain, report.percentile)
-    ]
+    rows = rows_of(report, found)
     lines = _wrapped(report.name, width)
-    slas = dict.fromkeys(sla for summary in report.summaries for sla in _slas(summary))
-    lines += _wrapped(
-        f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {_replications(report.summaries)}, "
-        f"{report.summaries[0].confidence:.0%} intervals",
-        width,
-    )
+    lines += _wrapped(setting(report), width)
     lines += ["", *_table(report, rows, width, marks), ""]
-    for line in headline(report.summaries, verdicts, found, report.percentile):
+    for line in conclusions(report, found, marks):
         lines += _wrapped(line, width, "  ")
-    for line in precision_lines(report.summaries, marks.plus_minus):
-        lines += _wrapped(line, width, "  ")
-    lines += _warnings(report, rows, width)
     lines += ["", "Assumptions"]
     for assumption in report.assumptions or ("none beyond what the experiment file says",):
         lines += _wrapped(f"{marks.bullet} {assumption}", width, "    ", "  ")
-    weakest = "the weakest of what the scenarios stand on" if len({s.evidence for s in report.summaries}) > 1 else ""
-    lines += [f"Evidence: {report.evidence}{f' ({weakest})' if weakest else ''}"]
+    lines += [f"Evidence: {evidence_of(report)}"]
     if report.out_dir is not None:
         lines.append(f"Files: {report.out_dir}")
     text = "\n".join(line.rstrip() for line in lines)
     return text if unicode else text.encode("ascii", "replace").decode("ascii")
 
 
-def _rows(summary: ScenarioSummary, verdict: Verdict, gain: Gain | None, percentile: str) -> list[_Row]:
-    """Return the row of a scenario, and below it those of its classes."""
-    parameters = summary.parameters
-    whole = "all" if summary.classes else ""
-    rows = [_Row(summary, verdict, gain, parameters, whole, is_too_short(summary, percentile))]
-    for name, one in summary.classes.items():
-        short = is_too_short(summary, percentile, name)
-        rows.append(_Row(one, judge(one, percentile), None, parameters, name, short))
-    return rows
+def setting(report: Report) -> str:
+    """Return what was asked of which model, how often and with which intervals, in a line."""
+    slas = dict.fromkeys(sla for summary in report.summaries for sla in _slas(summary))
+    return (
+        f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {_replications(report.summaries)}, "
+        f"{report.summaries[0].confidence:.0%} intervals"
+    )
 
 
 def _replications(summaries: Sequence[ScenarioSummary]) -> str:
     least, most = (pick(summary.replications for summary in summaries) for pick in (min, max))
     return f"{'' if least == most else f'{least} to '}{most} replication{'s' if most > 1 else ''}"
+
+
+def conclusions(report: Report, found: Sequence[Gain | None], marks: Marks) -> list[str]:
+    """Return the verdict, a line a group of scenarios, how precise it is, and what is to be read with care.
+
+    Parameters
+    ----------
+    report : Report
+    found : sequence of Gain or None
+        Of every scenario, as from `sim.report.comparison.gains`.
+    marks : Marks
+    """
+    verdicts = [judge(summary, report.percentile) for summary in report.summaries]
+    return [
+        *headline(report.summaries, verdicts, found, report.percentile),
+        *precision_lines(report.summaries, marks.plus_minus),
+        *_warnings(report, rows_of(report, found)),
+    ]
+
+
+def evidence_of(report: Report) -> str:
+    """Return the weakest kind of evidence, and that it is the weakest where scenarios differ."""
+    several = len({summary.evidence for summary in report.summaries}) > 1
+    return report.evidence + (" (the weakest of what the scenarios stand on)" if several else "")
+
+
+def rows_of(report: Report, found: Sequence[Gain | None]) -> list[Row]:
+    """Return a row a scenario, and below it those of its classes."""
+    rows = []
+    for summary, gain in zip(report.summaries, found, strict=True):
+        own: dict[str, ScenarioSummary | ClassSummary] = {"": summary, **summary.classes}
+        for name, one in own.items():
+            short = is_too_short(summary, report.percentile, name)
+            query_class = name or ("all" if summary.classes else "")
+            own_gain = None if name else gain
+            rows.append(Row(one, judge(one, report.percentile), own_gain, summary.parameters, query_class, short))
+    return rows
 
 
 def _slas(summary: ScenarioSummary) -> list[str]:
@@ -175,7 +213,7 @@ def _slas(summary: ScenarioSummary) -> list[str]:
     return [f"{name} {one.sla_ms:,.9g} ms" for name, one in summary.classes.items()]
 
 
-class _Marks:
+class Marks:
     """Characters that depend on what the terminal can show."""
 
     def __init__(self, unicode: bool) -> None:
@@ -190,31 +228,32 @@ def _wrapped(text: str, width: int, later: str = "", first: str = "") -> list[st
     return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=later, break_on_hyphens=False) or [""]
 
 
-def _columns(report: Report, rows: Sequence[_Row], marks: _Marks) -> list[_Column]:
+def columns_of(report: Report, rows: Sequence[Row], marks: Marks) -> list[Column]:
+    """Return the columns of the table of scenarios."""
     names = list(dict.fromkeys(key for summary in report.summaries for key in summary.parameters))
-    percentile = f"latency_ms_{report.percentile}"
+    percentile, in_time = f"latency_ms_{report.percentile}", "correct_predictions_within_sla_per_s"
 
-    def parameter(name: str) -> Callable[[_Row], str]:
+    def parameter(name: str) -> Callable[[Row], str]:
         return lambda row: str(row.parameters.get(name, ""))
 
-    columns = [_Column(name.split(".")[-1], parameter(name), 0, right=i > 0) for i, name in enumerate(names)]
+    columns = [Column(name.split(".")[-1], parameter(name), 0, right=i > 0) for i, name in enumerate(names)]
     if any(summary.classes for summary in report.summaries):
-        columns.append(_Column("class", lambda row: row.query_class, 0, right=False))
+        columns.append(Column("class", lambda row: row.query_class, 0, right=False))
     columns += [
-        _Column(f"{report.percentile} ms", _marked(rows, percentile), 0),
-        _Column(marks.plus_minus, lambda row: _half_width(row.summary.metrics[percentile]), 4),
-        _Column("SLA", lambda row: _answer(row.verdict), 0, right=False),
-        _Column("in time", lambda row: _percent(row.summary.metrics["sla_attainment"].value), 3),
-        _Column("correct/s in time", lambda row: _number(row, "correct_predictions_within_sla_per_s"), 1),
-        _Column("accuracy", lambda row: _percent(row.summary.metrics["accuracy_served"].value), 5),
+        Column(f"{report.percentile} ms", _marked(rows, percentile), 0, metric=percentile),
+        Column(marks.plus_minus, lambda row: _half_width(row.summary.metrics[percentile]), 4),
+        Column("SLA", lambda row: _answer(row.verdict), 0, right=False),
+        Column("in time", _share("sla_attainment"), 3, metric="sla_attainment"),
+        Column("correct/s in time", lambda row: _number(row, in_time), 1, metric=in_time),
+        Column("accuracy", _share("accuracy_served"), 5, metric="accuracy_served"),
     ]
     if any(summary.saturation.offered_load is not None for summary in report.summaries):
-        columns.append(_Column("load", _offered_load, 7))
-    columns.append(_Column("drift", lambda row: f"{row.summary.saturation.growth_fraction:z.1%}", 6))
+        columns.append(Column("load", _offered_load, 7))
+    columns.append(Column("drift", lambda row: f"{row.summary.saturation.growth_fraction:z.1%}", 6))
     if report.baseline is not None:
-        columns.append(_Column(f"gain{marks.times}", lambda row: _gain(row, marks), 2))
+        columns.append(Column(f"gain{marks.times}", lambda row: _gain(row, marks), 2))
     if any((summary.metrics["drop_rate"].value or 0) > 0 for summary in report.summaries):
-        columns.append(_Column("dropped", lambda row: _percent(row.summary.metrics["drop_rate"].value), 2))
+        columns.append(Column("dropped", _share("drop_rate"), 2, metric="drop_rate"))
     for header, name, rank in (
         ("attempts", "attempts_per_query", 2),
         ("wasted", "wasted_work", 3),
@@ -222,68 +261,77 @@ def _columns(report: Report, rows: Sequence[_Row], marks: _Marks) -> list[_Colum
         ("nodes", "nodes_on", 2),
     ):
         if any(name in row.metrics for row in report.summaries):
-            columns.append(_Column(header, _optional(name), rank))
+            columns.append(Column(header, _optional(name), rank, metric=name))
     if any("nodes_on" in row.metrics for row in report.summaries):
         # Where nodes come and go, what they cost is the point.
-        columns.append(_Column("$/M correct", _optional("cost_per_million_correct"), 1))
+        columns.append(
+            Column("$/M correct", _optional("cost_per_million_correct"), 1, metric="cost_per_million_correct")
+        )
     return columns
 
 
-def _marked(rows: Sequence[_Row], metric: str) -> Callable[[_Row], str]:
+def _marked(rows: Sequence[Row], metric: str) -> Callable[[Row], str]:
     """Return the cells of the percentile, with a mark where a replication is too short for it."""
     room = " " if any(row.short for row in rows) else ""
     return lambda row: _value(row, metric) + (SHORT if row.short else room)
 
 
-def _offered_load(row: _Row) -> str:
+def _offered_load(row: Row) -> str:
     saturation = row.summary.saturation
     return "-" if saturation.offered_load is None else f"{saturation.offered_load:.2f}"
 
 
-def _optional(name: str) -> Callable[[_Row], str]:
+def _share(name: str) -> Callable[[Row], str]:
+    """Return the cells of a metric that is a share."""
+    return lambda row: percent(row.summary.metrics[name].value)
+
+
+def _optional(name: str) -> Callable[[Row], str]:
     """Return the cells of a metric that only some scenarios have."""
 
-    def cell(row: _Row) -> str:
+    def cell(row: Row) -> str:
         metric = row.summary.metrics.get(name)
         if metric is None or metric.value is None:
             return "-"
         if name in ("wasted_work", "availability"):
-            return _percent(metric.value)
-        return f"{metric.value:.3f}" if name == "attempts_per_query" else _significant(metric.value)
+            return percent(metric.value)
+        return f"{metric.value:.3f}" if name == "attempts_per_query" else significant(metric.value)
 
     return cell
 
 
-def _value(row: _Row, name: str) -> str:
+def _value(row: Row, name: str) -> str:
     metric = row.summary.metrics[name]
-    return "-" if metric.value is None else _significant(metric.value)
+    return "-" if metric.value is None else significant(metric.value)
 
 
 def _half_width(metric: Metric) -> str:
     if metric.low is None or metric.high is None:
         return "-"
-    return _significant((metric.high - metric.low) / 2, 2)
+    return significant((metric.high - metric.low) / 2, 2)
 
 
-def _number(row: _Row, name: str) -> str:
+def _number(row: Row, name: str) -> str:
     value = row.summary.metrics[name].value
     if value is None:
         return "-"
-    return f"{value:,.0f}" if value >= 1000 else _significant(value)
+    return f"{value:,.0f}" if value >= 1000 else significant(value)
 
 
-def _significant(value: float, digits: int = 3) -> str:
+def significant(value: float, digits: int = 3) -> str:
+    """Return a number with so many significant digits, and all those before the point."""
     text = f"{value:#.{digits}g}".removesuffix(".")
     if "e" not in text:
         return text
     return f"{value:,.0f}" if abs(value) >= 1 else f"{value:.{digits}f}"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """Return a share in percent; a dash where there is none."""
     return "-" if value is None else f"{100 * value:.2f}%"
 
 
-def _gain(row: _Row, marks: _Marks) -> str:
+def _gain(row: Row, marks: Marks) -> str:
     if row.gain is None or row.gain.correct_within_sla.value is None:
         return "-"
     ratio = row.gain.correct_within_sla
@@ -302,8 +350,8 @@ def _answer(verdict: Verdict) -> str:
     }[verdict.answer]
 
 
-def _table(report: Report, rows: Sequence[_Row], width: int, marks: _Marks) -> list[str]:
-    columns = _columns(report, rows, marks)
+def _table(report: Report, rows: Sequence[Row], width: int, marks: Marks) -> list[str]:
+    columns = columns_of(report, rows, marks)
     cells = [[column.cell(row) for column in columns] for row in rows]
     widths = [max(len(column.header), *(len(row[i]) for row in cells)) for i, column in enumerate(columns)]
     kept = list(range(len(columns)))
@@ -338,13 +386,13 @@ SATURATED_NAMED = 4
 """Saturated scenarios of which load and drift are told; the table has those of all, where there is room."""
 
 
-def _saturated(row: _Row) -> str:
+def _saturated(row: Row) -> str:
     """Say what the verdict on a saturated scenario stands on."""
     name = ", ".join(str(value) for value in row.parameters.values())
     return f"{name}: {row.verdict.why}" if name else row.verdict.why
 
 
-def _warnings(report: Report, rows: Sequence[_Row], width: int) -> list[str]:
+def _warnings(report: Report, rows: Sequence[Row]) -> list[str]:
     """Say what the table cannot: why numbers are missing or to be read with care."""
     lines: list[str] = []
     scenarios = [row.summary for row in rows if isinstance(row.summary, ScenarioSummary)]
@@ -369,4 +417,4 @@ def _warnings(report: Report, rows: Sequence[_Row], width: int) -> list[str]:
             f"{unsettled} scenario{'s' if unsettled > 1 else ''} had not settled when the run was half over: "
             "give the workload more time"
         )
-    return [part for line in lines for part in _wrapped(line, width, "  ")]
+    return lines

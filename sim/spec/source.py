@@ -16,7 +16,7 @@ import yaml
 
 from sim.spec.problems import Position, Problem, SpecError
 
-__all__ = ["KeyPath", "Node", "Position", "format_path", "load_yaml", "parse_yaml"]
+__all__ = ["KeyPath", "Node", "Position", "format_path", "leading_comment", "load_yaml", "parse_yaml"]
 
 KeyPath = tuple[str | int, ...]
 
@@ -123,6 +123,21 @@ def format_path(path: Sequence[str | int]) -> str:
     for key in path:
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
     return text
+
+
+def leading_comment(text: str) -> list[str]:
+    """Return the lines of the comment that a YAML text begins with, without what marks them as comment.
+
+    What is said to editors and shells, such as ``# yaml-language-server: ...``, is left out.
+    """
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        said = line.lstrip("#").strip()
+        if not said.startswith(("!", "yaml-language-server:", "vim:", "-*-")):
+            lines.append(said)
+    return lines
 
 
 def load_yaml(file: Path) -> Node:

@@ -30,7 +30,7 @@ from sim.study.store import ResultStore
 
 __all__ = ["Asked", "Evaluated", "Evaluator", "Kept"]
 
-WITHOUT_EFFECT = ("name", "replications")
+WITHOUT_EFFECT = ("name", "replications", "precision")
 """Keys of an experiment that no replication depends on."""
 
 

@@ -26,6 +26,7 @@ from sim.workload.draw import CHUNK, QueryStream
 
 __all__ = [
     "Part",
+    "fault_schedule",
     "keeps_record",
     "query_stream",
     "run_part",
@@ -96,7 +97,7 @@ def run_record(
         scenario.system,
         query_stream(scenario, replication, cell),
         drain_ns=scenario.drain_ns,
-        faults=_faults(scenario, replication, cell),
+        faults=fault_schedule(scenario, replication, cell),
     )
     draws = CellDraws(scenario.seed, replication, cell, scenario.cells)
     broken = [
@@ -131,7 +132,7 @@ def run_totals(
         scenario.system,
         query_stream(scenario, replication, cell),
         drain_ns=scenario.drain_ns,
-        faults=_faults(scenario, replication, cell),
+        faults=fault_schedule(scenario, replication, cell),
     )
     tally = tally_for(scenario)
     arrival_ns: list[NDArray[np.int64]] = []
@@ -171,7 +172,7 @@ def _refuse(broken: Sequence[str], scenario: PreparedScenario, replication: int,
         raise InvariantError(f"scenario {scenario.label}, {which}, seed {scenario.seed}: " + "; ".join(broken))
 
 
-def _faults(scenario: PreparedScenario, replication: int, cell: int) -> FaultSchedule | None:
+def fault_schedule(scenario: PreparedScenario, replication: int, cell: int) -> FaultSchedule | None:
     """Draw what happens to the devices of a cell, up to where the clock must have stopped."""
     plan = scenario.fault_plan(cell)
     if plan is None:

@@ -34,6 +34,7 @@ from sim.study.executor import open_executor
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
 from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
+from sim.study.trace import TraceRequest, take_trace
 
 __all__ = [
     "DirectoryInUse",
@@ -83,6 +84,8 @@ class RunRequest:
         Address of a Dask cluster that runs it; see `sim.study.cluster.DaskCluster`.
     store : str or None
         Folder of finished results, ``none``, or what the environment says; see `sim.study.store.store_folder`.
+    trace : TraceRequest or None
+        A window of a replication to be written to ``trace.json``.
     """
 
     experiment: str
@@ -96,6 +99,7 @@ class RunRequest:
     figures: bool = True
     cluster: str | None = None
     store: str | None = None
+    trace: TraceRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,7 @@ def perform(
         free_directory(request.out, find_experiment(request.experiment).stem, resume=request.resume)
     )
     checkpoint = Checkpoint(directory.path / "replications", study.fingerprint)
+    trace = None if request.trace is None else take_trace(request.trace, study.prepared)
     keep = _keeps_records(study)
     folder = store_folder(request.store)
     store = None if folder is None else ResultStore(folder, tell=tell)
@@ -183,11 +188,14 @@ def perform(
     report = write_results(directory, study, result)
     if request.figures:
         plot_run(directory.path)
+    if trace is not None:
+        directory.write_trace(trace.text)
     directory.write_manifest(
         {
             **manifest_of(study, result),
             "engines": result.engines,
             "stored": result.stored,
+            **({} if trace is None else {"trace": trace.about}),
             "command": ["mprec", *sys.argv[1:]],
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -295,7 +303,8 @@ def model_names(experiment: Experiment) -> list[str]:
 def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
     """Return the experiment as YAML that says everything: what was extended, set and left to defaults.
 
-    It runs as it is: files of traces, of IDs, of profiles and of models are named by their whole path.
+    It runs as it is: files of traces, of IDs, of profiles and of models are named by their whole path. The comment that
+    its file begins with is kept.
     """
     scenario = scenarios[0]
     content = scenario.experiment.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -315,7 +324,8 @@ def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
         _whole_path(use, "profile", scenario.base_dir)
     if scenario.sweep is not None:
         content["sweep"] = scenario.sweep
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    comment = "".join(f"# {line}\n" if line else "#\n" for line in scenario.comment)
+    return comment + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _whole_path(holder: dict[str, Any], key: str, base_dir: Path) -> None:

@@ -13,7 +13,7 @@ from sim.spec.experiment import Experiment
 from sim.spec.optimise import OptimiseBlock, OptimiseSpec
 from sim.spec.problems import Problem, SpecError, nearest_name
 from sim.spec.scenario import expand_sweep, load_experiment
-from sim.spec.source import Node
+from sim.spec.source import Node, leading_comment
 from sim.workload.shapes import list_workload_files
 
 __all__ = [
@@ -41,6 +41,8 @@ class Scenario:
         Folder of the experiment file.
     sweep : dict or None
         The whole sweep that this is one point of, as it is written.
+    comment : tuple of str
+        Lines of the comment that its file begins with, which says what is asked.
     """
 
     parameters: dict[str, Any]
@@ -48,6 +50,7 @@ class Scenario:
     node: Node
     base_dir: Path
     sweep: dict[str, Any] | None = None
+    comment: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -118,6 +121,7 @@ def load_scenarios(
     root = load_experiment(path, given)
     sweep = root.child("sweep")
     written = sweep.plain() if sweep is not None else None
+    comment = tuple(leading_comment(path.read_text(encoding="utf-8")))
     scenarios: list[Scenario] = []
     problems: list[Problem] = []
     try:
@@ -130,7 +134,8 @@ def load_scenarios(
         except SpecError as error:
             problems.extend([*error.problems, *_unknown_names(point.node)])
             continue
-        scenarios.append(Scenario(dict(point.parameters), experiment, point.node, path.resolve().parent, written))
+        base_dir = path.resolve().parent
+        scenarios.append(Scenario(dict(point.parameters), experiment, point.node, base_dir, written, comment))
     if problems:
         raise SpecError(problems)
     return scenarios
