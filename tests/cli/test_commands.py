@@ -70,7 +70,6 @@ def test_a_run_leaves_a_whole_run_directory(folder: Path) -> None:
         "queries.npz",
         "warmup.csv",
         "figures",
-        "warmup.csv",
     }
     summary = json.loads((run / "summary.json").read_text())
     assert [entry["parameters"]["policy"] for entry in summary["scenarios"]] == ["table on CPU"] * 2 + ["MP-Rec"] * 2
