@@ -18,14 +18,12 @@ from sim.cli.options import (
     cannot_both,
 )
 from sim.cli.run import EngineName
-from sim.cli.terminal import termination_as_interrupt
+from sim.cli.terminal import ends_told, say
 from sim.study.capacity.question import By, Find
 
 __all__ = ["capacity"]
 
 FAILED = 1
-BAD_INPUT = 2
-INTERRUPTED = 130
 
 
 def capacity(
@@ -89,13 +87,8 @@ def capacity(
     takes the place of are left out. The answer goes to stdout, what is known so far to stderr. After Ctrl-C the same
     command goes on with what was finished. Exit code 1 where nothing was proved to meet.
     """
-    from sim.engine.audit import InvariantError
-    from sim.report.rundir import RunDirectoryError
     from sim.study.capacity.perform import CapacityRequest, perform_capacity
     from sim.study.capacity.question import Question
-    from sim.study.cluster import BadClusterAddress, ClusterError
-    from sim.study.runs import DirectoryInUse
-    from sim.study.workers import WorkerLost
 
     add_plugins(plugins)
     cannot_both(jobs, cluster)
@@ -115,24 +108,8 @@ def capacity(
         experiment, question, tuple(overrides or ()), out, seed, jobs, engine.value, cluster, store
     )
     again = "the same command goes on with what is finished" if store != "none" else "nothing is kept with --store none"
-    try:
-        with termination_as_interrupt():
-            finished = perform_capacity(request, _silent if quiet else _say)
-    except (DirectoryInUse, BadClusterAddress) as error:
-        _say(error)
-        raise typer.Exit(BAD_INPUT) from error
-    except InvariantError as error:
-        _say(f"the simulator broke one of its own laws, and this search is not to be used:\n{error}")
-        raise typer.Exit(FAILED) from error
-    except ClusterError as error:
-        _say(error)
-        raise typer.Exit(FAILED) from error
-    except (WorkerLost, RunDirectoryError, OSError) as error:
-        _say(f"{error}; {again}")
-        raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt as error:
-        _say(f"interrupted; {again}")
-        raise typer.Exit(INTERRUPTED) from error
+    with ends_told("search", again):
+        finished = perform_capacity(request, _silent if quiet else say)
     _print(finished.report)
     if not finished.report.ranking:
         raise typer.Exit(FAILED)
@@ -149,10 +126,6 @@ def _share(text: str, option: str, low: float, high: float) -> float:
             f"{text!r} is no share; allowed: more than {low:.0%} and less than {high:.0%}, e.g. 99%", param_hint=option
         )
     return value
-
-
-def _say(message: object) -> None:
-    print(message, file=sys.stderr)
 
 
 def _silent(_message: object) -> None:

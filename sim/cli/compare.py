@@ -12,7 +12,7 @@ import typer
 from sim.cli.agreement import against_measured
 from sim.cli.options import ClusterOption, OverridesOption, PluginsOption, StoreOption, add_plugins, cannot_both
 from sim.cli.run import EngineName
-from sim.cli.terminal import progress_bar, say, termination_as_interrupt
+from sim.cli.terminal import ends_told, progress_bar, say
 from sim.spec.problems import nearest_name
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ __all__ = ["compare"]
 
 FAILED = 1
 BAD_INPUT = 2
-INTERRUPTED = 130
 
 MOST_IN_FULL = 2
 """Comparisons up to which every metric is printed."""
@@ -167,31 +166,12 @@ def _request(
 
 def _obtained(named: Sequence[Compared], request: RunRequest, quiet: bool) -> list[Path]:
     """Run the experiments among what was named; ends are those of `mprec run`."""
-    from sim.engine.audit import InvariantError
-    from sim.study.checkpoint import CheckpointMismatch
-    from sim.study.cluster import BadClusterAddress, ClusterError
     from sim.study.comparing import obtain
-    from sim.study.runs import DirectoryInUse
-    from sim.study.workers import WorkerLost
 
     if all(one.is_run for one in named):
         return [one.path for one in named]
-    again = "what is finished is kept: run the same command with --resume to complete it"
-    try:
-        with termination_as_interrupt(), progress_bar(quiet) as progress:
-            return obtain(named, request, progress, say)
-    except (DirectoryInUse, CheckpointMismatch, BadClusterAddress) as error:
-        say(error)
-        raise typer.Exit(BAD_INPUT) from error
-    except InvariantError as error:
-        say(f"the simulator broke one of its own laws, and this run is not to be used:\n{error}")
-        raise typer.Exit(FAILED) from error
-    except (WorkerLost, ClusterError, OSError) as error:
-        say(f"{error}; {again}")
-        raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt as error:
-        say(f"interrupted; {again}")
-        raise typer.Exit(INTERRUPTED) from error
+    with ends_told("run"), progress_bar(quiet) as progress:
+        return obtain(named, request, progress, say)
 
 
 def _compared(

@@ -18,13 +18,12 @@ from sim.cli.options import (
     cannot_both,
 )
 from sim.cli.run import EngineName
-from sim.cli.terminal import progress_bar, say, termination_as_interrupt
+from sim.cli.terminal import ends_told, progress_bar, say
 
 __all__ = ["optimise"]
 
 FAILED = 1
 BAD_INPUT = 2
-INTERRUPTED = 130
 
 
 def optimise(
@@ -60,13 +59,8 @@ def optimise(
     The front goes to stdout, progress to stderr; every design leaves a run directory. Exit code 1 if none is feasible.
     Ctrl-C keeps what is finished; --resume completes it.
     """
-    from sim.report.rundir import RunDirectoryError
-    from sim.study.checkpoint import CheckpointMismatch
-    from sim.study.cluster import BadClusterAddress, ClusterError
     from sim.study.design_search import OptimiserMissing
     from sim.study.optimise import SearchRequest, perform_search
-    from sim.study.runs import DirectoryInUse
-    from sim.study.workers import WorkerLost
 
     add_plugins(plugins)
     cannot_both(jobs, cluster)
@@ -74,22 +68,12 @@ def optimise(
     request = SearchRequest(
         experiment, tuple(given), out, seed, replications, jobs, resume, engine.value, cluster, store
     )
-    again = "what is finished is kept: run the same command with --resume to complete it"
-    try:
-        with termination_as_interrupt(), progress_bar(quiet) as progress:
+    with ends_told("search"), progress_bar(quiet) as progress:
+        try:
             finished = perform_search(request, progress, say)
-    except (DirectoryInUse, CheckpointMismatch, OptimiserMissing, BadClusterAddress) as error:
-        say(error)
-        raise typer.Exit(BAD_INPUT) from error
-    except ClusterError as error:
-        say(error)
-        raise typer.Exit(FAILED) from error
-    except (WorkerLost, RunDirectoryError, OSError) as error:
-        say(f"{error}; {again}")
-        raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt as error:
-        say(f"interrupted; {again}")
-        raise typer.Exit(INTERRUPTED) from error
+        except OptimiserMissing as error:
+            say(error)
+            raise typer.Exit(BAD_INPUT) from error
     _print(finished.report)
 
 

@@ -18,9 +18,7 @@ from sim.cli.options import (
     add_plugins,
     cannot_both,
 )
-from sim.cli.terminal import progress_bar as _progress
-from sim.cli.terminal import say as _say
-from sim.cli.terminal import termination_as_interrupt
+from sim.cli.terminal import ends_told, progress_bar, say
 
 __all__ = ["EngineName", "run"]
 
@@ -31,11 +29,6 @@ class EngineName(StrEnum):
     AUTO = "auto"
     REFERENCE = "reference"
     COMPILED = "compiled"
-
-
-FAILED = 1
-BAD_INPUT = 2
-INTERRUPTED = 130
 
 
 def run(
@@ -86,13 +79,8 @@ def run(
     The table and the verdict go to stdout, progress to stderr. Ctrl-C keeps what is finished; --resume completes it.
     So it is when the process is terminated, a worker dies or a file cannot be written.
     """
-    from sim.engine.audit import InvariantError
-    from sim.report.rundir import RunDirectoryError
-    from sim.study.checkpoint import CheckpointMismatch
-    from sim.study.cluster import BadClusterAddress, ClusterError
-    from sim.study.runs import DirectoryInUse, RunRequest, perform
+    from sim.study.runs import RunRequest, perform
     from sim.study.trace import TraceRequest
-    from sim.study.workers import WorkerLost
 
     add_plugins(plugins)
     if trace is None and (trace_scenario is not None or trace_replication is not None):
@@ -115,25 +103,8 @@ def run(
         store,
         traced,
     )
-    again = "what is finished is kept: run the same command with --resume to complete it"
-    try:
-        with termination_as_interrupt(), _progress(quiet) as progress:
-            finished = perform(request, progress, _say)
-    except (DirectoryInUse, CheckpointMismatch, BadClusterAddress) as error:
-        _say(error)
-        raise typer.Exit(BAD_INPUT) from error
-    except InvariantError as error:
-        _say(f"the simulator broke one of its own laws, and this run is not to be used:\n{error}")
-        raise typer.Exit(FAILED) from error
-    except ClusterError as error:
-        _say(error)
-        raise typer.Exit(FAILED) from error
-    except (WorkerLost, RunDirectoryError, OSError) as error:
-        _say(f"{error}; {again}")
-        raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt as error:
-        _say(f"interrupted; {again}")
-        raise typer.Exit(INTERRUPTED) from error
+    with ends_told("run"), progress_bar(quiet) as progress:
+        finished = perform(request, progress, say)
     _print_report(finished.report)
 
 

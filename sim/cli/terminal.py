@@ -1,4 +1,4 @@
-"""What commands that run for long do with the terminal: progress and messages on stderr, ends that are asked for."""
+"""What commands that run for long share: progress and messages on stderr, what they say and return when they fail."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from sim.study.study import Progress
 
-__all__ = ["progress_bar", "say", "termination_as_interrupt"]
+__all__ = ["KEPT", "ends_told", "progress_bar", "say"]
+
+FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+KEPT = "what is finished is kept: run the same command with --resume to complete it"
 
 
 @contextmanager
-def termination_as_interrupt() -> Iterator[None]:
+def _termination_as_interrupt() -> Iterator[None]:
     """Let SIGTERM, by which schedulers and `kill` end a process, keep what is finished as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: object) -> None:
@@ -26,6 +34,44 @@ def termination_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def ends_told(what: str, again: str = KEPT) -> Iterator[None]:
+    """Say why something that runs for long did not come to its end, and exit with the code for that.
+
+    Parameters
+    ----------
+    what : str
+        What is not to be used where the simulator broke a law: "run", "search".
+    again : str
+        What becomes of that which is finished.
+    """
+    from sim.engine.audit import InvariantError
+    from sim.report.rundir import RunDirectoryError
+    from sim.study.checkpoint import CheckpointMismatch
+    from sim.study.cluster import BadClusterAddress, ClusterError
+    from sim.study.runs import DirectoryInUse
+    from sim.study.workers import WorkerLost
+
+    try:
+        with _termination_as_interrupt():
+            yield
+    except (DirectoryInUse, CheckpointMismatch, BadClusterAddress) as error:
+        say(error)
+        raise typer.Exit(BAD_INPUT) from error
+    except InvariantError as error:
+        say(f"the simulator broke one of its own laws, and this {what} is not to be used:\n{error}")
+        raise typer.Exit(FAILED) from error
+    except ClusterError as error:
+        say(error)
+        raise typer.Exit(FAILED) from error
+    except (WorkerLost, RunDirectoryError, OSError) as error:
+        say(f"{error}; {again}")
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as error:
+        say(f"interrupted; {again}")
+        raise typer.Exit(INTERRUPTED) from error
 
 
 def say(message: object) -> None:

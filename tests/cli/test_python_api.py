@@ -62,9 +62,8 @@ def test_importing_the_package_loads_nothing_of_it() -> None:
 
 def test_a_run_from_python_leaves_what_the_command_leaves(tiny: Path) -> None:
     results = sim.run(sim.load(tiny, seed=3), "api")
-    done = CliRunner().invoke(
-        app, ["run", str(tiny), "--seed", "3", "--out", "cli", "-q", "--jobs", "1", "--no-figures"]
-    )
+    command = ["run", str(tiny), "--seed", "3", "--out", "cli", "-q", "--jobs", "1", "--no-figures"]
+    done = CliRunner().invoke(app, command, env={"COLUMNS": "100"})
     assert done.exit_code == 0, done.output
     for name in ("summary.json", "replications.json", "metrics.csv", "timeline.csv"):
         assert (Path("api") / name).read_bytes() == (Path("cli") / name).read_bytes()
