@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sim.report.capacity import Answer, CapacityReport, Looked
 from sim.report.figures.style import (
+    MUTED,
     Drawing,
     colour,
     legend_beside,
@@ -74,7 +75,7 @@ def _over_values(report: CapacityReport) -> Drawing:
             axes.plot([answer.estimate], [1.0], color=colour(index), marker="|", markersize=16, label="_estimate")
         if answer.meets is not None and answer.misses is not None:
             axes.axvspan(*sorted((answer.meets, answer.misses)), color=colour(index), alpha=0.15, linewidth=0)
-    axes.axhline(1.0, color="0.25", linewidth=1.1, linestyle=(0, (6, 3)))
+    axes.axhline(1.0, color=MUTED, linewidth=1.1, linestyle=(0, (6, 3)))
     if values and min(values) > 0 and max(values) > LOG_RANGE * min(values):
         axes.set_xscale("log")
     logarithmic(axes)
@@ -155,7 +156,7 @@ def _mixes(report: CapacityReport, answer: Answer) -> Drawing:
             marker="o",
             markersize=15,
             markerfacecolor="none",
-            color="0.25",
+            color=MUTED,
             label="cheapest" if report.by == "price" else "least power",
         )
     axes.set_xlabel(f"{groups[0]} nodes")
