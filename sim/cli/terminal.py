@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,20 +22,6 @@ KEPT = "what is finished is kept: run the same command with --resume to complete
 
 
 @contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM, by which schedulers and `kill` end a process, keep what is finished as Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-@contextmanager
 def ends_told(what: str, again: str = KEPT) -> Iterator[None]:
     """Say why something that runs for long did not come to its end, and exit with the code for that.
 
@@ -51,11 +36,12 @@ def ends_told(what: str, again: str = KEPT) -> Iterator[None]:
     from sim.report.rundir import RunDirectoryError
     from sim.study.checkpoint import CheckpointMismatch
     from sim.study.cluster import BadClusterAddress, ClusterError
+    from sim.study.interrupts import interrupts_remembered
     from sim.study.runs import DirectoryInUse
     from sim.study.workers import WorkerLost
 
     try:
-        with _termination_as_interrupt():
+        with interrupts_remembered():
             yield
     except (DirectoryInUse, CheckpointMismatch, BadClusterAddress) as error:
         say(error)

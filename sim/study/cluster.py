@@ -13,7 +13,8 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from sim.study.identity import code_version
-from sim.study.workers import Failure, WorkerLost, failure, interrupts_ignored
+from sim.study.interrupts import interrupts_held_back, raise_if_interrupted
+from sim.study.workers import Failure, WorkerLost, failure
 
 __all__ = ["BadClusterAddress", "ClusterError", "DaskCluster"]
 
@@ -82,7 +83,7 @@ class DaskCluster:
     def _start(self, workers: int) -> None:
         from distributed import Client, LocalCluster
 
-        with interrupts_ignored():
+        with interrupts_held_back():
             self._cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -190,6 +191,7 @@ class DaskCluster:
         del futures
         try:
             for future, result in done:
+                raise_if_interrupted()
                 if future.status != "finished":
                     raise _lost(future)
                 if isinstance(result, Failure):

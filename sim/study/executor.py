@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, Self, TypeVar
 
+from sim.study.interrupts import raise_if_interrupted
 from sim.study.workers import LocalWorkers
 
 __all__ = ["Executor", "InProcess", "local_executor", "open_executor"]
@@ -78,6 +79,7 @@ class InProcess:
     ) -> Iterator[tuple[Task, Result]]:
         """Yield every task with ``function(given, task)``, in their order."""
         for task in tasks:
+            raise_if_interrupted()
             yield task, function(given, task)
 
 

@@ -10,19 +10,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import signal
 import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Self, TypeVar
 
-__all__ = ["Failure", "LocalWorkers", "WorkerLost", "failure", "interrupts_ignored", "over_workers"]
+from sim.study.interrupts import interrupts_held_back, raise_if_interrupted
+
+__all__ = ["Failure", "LocalWorkers", "WorkerLost", "failure", "over_workers"]
 
 Given = TypeVar("Given")
 Task = TypeVar("Task")
@@ -162,6 +162,7 @@ class LocalWorkers:
                 worker.send(begin)
                 worker.take(waiting.popleft())
             while busy := {worker.pipe: worker for worker in crew if worker.busy}:
+                raise_if_interrupted()
                 for pipe in wait(list(busy)):
                     assert isinstance(pipe, Connection)
                     reading = busy[pipe]
@@ -189,8 +190,7 @@ class LocalWorkers:
         for worker in [one for one in self._crew if not one.process.is_alive()]:
             self._crew.remove(worker)
             worker.end()
-        with interrupts_ignored():
-            # Workers inherit the disposition: Ctrl-C is for this process to handle.
+        with interrupts_held_back():
             while len(self._crew) < count:
                 self._crew.append(_Worker())
         return self._crew[:count]
@@ -223,20 +223,6 @@ def _finished(crew: list[_Worker]) -> Iterator[tuple[object, object]]:
         worker.busy = False
         if not isinstance(result, Failure):
             yield worker.task, result
-
-
-@contextmanager
-def interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C while processes are started, which inherit that."""
-    try:
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # Not the main thread: there is nothing to set.
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _serve(pipe: Connection, path: list[str]) -> None:

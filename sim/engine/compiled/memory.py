@@ -343,7 +343,7 @@ class Memory:
         if not array.flags.c_contiguous:
             raise ValueError(f"{name} is not contiguous")
         self._arrays[name] = array
-        self._words[self._place[f"{name}_at"]] = array.__array_interface__["data"][0]
+        self._words[self._place[f"{name}_at"]] = array.ctypes.data
         room = self._place.get(f"{name}_room")
         if room is not None:
             self._words[room] = len(array)

@@ -1,0 +1,68 @@
+"""Ctrl-C and SIGTERM: remembered where code of others swallows them, and kept from the processes that we start.
+
+Python raises KeyboardInterrupt wherever the main thread happens to be. Where that is a function that C code called, the
+C code may drop it (numpy drops what is raised while it describes an array) or raise something else in its place
+(pydantic does, while it writes a model), and the user's Ctrl-C did nothing, about once in a hundred times.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from types import FrameType
+
+__all__ = ["interrupts_held_back", "interrupts_remembered", "raise_if_interrupted"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Schedulers and `kill` end a process with SIGTERM: what is finished is kept then, too."""
+
+_interrupted = False
+
+
+@contextmanager
+def interrupts_remembered() -> Iterator[None]:
+    """Raise KeyboardInterrupt on Ctrl-C and on SIGTERM, and instead of any exception that comes out after them.
+
+    Notes
+    -----
+    `raise_if_interrupted` raises it again inside of the block. For the main thread only.
+    """
+    global _interrupted
+    _interrupted = False
+    previous = [signal.signal(number, _interrupt) for number in SIGNALS]
+    try:
+        yield
+    except Exception as error:
+        if _interrupted:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        for number, handler in zip(SIGNALS, previous, strict=True):
+            signal.signal(number, handler)
+        _interrupted = False
+
+
+def raise_if_interrupted() -> None:
+    """Raise KeyboardInterrupt where one was raised since `interrupts_remembered` began, and swallowed."""
+    if _interrupted:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: it is for this one to handle, here at the end of the block."""
+    # It lets the signal through once it runs, and is therefore started before.
+    resource_tracker.ensure_running()
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
