@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from sim.profile.after_idle import AfterIdle
 from sim.profile.device import Device
 from sim.profile.library import data_dir, load_device, ships
 from sim.profile.service import Evidence
@@ -26,7 +27,7 @@ from sim.profile.table_file import format_service_csv
 from sim.report.rundir import RunDirectoryError
 from sim.spec.problems import Problem, SpecError
 
-__all__ = ["DeviceText", "TableRows", "device_file", "write_profile"]
+__all__ = ["DeviceText", "TableRows", "device_file", "name_problems", "write_profile"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -76,6 +77,8 @@ class DeviceText:
         As in "20us".
     table_options : dict
         How every table is read, by the keys of `sim.spec.device.TableFileSpec`.
+    after_idle : mapping of (model, representation) to AfterIdle
+        What service takes longer on a lane that stood idle, where that was measured.
     """
 
     name: str
@@ -89,11 +92,23 @@ class DeviceText:
     power: Mapping[str, str] | None = None
     per_query_overhead: str | None = None
     table_options: Mapping[str, str] = field(default_factory=dict)
+    after_idle: Mapping[tuple[str, str], AfterIdle] = field(default_factory=dict)
 
 
 def device_file(folder: Path, name: str) -> Path:
     """Path of a device's file in a profile folder."""
     return folder / "devices" / f"{name}.yaml"
+
+
+def name_problems(folder: Path, name: str) -> list[Problem]:
+    """Return why no device of this name can be written to a profile folder, whatever is there."""
+    problems = []
+    if not _NAME.fullmatch(name):
+        allowed = "letters, digits, dots, dashes, underscores"
+        problems.append(Problem("a device cannot be called that", value=name, allowed=allowed))
+    if ships("devices", name) and folder.resolve() != data_dir("hwprofiles").resolve():
+        problems.append(Problem("a device profile of that name ships; take another name", value=name))
+    return problems
 
 
 def write_profile(folder: Path, device: DeviceText, tables: Sequence[TableRows], *, replace: bool = False) -> Device:
@@ -142,14 +157,9 @@ def write_profile(folder: Path, device: DeviceText, tables: Sequence[TableRows],
 
 def _check(folder: Path, device: DeviceText, tables: Sequence[TableRows], taken: bool) -> None:
     name = device.name
-    problems = []
-    if not _NAME.fullmatch(name):
-        allowed = "letters, digits, dots, dashes, underscores"
-        problems.append(Problem("a device cannot be called that", value=name, allowed=allowed))
+    problems = name_problems(folder, name)
     if taken:
         problems.append(Problem(f"{device_file(folder, name)} is there already; replace it, or take another name"))
-    if ships("devices", name) and folder.resolve() != data_dir("hwprofiles").resolve():
-        problems.append(Problem("a device profile of that name ships; take another name", value=name))
     pairs = [(table.model, table.representation) for table in tables]
     if not pairs:
         problems.append(Problem(f"device {name} would have no table"))
@@ -170,12 +180,15 @@ def _write(trial: Path, device: DeviceText, tables: Sequence[TableRows]) -> list
         names.append(f"tables/{stem}.csv")
         content = format_service_csv(table.sizes.tolist(), table.levels.tolist(), table.service_ns)
         (trial / names[-1]).write_text(content, encoding="utf-8")
-        entry = {"table": f"../{names[-1]}", **device.table_options}
+        entry: dict[str, Any] = {"table": f"../{names[-1]}", **device.table_options}
         if table.stage_means_ns:
             names.append(f"tables/{stem}-stages.csv")
             rows = ((stage, size, ns) for stage, means in table.stage_means_ns.items() for size, ns in means.items())
             (trial / names[-1]).write_text(format_stage_csv(rows), encoding="utf-8")
             entry["stages"] = f"../{names[-1]}"
+        extra = device.after_idle.get((table.model, table.representation))
+        if extra is not None:
+            entry["after_idle"] = extra.text()
         service.setdefault(table.model, {})[table.representation] = entry
     optional = {
         "description": device.description or None,

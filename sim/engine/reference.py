@@ -44,6 +44,7 @@ from sim.engine.remapping import Remapper
 from sim.engine.scaling import Scaler
 from sim.engine.station import Attempt, Fifo, Lane, Line, Part, Queue, Sorted
 from sim.serving.faults import FaultSchedule, slowdowns
+from sim.serving.idling import extra_ns
 from sim.serving.queueing import Order
 from sim.serving.system import System
 
@@ -144,6 +145,8 @@ class Cell:
         self.ledger = ledger
         self.accuracy: list[float] = system.path_accuracy.tolist()
         self.path_overhead_ns: list[int] = system.path_overhead_ns.tolist()
+        costs = system.idle_costs
+        self.idle_costs: tuple[list[int], ...] = (costs.first.tolist(), costs.idle_ns.tolist(), costs.extra_ns.tolist())
         self.queues = self._queues()
         self.dispatcher = Dispatcher(system, env, ledger, self.queues, self.fail)
         self.paces = self._paces() if system.controls_lanes else []
@@ -255,8 +258,11 @@ class Cell:
                 yield from self.rest(lane)
             part = waiting.popleft()
             if is_served(part, lane):
-                self.ledger.start((part,), lane, part.service_ns, part.expected_ns)
-                if (yield self.work(lane, part.service_ns)):
+                service_ns = part.service_ns + self.after_idle_ns(lane, part.path)
+                self.ledger.start((part,), lane, service_ns, part.expected_ns)
+                served = yield self.work(lane, service_ns)
+                lane.ended_ns = self.env.now
+                if served:
                     self.complete(part, lane)
 
     def serve_batches(self, lane: Lane, queue: BatchQueue) -> Process:
@@ -274,8 +280,11 @@ class Cell:
             queue.wake_if_ready()
             if batch:
                 service_ns, expected_ns = self.batch_times(batch, samples)
+                service_ns += self.after_idle_ns(lane, batch[0].path)
                 self.ledger.start(batch, lane, service_ns, expected_ns)
-                if (yield self.work(lane, service_ns)):
+                served = yield self.work(lane, service_ns)
+                lane.ended_ns = self.env.now
+                if served:
                     for part in batch:
                         self.complete(part, lane)
 
@@ -406,6 +415,10 @@ class Cell:
         self.dispatcher.binder.time(first, samples)
         overhead_ns = (len(batch) - 1) * self.path_overhead_ns[first.path]
         return first.service_ns + overhead_ns, first.expected_ns + overhead_ns
+
+    def after_idle_ns(self, lane: Lane, path: int) -> int:
+        """Return what service that starts now on the lane takes longer because it stood idle."""
+        return extra_ns(self.env.now - lane.ended_ns, path, *self.idle_costs)
 
     def stop(self) -> None:
         """Settle the accounts when the clock stops."""

@@ -207,12 +207,15 @@ class Lane:
         What it serves.
     first_record : int
         Where the records of these parts begin.
+    ended_ns : int
+        When it ended what it served last; 0 before the first.
     """
 
     __slots__ = (
         "completion",
         "device",
         "done",
+        "ended_ns",
         "env",
         "first_record",
         "left",
@@ -238,6 +241,7 @@ class Lane:
         self.resting = False
         self.serving: Sequence[Part] = ()
         self.first_record = 0
+        self.ended_ns = 0
         # How a controlled lane ends what it serves, see `sim.engine.pace`.
         self.left = 0
         self.done = self.woken

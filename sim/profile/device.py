@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sim.profile.after_idle import AfterIdle, after_idle
 from sim.profile.model import Model
 from sim.profile.roofline import Roofline, roofline_table
 from sim.profile.service import Beyond, Evidence, ParametricService, Service, ServiceTable, SizeStep
@@ -27,11 +28,15 @@ __all__ = ["Device", "Profile", "build_device"]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Service times of one representation of one model: computing alone, with the data loaded first, and by stage."""
+    """Service times of one representation of one model: computing alone, with the data loaded first, and by stage.
+
+    `after_idle` is what service takes longer on a lane that stood idle before.
+    """
 
     service: Service
     with_loading: Service | None = None
     stages: StageTimes | None = None
+    after_idle: AfterIdle | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +75,7 @@ class Device:
     content_hash: str
     description: str = ""
     profiles: Mapping[tuple[str, str], Profile] = field(default_factory=dict, repr=False)
-    any_model: Service | None = field(default=None, repr=False)
+    any_model: Profile | None = field(default=None, repr=False)
     roofline: Roofline | None = None
     per_query_overhead_ns: int = 0
 
@@ -96,11 +101,16 @@ class Device:
         if self.roofline is not None:
             return None if data_loading else roofline_table(self.roofline, model.representations[representation])
         if self.any_model is not None:
-            return None if data_loading else self.any_model
+            return None if data_loading else self.any_model.service
         profile = self.profiles.get((model.name, representation))
         if profile is None:
             return None
         return profile.with_loading if data_loading else profile.service
+
+    def after_idle(self, model: Model, representation: str) -> AfterIdle | None:
+        """Extra service time of a representation after idle time; None where the profile gives none."""
+        profile = self.any_model or self.profiles.get((model.name, representation))
+        return None if profile is None else profile.after_idle
 
     def representations(self, model: Model) -> tuple[str, ...]:
         """Names of the model's representations that this device has a profile of, in the model's order."""
@@ -140,24 +150,27 @@ class Device:
             if value is not None
         }
 
-        def read(service: Service | None) -> Service | None:
+        def read(service: Service) -> Service:
             if isinstance(service, ServiceTable):
                 return service.with_options(beyond=beyond, round_to_ns=round_to_ns, size_step=size_step)
             return service
 
-        profiles = {}
-        for key, profile in self.profiles.items():
-            service = read(profile.service)
-            assert service is not None
-            profiles[key] = Profile(service, read(profile.with_loading), profile.stages)
+        def read_profile(profile: Profile) -> Profile:
+            with_loading = profile.with_loading
+            return replace(
+                profile,
+                service=read(profile.service),
+                with_loading=None if with_loading is None else read(with_loading),
+            )
+
         return replace(
             self,
             name=self.name if name is None else name,
             memory_bytes=self.memory_bytes if memory_bytes is None else memory_bytes,
             lanes=self.lanes if lanes is None else lanes,
             price_usd_per_h=self.price_usd_per_h if price_usd_per_h is None else price_usd_per_h,
-            profiles=profiles,
-            any_model=read(self.any_model),
+            profiles={key: read_profile(profile) for key, profile in self.profiles.items()},
+            any_model=None if self.any_model is None else read_profile(self.any_model),
             content_hash=_digest({"profile": self.content_hash, **given}, []) if given else self.content_hash,
         )
 
@@ -185,7 +198,7 @@ def build_device(
     """
     builder = _Builder(Path() if folder is None else folder, node, spec.evidence)
     profiles: dict[tuple[str, str], Profile] = {}
-    any_model: Service | None = None
+    any_model: Profile | None = None
     if isinstance(spec.service, dict):
         for model, representations in spec.service.items():
             for representation, entry in representations.items():
@@ -193,8 +206,7 @@ def build_device(
                 if profile is not None:
                     profiles[model, representation] = profile
     elif spec.service is not None:
-        profile = builder.profile(spec.service, ("service",))
-        any_model = profile.service if profile is not None else None
+        any_model = builder.profile(spec.service, ("service",))
     if builder.problems:
         raise SpecError(builder.problems)
     provenance = spec.provenance
@@ -232,7 +244,8 @@ class _Builder:
     def profile(self, entry: TableFileSpec | InlineTableSpec | ParametricSpec, path: tuple[str, ...]) -> Profile | None:
         if isinstance(entry, ParametricSpec):
             return Profile(
-                ParametricService(entry.distribution, mean_ns=entry.mean, per_sample_ns=entry.per_sample, cv=entry.cv)
+                ParametricService(entry.distribution, mean_ns=entry.mean, per_sample_ns=entry.per_sample, cv=entry.cv),
+                after_idle=after_idle(entry.after_idle),
             )
         if isinstance(entry, InlineTableSpec):
             return Profile(
@@ -244,7 +257,8 @@ class _Builder:
                     round_to_ns=entry.round_to,
                     size_step=entry.size_step,
                     evidence=self.evidence,
-                )
+                ),
+                after_idle=after_idle(entry.after_idle),
             )
         service = self._file(entry, entry.table, (*path, "table"))
         loading = None
@@ -253,7 +267,7 @@ class _Builder:
         if service is None:
             return None
         stages = None if entry.stages is None else self._stages(entry.stages, service, (*path, "stages"))
-        return Profile(service, loading, stages)
+        return Profile(service, loading, stages, after_idle(entry.after_idle))
 
     def _read(self, file: str, what: str, path: tuple[str, ...]) -> bytes | None:
         try:

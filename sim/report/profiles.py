@@ -41,6 +41,13 @@ def device_text(device: Device, models: Sequence[Model]) -> str:
                 profile = device.profiles.get((model.name, representation))
                 if profile is not None and profile.stages is not None:
                     lines.append(f"    stages: {', '.join(profile.stages.stages)}")
+                cost = device.after_idle(model, representation)
+                if cost is not None:
+                    points = zip(cost.idle_ns, cost.extra_ns, strict=True)
+                    said = ", ".join(
+                        f"+{extra_ns / 1e3:.4g} us ({idle_ns / 1e6:.4g} ms)" for idle_ns, extra_ns in points
+                    )
+                    lines.append(f"    after idle time: {said}")
     return "\n".join(lines)
 
 

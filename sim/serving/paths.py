@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sim.profile.after_idle import AfterIdle
 from sim.profile.device import Device
 from sim.profile.service import Service
 from sim.serving.cache import CachedPath, DeviceCache
@@ -42,7 +43,8 @@ class PlannedGroup:
 class Path:
     """A representation of a model on a device of a group's nodes.
 
-    `slot` is the device's place on its node; `cached` says what a cache makes of the path, None without one.
+    `slot` is the device's place on its node; `cached` says what a cache makes of the path, None without one;
+    `after_idle` what service takes longer on a lane that stood idle.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Path:
     accuracy: float
     service: Service
     cached: CachedPath | None = None
+    after_idle: AfterIdle | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,7 +192,8 @@ def _place_on_device(
         for representation in held:
             candidate, service, cached = candidates[representation]
             name = f"{prefix}{representation}@{where}"
-            placed.mapped.append(Path(name, g, m, slot, representation, candidate.accuracy, service, cached))
+            extra = device.profile.after_idle(model, representation)
+            placed.mapped.append(Path(name, g, m, slot, representation, candidate.accuracy, service, cached, extra))
 
 
 def _candidates(model: Model, device: PlannedDevice, mean_size: float, findings: Findings) -> Candidates:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.serving.clients import Clients, build_clients
+from sim.serving.idling import IdleCosts, pack_idle_costs
 from sim.serving.interference import device_speeds
 from sim.serving.lookup import PackedServices, pack_services
 from sim.serving.mapping import Candidate, resident_bytes
@@ -90,6 +91,8 @@ class System:
         How old the state is that routers see.
     path_overhead_ns : int64[paths]
         Extra service time for each part of a batch after its first.
+    idle_costs : IdleCosts
+        Extra service time by path and by how long the lane stood idle.
     routers : int
         Routers that share the queries; where there are several each sees only what it sent itself.
     has_network : bool
@@ -140,6 +143,7 @@ class System:
     batch_samples: NDArray[np.int64]
     batch_timeout_ns: NDArray[np.int64]
     path_overhead_ns: NDArray[np.int64]
+    idle_costs: IdleCosts
     knowledge_delay_ns: int
     routers: int
     has_network: bool
@@ -324,4 +328,5 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
             [plan.groups[path.group].devices[path.slot].profile.per_query_overhead_ns for path in eligible],
             dtype=np.int64,
         ),
+        idle_costs=pack_idle_costs([path.after_idle for path in eligible]),
     )

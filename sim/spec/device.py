@@ -29,6 +29,7 @@ from sim.spec.units import (
 )
 
 __all__ = [
+    "AfterIdleSpec",
     "DeviceSpec",
     "InlineTableSpec",
     "ParametricSpec",
@@ -72,7 +73,49 @@ class PowerSpec(SpecModel):
         return self
 
 
-class _TableOptions(SpecModel):
+class AfterIdleSpec(SpecModel):
+    """Extra service time of what a lane serves first after it stood idle, by how long it did."""
+
+    idle: tuple[DurationNs, ...] = Field(
+        min_length=1, description="Idle times; linear between them and from 0 to the first, constant after the last."
+    )
+    extra: tuple[DurationOrZeroNs, ...] = Field(min_length=1, description="Extra service time after each of them.")
+
+    @field_validator("idle")
+    @classmethod
+    def _increasing(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        for before, after in pairwise(values):
+            if after <= before:
+                raise ValueError(f"must increase strictly: {after} ns follows {before} ns")
+        return values
+
+    @field_validator("extra")
+    @classmethod
+    def _one_each(cls, values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        idle = info.data.get("idle")
+        if idle is not None and len(idle) != len(values):
+            raise ValueError(f"{len(values)} extra service times for {len(idle)} idle times")
+        return values
+
+
+class _ServiceOptions(SpecModel):
+    """What can be said of any service time."""
+
+    after_idle: AfterIdleSpec | None = Field(
+        default=None, description="What service takes longer on a lane that stood idle before."
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The hash of a profile is that of its text; one without these keeps the hash that it always had.
+        written: dict[str, Any] = handler(self)
+        for name in ("after_idle", "stages"):
+            if name in written and getattr(self, name) is None:
+                del written[name]
+        return written
+
+
+class _TableOptions(_ServiceOptions):
     """How a table is read."""
 
     beyond: Literal["refuse", "linear"] = Field(
@@ -96,14 +139,6 @@ class TableFileSpec(_TableOptions):
         min_length=1,
         description="CSV file of the mean times of the table's stages, `stage,size,mean_ns`; what caches need.",
     )
-
-    @model_serializer(mode="wrap")
-    def _without_absent_stages(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # The hash of a profile is that of its text; one without stages keeps the hash that it always had.
-        written: dict[str, Any] = handler(self)
-        if self.stages is None:
-            written.pop("stages", None)
-        return written
 
 
 class InlineTableSpec(_TableOptions):
@@ -143,7 +178,7 @@ class InlineTableSpec(_TableOptions):
         return self
 
 
-class ParametricSpec(SpecModel):
+class ParametricSpec(_ServiceOptions):
     """A textbook service time; the mean of a query of size n is mean + per_sample x n."""
 
     distribution: Literal["exponential", "deterministic", "lognormal", "gamma"]

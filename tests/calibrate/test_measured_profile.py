@@ -78,6 +78,10 @@ def test_a_place_is_checked_before_anything_is_measured(tmp_path: Path) -> None:
     check_free(tmp_path, "min", "m", about, replace=False)
     with pytest.raises(SpecError, match=r"threads: .*was measured otherwise.*\(got '2'; allowed: 1\)"):
         check_free(tmp_path, "mine", "other", about | {"threads": "2"}, replace=False)
+    with pytest.raises(SpecError, match="ships; take another name"):
+        check_free(tmp_path, "gpu-v100", "m", about, replace=True)
+    with pytest.raises(SpecError, match="cannot be called that"):
+        check_free(tmp_path, "../mine", "m", about, replace=True)
     sample_file(tmp_path, "mine", "m").unlink()
     with pytest.raises(SpecError, match="was not measured; give another --name"):
         check_free(tmp_path, "mine", "m", about, replace=False)

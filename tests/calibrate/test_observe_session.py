@@ -19,10 +19,12 @@ from typer.testing import CliRunner
 from sim.calibrate.measure.interference import BlockReading, judge
 from sim.calibrate.observe.calibration import CalibrationBlock, grid_of
 from sim.calibrate.observe.fitness import MOST_GAP_NS, RULE, Block, assess, combined
+from sim.calibrate.observe.idling import fit_after_idle
 from sim.calibrate.observe.layout import real_devices
-from sim.calibrate.observe.profile import capacity_per_s, fit_device, idle_over_busy
+from sim.calibrate.observe.profile import capacity_per_s, device_override, fit_device, idle_over_busy
 from sim.calibrate.sample_set import read_sample_csv
 from sim.cli.main import app
+from sim.profile.after_idle import AfterIdle
 from sim.profile.library import load_device
 from sim.spec.problems import SpecError
 from sim.study.scenario import find_experiment
@@ -332,19 +334,59 @@ def test_capacity_and_profile_follow_from_the_samples(tmp_path: Path) -> None:
     (device,) = real_devices(scenario)
     assert device.lanes == (0, 1, 2)
     names = [scenario.plan.eligible[path].representation for path in device.paths]
-    times = {}
+    times, idled = {}, {}
     for path, name in zip(device.paths, names, strict=True):
         for size in (1, 64):
-            for idle in (False, True):
-                cost_us = (size if name == "table" else 3 * size) * (1.2 if idle else 1.0)
-                times[path, size, idle] = np.full(10, round(1000 * cost_us))
-    block = CalibrationBlock(times)
-    assert idle_over_busy([block]) == pytest.approx(1.2)
+            busy_ns = 1000 * (size if name == "table" else 3 * size)
+            times[path, size, False] = np.full(10, busy_ns)
+            idled[path, size] = np.repeat([10_000, 90_000], 60)
+            times[path, size, True] = busy_ns + idled[path, size] // 100
+    block = CalibrationBlock(times, idled)
     fitted = fit_device([block], scenario, device, "cpu-observed")
-    # Half of the samples of size 1 take 1 us and half 1.2 us: 1.1 us; a size of 33 lies half-way to 64.
+    # Back to back a size of 33 takes 33 us. Idle time costs 100 ns after 10 us and 900 ns after 90 us, of any size.
     only_33 = DiscreteSizes(np.array([33]), np.array([1.0]))
-    mean_us = 1.1 + (64 * 1.1 - 1.1) * 32 / 63
-    assert capacity_per_s([fitted], only_33) == pytest.approx(3 * 1e6 / mean_us, rel=1e-3)
+    assert capacity_per_s([fitted], only_33) == pytest.approx(3 * 1e6 / 33, rel=1e-3)
+    assert fitted.after_idle == (AfterIdle((10_000, 90_000), (100, 900)),) * len(names)
+    # 1.5 us for 1, 64.5 for 64, 3.5 for 3, 192.5 for 192: the median of the ratios lies between the middle two.
+    ratios = sorted([1.5 / 1, 64.5 / 64, 3.5 / 3, 192.5 / 192])
+    assert idle_over_busy([block]) == pytest.approx((ratios[1] + ratios[2]) / 2)
+    # The simulation of it has both.
+    override = device_override(fitted, scenario, {"source": "a test"})
+    (again,) = Variable(str(written(tmp_path)), ("fleet.n.count=3", override)).lay_out()
+    costs = again.system.idle_costs
+    assert costs.idle_ns.tolist() == [10_000, 90_000] * len(names)
+    assert costs.extra_ns.tolist() == [100, 900] * len(names)
+
+
+def test_the_extra_time_after_idle_time_is_found_again() -> None:
+    """Planted: it grows with the idle time, the machine is 10% slower in every second block, sizes differ 20-fold."""
+    random = np.random.default_rng(3)
+    blocks = []
+    for number in range(10):
+        speed, times, idled = 1.0 + 0.1 * (number % 2), {}, {}
+        for size in (50, 200, 1000):
+            mean_ns = 1000.0 * size * speed
+            times[0, size, False] = (mean_ns * random.gamma(100, 1 / 100, 400)).astype(np.int64)
+            idled[0, size] = (100_000 * 2 ** random.uniform(0, 7, 200)).astype(np.int64)
+            extra_ns = 50_000 * (1 - np.exp(-idled[0, size] / 2e6))
+            times[0, size, True] = (mean_ns * random.gamma(100, 1 / 100, 200) + extra_ns).astype(np.int64)
+        blocks.append(CalibrationBlock(times, idled))
+    found = fit_after_idle(blocks, 0)
+    assert found is not None and len(found.idle_ns) == 8
+    expected_ns = 50_000 * (1 - np.exp(-np.array(found.idle_ns) / 2e6))
+    # 250 queries of each size behind a point, which vary by a tenth of their mean: 2 us are one standard error or less.
+    error_ns = 0.1 * np.sqrt(np.mean(np.square([50e3, 200e3, 1000e3]))) / np.sqrt(6000 / 8)
+    assert np.all(np.abs(np.array(found.extra_ns) - expected_ns) < 4 * error_ns)
+    assert list(found.extra_ns) == sorted(found.extra_ns)
+
+
+@pytest.mark.parametrize("queries", [29, 300])
+def test_where_nothing_is_found_nothing_is_claimed(queries: int) -> None:
+    """Too few queries; or none that takes longer."""
+    times = {(0, 8, False): np.full(100, 1000), (0, 8, True): np.full(queries, 1000 + (queries < 30))}
+    block = CalibrationBlock(times, {(0, 8): np.arange(1, queries + 1)})
+    assert fit_after_idle([block], 0) is None
+    assert fit_after_idle([block], 1) is None
 
 
 def test_of_switches_that_a_spinning_process_suffers_only_the_time_counts() -> None:

@@ -97,6 +97,7 @@ def features(scenario: PreparedScenario, document: dict[str, Any]) -> Iterator[s
             "classes": len(system.class_sla_ns) > 1,
             "models": system.models > 1,
             "interference": "interference" in document,
+            "idle costs": bool(system.idle_costs),
             "re-mapping": system.remapping is not None,
             "cells": scenario.cells > 1,
             "trace": document["workload"]["arrivals"]["kind"] == "trace",
@@ -185,7 +186,7 @@ def check_all(
 COMMON = (
     *("late binding", "router least-backlog", "router power-of-d", "policy fastest", "policy mp-rec"),
     *("splitting over lanes", "splitting over devices", "parts", "batching", "batch", "classes", "order priority"),
-    *("stale knowledge", "network", "interference", "re-mapping", "off", "cells", "eight lanes"),
+    *("stale knowledge", "network", "interference", "idle costs", "re-mapping", "off", "cells", "eight lanes"),
     *("timeout", "retry", "hedge", "dropped: queue_full", "dropped: fault", "dropped: unavailable"),
     *("down", "closed", "service cut off", "service of no time", "equal arrivals", "arrival at an end"),
     *("late", "in flight at the end"),

@@ -132,6 +132,22 @@ def no_time(draw: st.DrawFn, document: dict[str, Any]) -> None:
     )
 
 
+def cold_lanes(draw: st.DrawFn, document: dict[str, Any]) -> None:
+    """Service takes longer on lanes that stood idle."""
+    points = st.sampled_from(
+        [
+            {"idle": ["1ns"], "extra": ["300us"]},
+            {"idle": ["100us", "1ms"], "extra": ["7us", "333us"]},
+            {"idle": ["3ms", "4ms", "50ms"], "extra": ["1ms", "0s", "9ms"]},
+        ]
+    )
+    for use in devices_of(document):
+        services = use["profile"]["service"]
+        # What other models share is one and the same mapping, which written as YAML would say so.
+        for model in services:
+            services[model] = {name: {**one, "after_idle": draw(points)} for name, one in services[model].items()}
+
+
 def priorities(draw: st.DrawFn, document: dict[str, Any]) -> None:
     if len(document.get("classes", [])) > 1:
         document["queue"] = {**document.get("queue", {}), "order": "priority"}
@@ -166,6 +182,8 @@ VARIATIONS: tuple[Variation, ...] = (
     ties,
     ties,
     no_time,
+    cold_lanes,
+    cold_lanes,
     priorities,
     priorities,
     small_parts,

@@ -246,16 +246,21 @@ def _cache_stages(source: DlrmSource, model: Dlrm) -> list[CacheStage]:
     if stacks is None:
         return []
     stages = []
-    name = decoder_cache_stage(setting.centroids) if decoder is not None else "decoder"
-    decode = stacks.decode if decoder is None else decoder.decode
+    # A cache of embeddings may be combined with either.
+    decoders = {"decoder": stacks.decode}
     if decoder is not None:
-        stages.append(CacheStage(name, stacks.encode, decode))
+        name = decoder_cache_stage(setting.centroids)
+        decoders[name] = decoder.decode
+        stages.append(CacheStage(name, stacks.encode, decoder.decode))
     if encoder is not None:
         handled = CachedDhe(_NoWork(stacks), encoder)
         stages += [
             CacheStage(ENCODER_CACHE, _as_they_are, lambda ids: handled.decode(handled.encode(ids))),
             CacheStage(by_feature("encoder"), _unequal, _one_by_one(stacks.encode)),
-            CacheStage(by_feature(name), _encoded_unequal(stacks), _one_by_one(decode)),
+            *(
+                CacheStage(by_feature(name), _encoded_unequal(stacks), _one_by_one(decode))
+                for name, decode in decoders.items()
+            ),
         ]
     return stages
 

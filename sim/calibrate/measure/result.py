@@ -12,7 +12,7 @@ from sim.calibrate.fit import fit_table, levels_for
 from sim.calibrate.measure.campaign import Measured
 from sim.calibrate.measure.host import host_text
 from sim.calibrate.measure.settings import MeasureSettings, least_repeats
-from sim.calibrate.profile_folder import DeviceText, TableRows, device_file, write_profile
+from sim.calibrate.profile_folder import DeviceText, TableRows, device_file, name_problems, write_profile
 from sim.calibrate.sample_set import TOTAL, SampleKey, SampleSet, read_sample_csv, write_sample_csv
 from sim.spec.problems import Problem, SpecError
 
@@ -45,6 +45,9 @@ def check_free(folder: Path, device: str, model: str, about: Mapping[str, str], 
     SpecError
     """
     own = sample_file(folder, device, model)
+    problems = name_problems(folder, device)
+    if problems:
+        raise SpecError(problems)
     if own.exists() and not replace:
         raise SpecError([Problem(f"{own} is there already; give --replace, or another --name")])
     if device_file(folder, device).exists() and not any(_sample_files(folder, device)):

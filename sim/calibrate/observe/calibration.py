@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,13 @@ TAIL_LEVELS = (0.99, 0.995, 0.999)
 COMMON = 8
 """The tail and the bounds are asked in one of so many passes over the body: large queries must not come much more often
 than in the workload, because they take from the ones after them what these would find in the CPU's caches."""
+
+BACK_TO_BACK = 3
+"""Passes back to back for one with pauses, which take most of the time."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 1 / 8, 16.0
+"""Pauses as parts of the mean service time, evenly spread over the logarithm: at a load of 0.3 a lane with exponential
+service is idle for more than 16 services once in a hundred times."""
 
 OVERHEAD_QUERIES = 200
 
@@ -71,11 +79,14 @@ class CalibrationBlock:
     ----------
     times_ns : mapping of `Cell` to int64 array
         What each query cost on its lane, the cost of dispatch included.
+    idle_ns : mapping of (path, size) to int64 array
+        How long the lane had been idle before each query that found it idle.
     longest_gap_ns : int
         Longest time that the dispatcher stood still.
     """
 
     times_ns: Mapping[Cell, NDArray[np.int64]]
+    idle_ns: Mapping[tuple[int, int], NDArray[np.int64]] = field(default_factory=dict)
     longest_gap_ns: int = 0
 
     def mean_ns(self, path: int) -> float:
@@ -135,29 +146,35 @@ class Calibrator:
                 weight = np.where(rare, 1.0 / COMMON, 1.0)
                 served_ns = float(took @ weight)
                 self.mean_ns[lane] = served_ns / float(weight.sum())
-                # A query at low load comes with a pause of twice a mean service.
-                pass_ns = 2.0 * served_ns + 2.0 * self.mean_ns[lane] * float(weight.sum())
+                # A query with a pause costs the pause besides.
+                pause_ns = self.mean_ns[lane] * (LONGEST_PAUSE - SHORTEST_PAUSE) / log(LONGEST_PAUSE / SHORTEST_PAUSE)
+                pass_ns = (BACK_TO_BACK + 1) * served_ns + pause_ns * float(weight.sum())
                 self.passes[lane] = int(np.clip(self.budget_ns / lanes / pass_ns, 1, MOST_PASSES))
 
     def block(self) -> CalibrationBlock:
-        """Ask the whole grid of every path, back to back and at low load, in an order drawn anew.
+        """Ask the whole grid of every path, back to back and after pauses, in an order drawn anew.
 
         Sizes of the body come up to `COMMON` times as often as the others.
         """
         times: dict[Cell, list[NDArray[np.int64]]] = {}
+        idled: dict[Cell, list[NDArray[np.int64]]] = {}
         longest_gap_ns = 0
         for device in self.devices:
             for lane in device.lanes:
-                for idle in (False, True):
-                    asked = self._passes(device, self.passes[lane])
-                    if idle:
-                        pause_ns = self.random.exponential(2.0 * self.mean_ns[lane], len(asked)).astype(np.int64)
-                        seen = self._serve_with_pauses(lane, asked, pause_ns.tolist())
-                    else:
-                        seen = self._serve_back_to_back(lane, asked)
-                    longest_gap_ns = max(longest_gap_ns, seen.longest_gap_ns)
-                    _sort_in(times, asked, idle, _part_times(seen))
-        return CalibrationBlock({cell: np.concatenate(parts) for cell, parts in times.items()}, longest_gap_ns)
+                asked = self._passes(device, BACK_TO_BACK * self.passes[lane])
+                seen = self._serve_back_to_back(lane, asked)
+                _sort_in(times, asked, False, _part_times(seen))
+                longest_gap_ns = max(longest_gap_ns, seen.longest_gap_ns)
+                asked = self._passes(device, self.passes[lane])
+                seen = self._serve_with_pauses(lane, asked, self._pauses(lane, len(asked)))
+                _sort_in(times, asked, True, _part_times(seen), first=1)
+                _sort_in(idled, asked, True, _idle_times(seen), first=1)
+                longest_gap_ns = max(longest_gap_ns, seen.longest_gap_ns)
+        return CalibrationBlock(
+            {cell: np.concatenate(parts) for cell, parts in times.items()},
+            {(path, size): np.concatenate(parts) for (path, size, _), parts in idled.items()},
+            longest_gap_ns,
+        )
 
     def _passes(self, device: RealDevice, passes: int) -> list[tuple[int, int]]:
         """Return paths and sizes to ask, each pass in an order of its own."""
@@ -167,6 +184,14 @@ class Calibrator:
             once = [(path, size) for path in device.paths for size in sizes]
             asked += [once[i] for i in self.random.permutation(len(once)).tolist()]
         return asked
+
+    def _pauses(self, lane: int, count: int) -> list[int]:
+        """Return pauses in ns, from all parts of their range alike, in an order drawn anew."""
+        levels = (self.random.permutation(count) + self.random.random(count)) / count
+        shortest_ns = SHORTEST_PAUSE * self.mean_ns[lane]
+        pauses_ns = shortest_ns * (LONGEST_PAUSE / SHORTEST_PAUSE) ** levels
+        found: list[int] = pauses_ns.astype(np.int64).tolist()
+        return found
 
     def _serve_back_to_back(self, lane: int, asked: Sequence[tuple[int, int]]) -> Observed:
         queries = back_to_back([path for path, _ in asked], [size for _, size in asked])
@@ -226,14 +251,26 @@ def _part_times(observed: Observed) -> NDArray[np.int64]:
     return times
 
 
+def _idle_times(observed: Observed) -> NDArray[np.int64]:
+    """How long the lane had been idle before each query, which a single lane served one after the other."""
+    record = observed.record
+    idle = np.zeros(len(record.size), dtype=np.int64)
+    order = np.argsort(record.part_start_ns, kind="stable")
+    ended_ns = np.concatenate([[0], record.part_finish_ns[order][:-1]])
+    idle[record.part_query[order]] = record.part_start_ns[order] - ended_ns
+    return idle
+
+
 def _sort_in(
-    times: dict[Cell, list[NDArray[np.int64]]],
+    found: dict[Cell, list[NDArray[np.int64]]],
     asked: Sequence[tuple[int, int]],
     idle: bool,
-    took: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    first: int = 0,
 ) -> None:
+    """Sort a number of each query into cells, from the `first` on; how long a lane idled before it is not known."""
     rows: dict[Cell, list[int]] = {}
-    for row, (path, size) in enumerate(asked):
+    for row, (path, size) in enumerate(asked[first:], first):
         rows.setdefault((path, size, idle), []).append(row)
     for cell, mine in rows.items():
-        times.setdefault(cell, []).append(took[mine])
+        found.setdefault(cell, []).append(numbers[mine])

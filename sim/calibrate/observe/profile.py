@@ -11,9 +11,11 @@ import numpy as np
 
 from sim.calibrate.fit import FittedTable, fit_table, service_table
 from sim.calibrate.observe.calibration import CalibrationBlock
+from sim.calibrate.observe.idling import fit_after_idle
 from sim.calibrate.observe.layout import LaidOut, RealDevice
 from sim.calibrate.profile_folder import DeviceText
 from sim.calibrate.sample_set import TOTAL, SampleKey, SampleSet
+from sim.profile.after_idle import AfterIdle
 from sim.spec.experiment import DeviceUseSpec
 from sim.workload.sizes import SizeDistribution
 
@@ -31,13 +33,16 @@ class CalibratedDevice:
         Of the profile.
     samples : SampleSet
     tables : tuple of FittedTable
-        By path, in the order of the device's paths.
+        By path, in the order of the device's paths; of queries that were served back to back.
+    after_idle : tuple of AfterIdle or None
+        By path: what a query takes longer that finds its lane idle.
     """
 
     device: RealDevice
     name: str
     samples: SampleSet
     tables: tuple[FittedTable, ...]
+    after_idle: tuple[AfterIdle | None, ...]
 
     def text(self, provenance: Mapping[str, str | int], lanes: int, memory_bytes: int | None) -> DeviceText:
         """Return what its file says beside its tables."""
@@ -49,11 +54,16 @@ class CalibratedDevice:
             provenance=dict(provenance),
             memory=None if memory_bytes is None else f"{memory_bytes}B",
             lanes=lanes,
+            after_idle={
+                (table.rows.model, table.rows.representation): after_idle
+                for table, after_idle in zip(self.tables, self.after_idle, strict=True)
+                if after_idle is not None
+            },
         )
 
 
 def samples_of(blocks: Sequence[CalibrationBlock], scenario: LaidOut, device: RealDevice) -> SampleSet:
-    """Return the samples of a device. Even blocks are back to back, odd ones found the server idle."""
+    """Return the samples of a device. Even blocks are back to back, odd ones found the lane idle."""
     model = scenario.plan.models[0].model.name
     cells = {}
     for number, block in enumerate(blocks):
@@ -67,12 +77,17 @@ def samples_of(blocks: Sequence[CalibrationBlock], scenario: LaidOut, device: Re
 def fit_device(
     blocks: Sequence[CalibrationBlock], scenario: LaidOut, device: RealDevice, name: str
 ) -> CalibratedDevice:
-    """Fit the tables of every path of a device."""
+    """Fit the tables of every path of a device, and what service takes longer after idle time."""
     samples = samples_of(blocks, scenario, device)
+    busy = SampleSet({key: times for key, times in samples.cells.items() if key.block % 2 == 0})
     paths = [scenario.plan.eligible[path] for path in device.paths]
     model = scenario.plan.models[0].model.name
     return CalibratedDevice(
-        device, name, samples, tuple(fit_table(samples, model, one.representation) for one in paths)
+        device,
+        name,
+        samples,
+        tuple(fit_table(busy, model, one.representation) for one in paths),
+        tuple(fit_after_idle(blocks, path) for path in device.paths),
     )
 
 
@@ -114,12 +129,13 @@ def device_override(one: CalibratedDevice, scenario: LaidOut, provenance: Mappin
     if planned.memory_bytes is not None:
         use["memory"] = f"{planned.memory_bytes}B"
     service: dict[str, dict[str, Any]] = {}
-    for table in one.tables:
+    for table, after_idle in zip(one.tables, one.after_idle, strict=True):
         rows = table.rows
         service.setdefault(rows.model, {})[rows.representation] = {
             "sizes": rows.sizes.tolist(),
             "quantiles": rows.levels.tolist(),
             "service": [[f"{value}ns" for value in row] for row in rows.service_ns.tolist()],
+            **({} if after_idle is None else {"after_idle": after_idle.text()}),
         }
     use["profile"] = {
         "name": one.name,

@@ -13,15 +13,18 @@ from sim.engine.compiled.knowledge import IDLE as IDLE_LANES
 from sim.engine.compiled.knowledge import busy_until, change
 from sim.engine.compiled.ledger import bring_to_now, end_part, start_part
 from sim.engine.compiled.lines import fits, idle, next_of, ready_line, remove, wake_if_ready
-from sim.engine.compiled.memory import reals, words
+from sim.engine.compiled.memory import ints, reals, words
 from sim.engine.compiled.pace import ASLEEP, CUT, IDLE, SERVING, complete_paced, start_paced
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, devices, lanes, nodes, parts, scalers
 from sim.serving.compiled import jit_inner, jit_once
+from sim.serving.idling import extra_ns
 
 __all__ = ["complete_lane", "go_on", "take"]
 
 LANE_COMPLETION, ANSWER = int(Kind.COMPLETION), int(Kind.ANSWER)
+
+_extra_ns = jit_inner(extra_ns)
 
 
 @jit_once
@@ -116,6 +119,8 @@ def _start(w: World, lane: int, service_ns: int, expected_ns: int) -> None:
     busy_until(w, lane, w.now + expected_ns)
     table = parts(w)
     part = of_lane.first_part
+    if w.idle_points > 0:
+        service_ns += _after_idle_ns(w, lane, table[part].path)
     while part != NONE:
         start_part(w, part, lane, service_ns)
         part = table[part].companion
@@ -130,7 +135,20 @@ def _start(w: World, lane: int, service_ns: int, expected_ns: int) -> None:
 
 
 @jit_once
+def _after_idle_ns(w: World, lane: int, path: int) -> int:
+    """Return what service that starts now takes longer because its lane stood idle."""
+    return _extra_ns(
+        w.now - lanes(w)[lane].ended_ns,
+        path,
+        ints(w.idle_first_at, w.paths + 1),
+        ints(w.idle_ns_at, w.idle_points),
+        ints(w.idle_extra_ns_at, w.idle_points),
+    )
+
+
+@jit_once
 def _end_of_service(w: World, lane: int) -> None:
+    lanes(w)[lane].ended_ns = w.now
     if w.has_scalers > 0:
         _count_busy(w, lanes(w)[lane].node, -1)
 

@@ -141,6 +141,10 @@ def _lay_out_fleet(world: Memory, system: System) -> None:
         world.put(name, np.ascontiguousarray(getattr(system, name), dtype=np.int64))
     for name in ("class_sla_ns", "class_priority", "class_model", "lane_speed"):
         world.put(name, np.ascontiguousarray(getattr(system, name), dtype=np.int64))
+    costs = system.idle_costs
+    _set(world, idle_points=len(costs.idle_ns))
+    for name, values in (("idle_first", costs.first), ("idle_ns", costs.idle_ns), ("idle_extra_ns", costs.extra_ns)):
+        world.put(name, np.ascontiguousarray(values, dtype=np.int64))
     world.put("path_accuracy", np.ascontiguousarray(system.path_accuracy, dtype=np.float64))
     world.put("path_slot", np.ascontiguousarray(system.paths[:, 0], dtype=np.int64))
     world.put("path_slot_service", np.ascontiguousarray(system.paths, dtype=np.int64))

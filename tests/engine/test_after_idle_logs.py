@@ -1,0 +1,66 @@
+"""Hand-worked event logs of lanes that serve more slowly after they stood idle, to the nanosecond."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim.serving.idling import extra_ns
+from tests.engine.test_event_logs import device, parts, run
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+COOLS = "after_idle: {idle: [10us, 30us], extra: [2us, 6us]}"
+TEN_US = f"{{distribution: deterministic, mean: 10us, {COOLS}}}"
+ONE_US_A_SAMPLE = f"{{distribution: deterministic, per_sample: 1us, {COOLS}}}"
+
+
+def test_it_takes_longer_the_longer_the_lane_was_idle(tmp_path: Path) -> None:
+    record = run(tmp_path, [0, 1, 25, 100, 116, 146], {"d": device(TEN_US)})
+    assert parts(record) == [
+        # Nothing was idle yet at 0, and who waits is taken at once.
+        (0, 0, 0, 10),
+        (1, 0, 10, 20),
+        # Idle for 5 us, half way to the first point; for 64 us, beyond the last; for nothing; for 20 us, between both.
+        (2, 0, 25, 36),
+        (3, 0, 100, 116),
+        (4, 0, 116, 126),
+        (5, 0, 146, 160),
+    ]
+
+
+def test_each_lane_cools_by_itself(tmp_path: Path) -> None:
+    record = run(tmp_path, [0, 5, 30, 31], {"d": device(TEN_US, lanes=2)})
+    # The second lane stood idle from the beginning: 5 us, then 15 us until 31; the first 20 us until 30.
+    assert parts(record) == [(0, 0, 0, 10), (1, 1, 5, 16), (2, 0, 30, 44), (3, 1, 31, 44)]
+
+
+def test_a_batch_takes_longer_once(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 1, 2, 43],
+        {"d": device(ONE_US_A_SAMPLE)},
+        sizes=[10, 5, 5, 3],
+        more="batching: {queries: 4}",
+    )
+    assert parts(record) == [(0, 0, 0, 10), (1, 0, 10, 20), (2, 0, 10, 20), (3, 0, 43, 50 + 600 / 1000)]
+
+
+def test_it_is_slowed_as_all_service_is(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        [0, 40],
+        {"d": device(TEN_US)},
+        more="faults: {slow: [{device: d, at: 0s, for: 1s, factor: 2}]}",
+    )
+    # Idle for 20 us: 10 us and 4 us more, at half the speed.
+    assert parts(record) == [(0, 0, 0, 20), (1, 0, 40, 68)]
+
+
+def test_paths_cost_what_they_cost() -> None:
+    first, points_ns, extras_ns = [0, 0, 2], [100, 200], [10, 13]
+    assert [extra_ns(idle, 0, first, points_ns, extras_ns) for idle in (0, 50, 10**12)] == [0, 0, 0]
+    # Halves are rounded to even: 50 is 5, 150 is 11.5.
+    cases = {0: 0, 50: 5, 100: 10, 150: 12, 200: 13, 201: 13, 10**12: 13}
+    assert {idle: extra_ns(idle, 1, first, points_ns, extras_ns) for idle in cases} == cases
