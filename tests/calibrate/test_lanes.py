@@ -11,7 +11,7 @@ from sim.calibrate.measure.pacing import Waiting
 from sim.calibrate.measure.subject import Cell
 from sim.calibrate.measure.visits import Visit
 from sim.spec.problems import SpecError
-from tests.calibrate.lane_sources import EchoSource
+from tests.calibrate.lane_sources import EchoSource, OneAtATime
 
 VISITS = [Visit(Cell("table", 5), 3), Visit(Cell("table", 9), 2)]
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -25,6 +25,13 @@ def test_one_lane_is_pinned_and_measures() -> None:
     assert block.times[Cell("table", 5)].tolist() == [[5, mask, count] for count in (2, 3, 4)]
     assert block.times[Cell("table", 9)].tolist() == [[9, mask, count] for count in (6, 7)]
     assert block.reading.duration_ns > 0 and block.reading.spin_ns > 0
+
+
+def test_what_was_measured_is_gone_when_the_next_is_loaded() -> None:
+    with Lanes(OneAtATime(), [(CORES[-1],)], Waiting(), seed=1) as lanes:
+        for name in ("table", "dhe", "hybrid"):
+            lanes.load([name])
+            lanes.measure(0, [Visit(Cell(name, 5), 3)])
 
 
 @pytest.mark.skipif(len(CORES) < 2, reason="two lanes need two cores")

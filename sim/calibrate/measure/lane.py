@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Sequence
@@ -128,6 +129,8 @@ def run_lane(
             answer: Answer
             if isinstance(order, LoadOrder):
                 subjects = {}
+                # A model refers to itself, so that it would be there beside the next one, which may not fit then.
+                gc.collect()
                 subjects = source.load(order.representations, lane)
                 answer = Loaded({name: subject.stages for name, subject in subjects.items()})
             else:
