@@ -10,14 +10,17 @@ import typer
 
 from sim.cli.options import (
     ClusterOption,
+    EngineName,
+    EngineOption,
     ExperimentArgument,
+    JobsOption,
     OverridesOption,
     PluginsOption,
+    SeedOption,
     StoreOption,
     add_plugins,
     cannot_both,
 )
-from sim.cli.run import EngineName
 from sim.cli.terminal import ends_told, say
 from sim.study.capacity.question import By, Find
 
@@ -69,13 +72,9 @@ def capacity(
         int, typer.Option("--max-queries", min=1000, help="Of one replication, under a steady load.")
     ] = 2_000_000,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Directory [runs/NAME-capacity].")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all draws, instead of the file's.")] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Processes; all cores by default. Results do not depend on it.")
-    ] = None,
-    engine: Annotated[
-        EngineName, typer.Option("--engine", help="SimPy, compiled by numba, or whichever is done first.")
-    ] = EngineName.AUTO,
+    seed: SeedOption = None,
+    jobs: JobsOption = None,
+    engine: EngineOption = EngineName.AUTO,
     cluster: ClusterOption = None,
     store: StoreOption = None,
     plugins: PluginsOption = None,

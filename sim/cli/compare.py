@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sim.cli.agreement import against_measured
-from sim.cli.options import ClusterOption, OverridesOption, PluginsOption, StoreOption, add_plugins, cannot_both
-from sim.cli.run import EngineName
+from sim.cli.options import (
+    ClusterOption,
+    EngineName,
+    EngineOption,
+    JobsOption,
+    OverridesOption,
+    PluginsOption,
+    StoreOption,
+    add_plugins,
+    cannot_both,
+)
 from sim.cli.terminal import ends_told, progress_bar, say
 from sim.spec.problems import nearest_name
 
@@ -87,9 +96,9 @@ def compare(
     replications: Annotated[
         int | None, typer.Option("--replications", min=1, help="Of experiments that are run [as many as A has].")
     ] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; all cores by default.")] = None,
+    jobs: JobsOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with experiments that were interrupted.")] = False,
-    engine: Annotated[EngineName, typer.Option("--engine", help="As in `mprec run`.")] = EngineName.AUTO,
+    engine: EngineOption = EngineName.AUTO,
     cluster: ClusterOption = None,
     store: StoreOption = None,
     plugins: PluginsOption = None,

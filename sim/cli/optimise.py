@@ -10,14 +10,18 @@ import typer
 
 from sim.cli.options import (
     ClusterOption,
+    EngineName,
+    EngineOption,
     ExperimentArgument,
+    JobsOption,
     OverridesOption,
     PluginsOption,
+    ReplicationsOption,
+    SeedOption,
     StoreOption,
     add_plugins,
     cannot_both,
 )
-from sim.cli.run import EngineName
 from sim.cli.terminal import ends_told, progress_bar, say
 
 __all__ = ["optimise"]
@@ -32,23 +36,16 @@ def optimise(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Directory of the search [runs/NAME-designs].")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all draws, instead of the file's.")] = None,
-    replications: Annotated[
-        int | None, typer.Option("--replications", min=1, help="Independent runs of a design, instead of the file's.")
-    ] = None,
+    seed: SeedOption = None,
+    replications: ReplicationsOption = None,
     trials: Annotated[
         int | None, typer.Option("--trials", min=1, help="Designs that are tried, instead of the file's.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Processes; all cores by default. Results do not depend on it.")
-    ] = None,
+    jobs: JobsOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Complete the search that was interrupted in the directory.")
     ] = False,
-    engine: Annotated[
-        EngineName,
-        typer.Option("--engine", help="Engine, as for `mprec run`. All give the same results."),
-    ] = EngineName.AUTO,
+    engine: EngineOption = EngineName.AUTO,
     cluster: ClusterOption = None,
     store: StoreOption = None,
     plugins: PluginsOption = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,27 @@ import typer
 
 __all__ = [
     "ClusterOption",
+    "EngineName",
+    "EngineOption",
     "ExperimentArgument",
+    "JobsOption",
     "OverridesOption",
     "PluginsOption",
+    "ReplicationsOption",
+    "SeedOption",
     "StoreOption",
     "add_plugins",
     "cannot_both",
 ]
+
+
+class EngineName(StrEnum):
+    """Engines as the command line names them."""
+
+    AUTO = "auto"
+    REFERENCE = "reference"
+    COMPILED = "compiled"
+
 
 ExperimentArgument = Annotated[
     str,
@@ -33,6 +48,19 @@ PluginsOption = Annotated[
     typer.Option("--plugins", metavar="DIR", help="Folder to import policy functions from; repeatable."),
 ]
 
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all draws, instead of the file's.")]
+ReplicationsOption = Annotated[
+    int | None, typer.Option("--replications", min=1, help="Independent runs of each point, instead of the file's.")
+]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes; all cores by default. Results do not depend on it.")
+]
+EngineOption = Annotated[
+    EngineName,
+    typer.Option(
+        "--engine", help="Engine: SimPy, compiled by numba, or whichever is done first. All give the same results."
+    ),
+]
 ClusterOption = Annotated[
     str | None,
     typer.Option(

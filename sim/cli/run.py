@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,47 +10,34 @@ import typer
 
 from sim.cli.options import (
     ClusterOption,
+    EngineName,
+    EngineOption,
     ExperimentArgument,
+    JobsOption,
     OverridesOption,
     PluginsOption,
+    ReplicationsOption,
+    SeedOption,
     StoreOption,
     add_plugins,
     cannot_both,
 )
 from sim.cli.terminal import ends_told, progress_bar, say
 
-__all__ = ["EngineName", "run"]
-
-
-class EngineName(StrEnum):
-    """Engines as the command line names them."""
-
-    AUTO = "auto"
-    REFERENCE = "reference"
-    COMPILED = "compiled"
+__all__ = ["run"]
 
 
 def run(
     experiment: ExperimentArgument,
     overrides: OverridesOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run directory [runs/NAME].")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all draws, instead of the file's.")] = None,
-    replications: Annotated[
-        int | None, typer.Option("--replications", min=1, help="Independent runs of a scenario, instead of the file's.")
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Processes; all cores by default. Results do not depend on it.")
-    ] = None,
+    seed: SeedOption = None,
+    replications: ReplicationsOption = None,
+    jobs: JobsOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Complete the run that was interrupted in the run directory.")
     ] = False,
-    engine: Annotated[
-        EngineName,
-        typer.Option(
-            "--engine",
-            help="Engine: SimPy, compiled by numba, or whichever is done first. All give the same results.",
-        ),
-    ] = EngineName.AUTO,
+    engine: EngineOption = EngineName.AUTO,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw figures; `mprec plot` does so later.")
     ] = True,

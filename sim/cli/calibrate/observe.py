@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sim.cli.options import ExperimentArgument, OverridesOption, PluginsOption, add_plugins
+from sim.cli.options import (
+    ExperimentArgument,
+    OverridesOption,
+    PluginsOption,
+    SeedOption,
+    add_plugins,
+)
 
 if TYPE_CHECKING:
     from sim.workload.popularity import Popularity
@@ -62,7 +68,7 @@ def observe(
     share_cores: Annotated[
         bool, typer.Option("--share-cores", help="Pin nothing, on machines with too few cores; never fit to judge by.")
     ] = False,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all draws, instead of the file's.")] = None,
+    seed: SeedOption = None,
     replications: Annotated[
         int | None, typer.Option("--replications", min=1, help="Observed blocks of a scenario, instead of the file's.")
     ] = None,
