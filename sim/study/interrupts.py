@@ -8,10 +8,12 @@ C code may drop it (numpy drops what is raised while it describes an array) or r
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from types import FrameType
+from typing import Any
 
 __all__ = ["interrupts_held_back", "interrupts_remembered", "raise_if_interrupted"]
 
@@ -55,11 +57,30 @@ def interrupts_held_back() -> Iterator[None]:
     """Start processes that Ctrl-C does not reach: it is for this one to handle, here at the end of the block."""
     # It lets the signal through once it runs, and is therefore started before.
     resource_tracker.ensure_running()
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    came = False
+
+    def hold_back(_number: int, _frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+
+    # Processes inherit what this thread blocks. The signal may go to another thread, and then to the handler here.
+    handler = _set_handler(hold_back)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if handler is not None:
+            _set_handler(handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _set_handler(handler: Any) -> Any:
+    """Let Ctrl-C call this; return what it did before, None where that cannot be changed."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGINT, handler)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

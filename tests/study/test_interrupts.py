@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -69,10 +71,19 @@ def test_it_is_forgotten_and_the_handlers_are_put_back() -> None:
 
 def test_it_is_raised_once_the_processes_are_started() -> None:
     reached = False
+    done = threading.Event()
+    # The system may give it to any thread.
+    other = threading.Thread(target=done.wait, daemon=True)
+    other.start()
     with pytest.raises(KeyboardInterrupt), interrupts_held_back():
+        signal.pthread_kill(other.ident or 0, signal.SIGINT)
+        time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
         reached = True
+    done.set()
     assert reached
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_it_does_not_reach_the_workers() -> None:
