@@ -29,11 +29,14 @@ def interrupts_remembered() -> Iterator[None]:
 
     Notes
     -----
-    `raise_if_interrupted` raises it again inside of the block. For the main thread only.
+    `raise_if_interrupted` raises it again inside of the block. For the main thread only. A signal that is ignored, as
+    shells let background jobs ignore Ctrl-C, stays ignored.
     """
     global _interrupted
     _interrupted = False
-    previous = [signal.signal(number, _interrupt) for number in SIGNALS]
+    previous = {
+        number: signal.signal(number, _interrupt) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     except Exception as error:
@@ -41,7 +44,7 @@ def interrupts_remembered() -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise
     finally:
-        for number, handler in zip(SIGNALS, previous, strict=True):
+        for number, handler in previous.items():
             signal.signal(number, handler)
         _interrupted = False
 
@@ -77,8 +80,8 @@ def interrupts_held_back() -> Iterator[None]:
 
 
 def _set_handler(handler: Any) -> Any:
-    """Let Ctrl-C call this; return what it did before, None where that cannot be changed."""
-    if threading.current_thread() is not threading.main_thread():
+    """Let Ctrl-C call this; return what it did before, None where that is not changed: it is ignored, or not ours."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         return None
     return signal.signal(signal.SIGINT, handler)
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -24,6 +24,14 @@ def double(_given: object, task: int) -> int:
 
 def own_pid(_given: object, _task: int) -> int:
     return os.getpid()
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_are_heard() -> Iterator[None]:
+    """Set what Ctrl-C does in a terminal: tests may run in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def swallowed(number: signal.Signals) -> None:
@@ -84,6 +92,14 @@ def test_it_is_raised_once_the_processes_are_started() -> None:
     assert reached
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interrupts_remembered(), interrupts_held_back():
+        signal.raise_signal(signal.SIGINT)
+        raise_if_interrupted()
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_it_does_not_reach_the_workers() -> None:
