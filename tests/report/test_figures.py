@@ -47,7 +47,7 @@ def over_rates(**p99_ms: tuple[float | None, ...]) -> Run:
     [
         (over_rates(a=(1.0, 2.0, 50.0), b=(1.0, 20.0, None)), "a meets 10 ms at p99 up to 2/s"),
         (over_rates(a=(1.0, 2.0, 3.0), b=(1.0, 20.0, None)), "a meets 10 ms at p99 at every load tried"),
-        (over_rates(a=(1.0, 2.0, 50.0), b=(1.0, 2.0, None)), "All 2 meet 10 ms at p99 up to 2/s"),
+        (over_rates(a=(1.0, 2.0, 50.0), b=(1.0, 2.0, None)), "Both meet 10 ms at p99 up to 2/s"),
         (
             over_rates(a=(1.0, 2.0, 50.0), b=(1.0, 2.0, None), c=(1.0, 11.0, 9.0)),
             "2 of 3 meet 10 ms at p99 up to 2/s",

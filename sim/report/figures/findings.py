@@ -53,7 +53,8 @@ def meets_up_to(run: Run) -> str | None:
     if len(run.labels) == 1:
         return f"{first[0] or run.percentile} meets {what if first[0] else limit_of(run.entries)} {where}"
     if len(first) == len(run.labels):
-        return f"All {len(first)} meet {what} {where}"
+        every = "Both" if len(first) == 2 else f"All {len(first)}"
+        return f"{every} meet {what} {where}"
     if len(first) == 1:
         return f"{first[0]} meets {what} {where}"
     return f"{len(first)} of {len(run.labels)} meet {what} {where}"
