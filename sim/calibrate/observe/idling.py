@@ -34,8 +34,8 @@ def fit_after_idle(blocks: Sequence[CalibrationBlock], path: int) -> AfterIdle |
 
     Notes
     -----
-    Differences within a block, because machines drift. What is extra is taken to be the same for all sizes: the weights
-    and the code that have to be fetched again are (`docs/calibration.md`).
+    Differences within a block, because machines drift. What is extra is taken to be the same for all sizes, as weights
+    and code that have to be fetched again are; for large queries it was a third more (`docs/model.md`).
     """
     from scipy.optimize import isotonic_regression
 
