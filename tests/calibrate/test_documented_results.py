@@ -49,6 +49,15 @@ def test_rooflines_against_what_ships() -> None:
     assert words(" ".join(summary_lines(checks))) in documented
 
 
+def test_the_roofline_of_the_measured_cpu() -> None:
+    documented = words(DOCUMENTED.read_text(encoding="utf-8"))
+    checks, _ = find_checks(["cpu-epyc-1core-roofline"], [], ["dlrm-kaggle"])
+    assert len(checks) == 4
+    for check in checks:
+        assert words(check_lines(check)[0]) in documented
+    assert words(" ".join(summary_lines(checks))) in documented
+
+
 def test_published_times_are_as_imported(raw_latency: Path) -> None:
     file = raw_latency / "nvidia_triton_recsys_latency_derived.csv"
     for name, gpu in (("t4", "NVIDIA T4"), ("a30", "NVIDIA A30"), ("a100", "NVIDIA DGX A100 (1x A100 80GB)")):

@@ -24,7 +24,7 @@ RIBBON = (
 )
 TRITON = ("t4", "a30", "a100")
 MODELLED = (
-    *("cpu-broadwell", "gpu-v100", "tpu-v3-8", "ipu-gc200", "ipu-pod16"),
+    *("cpu-broadwell", "cpu-epyc-1core-roofline", "gpu-v100", "tpu-v3-8", "ipu-gc200", "ipu-pod16"),
     *(f"gpu-{name}" for name in TRITON),
 )
 OWN = ("cpu-epyc-1core",)
