@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from sim.engine.compiled.direct import MANY
 from sim.engine.compiled.plain import is_plain
+from sim.engine.compiled.tables import KEPT
 from sim.engine.engines import Engine, run_engine
 from sim.engine.record import AttemptEnd, Cause, Outcome, RunRecord, Span
 from sim.engine.reference import Stream
@@ -108,6 +109,19 @@ def features(scenario: PreparedScenario, document: dict[str, Any]) -> Iterator[s
     )
 
 
+def has_long_and_short_queues(record: RunRecord) -> bool:
+    """Whether some part found twice the parts before it that the compiled engine keeps near, and a later one none."""
+    for lane in np.unique(record.part_lane[record.part_lane >= 0]):
+        mine = np.flatnonzero(record.part_lane == lane)
+        mine = mine[np.argsort(record.part_enqueue_ns[mine], kind="stable")]
+        ends_ns = np.sort(record.part_finish_ns[mine])
+        before = np.arange(len(mine)) - np.searchsorted(ends_ns, record.part_enqueue_ns[mine], side="right")
+        deep = np.flatnonzero(before >= 2 * KEPT)
+        if len(deep) and np.any(before[deep[0] :] <= 0):
+            return True
+    return False
+
+
 def events(record: RunRecord) -> Iterator[str]:
     """What has happened in a run."""
     batches = np.bincount(record.part_batch, minlength=1)
@@ -132,6 +146,7 @@ def events(record: RunRecord) -> Iterator[str]:
             "arrival at an end": np.any(np.isin(record.arrival_ns, record.finish_ns)),
             "service of no time": np.any(record.part_finish_ns == record.part_start_ns),
             "more than 1000 queries": len(record.arrival_ns) > 1000,
+            "long and short queues": has_long_and_short_queues(record),
         }.items()
         if happened
     )
@@ -220,6 +235,7 @@ def test_tables_that_run_out_of_room_are_made_longer() -> None:
     assert check.checked >= 20
 
 
+LONG_DEVICE = {"kind": "cpu", "lanes": 2, "service": {"distribution": "exponential", "mean": "1ms"}}
 LONG: dict[str, Any] = {
     "name": "several chunks",
     "model": {"name": "m", "representations": {"table": {"accuracy": {"value": 0.9, "evidence": "assumed"}}}},
@@ -234,9 +250,7 @@ LONG: dict[str, Any] = {
         {
             "name": "n",
             "count": 3,
-            "devices": {
-                "d": {"kind": "cpu", "lanes": 2, "service": {"distribution": "exponential", "mean": "1ms"}},
-            },
+            "devices": {"d": LONG_DEVICE},
         }
     ],
     "policy": {"kind": "fastest"},
@@ -272,6 +286,32 @@ def test_many_nodes_are_the_same_on_both_engines(d: int) -> None:
     check = Check()
     check(Generated(many, (), 1000))
     assert check.checked == 1
+
+
+DEEP_ROUTERS: tuple[dict[str, Any], ...] = (
+    *({"kind": "power-of-d", "d": 2, "measure": measure} for measure in ("queries", "work")),
+    *({"kind": kind} for kind in ("random", "round-robin", "least-backlog")),
+)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("policy", ["mp-rec", "fastest"])
+@pytest.mark.parametrize("router", DEEP_ROUTERS, ids=lambda router: "-".join(str(value) for value in router.values()))
+def test_queues_that_get_long_and_empty_are_the_same_on_both_engines(
+    router: dict[str, Any], policy: str, lanes: int
+) -> None:
+    """The compiled engine keeps the last `KEPT` parts of a device of one lane in one place and the older ones apart."""
+    other = {"lanes": lanes, "kind": "gpu", "service": {"distribution": "exponential", "mean": "600us"}}
+    deep = LONG | {
+        "workload": LONG["workload"] | {"arrivals": {"kind": "gamma", "rate": "3200/s", "cv": 6}, "queries": 20000},
+        "fleet": [LONG["fleet"][0] | {"count": 2, "devices": {"d": LONG_DEVICE | {"lanes": 1}, "e": other}}],
+        "policy": {"kind": policy},
+        "router": router,
+    }
+    check = Check()
+    check(Generated(deep, (), 3000))
+    assert check.checked == 1
+    assert check.met["plain"] == check.met["long and short queues"] == 1
 
 
 @pytest.mark.slow

@@ -7,18 +7,11 @@ is no calendar: a device is brought up to the present when a router or a policy 
 from __future__ import annotations
 
 from sim.engine.compiled.choice import POWER_OF_D, RANDOM, ROUND_ROBIN, choose, route
-from sim.engine.compiled.flows import (
-    FOR_EVER_NS,
-    bring_to_now,
-    expected_wait_of_ns,
-    has_one_lane,
-    join_one,
-    join_several,
-    look_at,
-)
+from sim.engine.compiled.flows import expected_wait_of_ns, join, look_at, unfinished_of
 from sim.engine.compiled.memory import floats, ints, prefetch, reals, words
 from sim.engine.compiled.plain import LEVEL_SHIFT
 from sim.engine.compiled.service_times import mean_ns, true_ns
+from sim.engine.compiled.single import END_BYTES, FOR_EVER_NS, RECENT_BYTES
 from sim.engine.compiled.tables import (
     FLOW,
     PLAIN_NODE,
@@ -45,6 +38,7 @@ MANY = 256
 """Nodes from which on these are fetched; fewer stay in the cache."""
 
 PATH_BITS = 8
+LAST_PATH = (1 << PATH_BITS) - 1
 NOT_IN_TIME = 127 << LEVEL_SHIFT
 """Above every level of accuracy."""
 
@@ -54,13 +48,17 @@ NEVER_NS, PATHLESS, UNANSWERED = NEVER, NO_PATH, NO_ATTEMPT
 
 
 @jit_inner
-def _draw_nodes(w: World) -> None:
-    """Draw the nodes among which power of d choices picks, for all queries of the chunk: they are always the same."""
+def _draw_nodes(w: World, by_count: bool) -> None:
+    """Draw the nodes among which power of d choices picks, for all queries of the chunk: they are always the same.
+
+    Nodes are noted where their parts are counted; else their places among the nodes that take the query's model.
+    """
     classes = words(w.query_class_at)
     class_model = words(w.class_model_at)
     u, picks = reals(w.router_u_at), words(w.drawn_at)
     for i in range(w.chunk):
-        count = words(w.nodes_taking_at + 8 * class_model[classes[i]] * (w.nodes + 1))[0]
+        taking = w.nodes_taking_at + 8 * class_model[classes[i]] * (w.nodes + 1)
+        count, among = words(taking)[0], words(taking + 8)
         if w.choices == 2 and count > 1:
             # What `draw_distinct` does with two draws.
             one = min(int(u[i] * count), count - 1)
@@ -72,6 +70,9 @@ def _draw_nodes(w: World) -> None:
             for k in range(w.choices):
                 draws[k] = u[k * w.chunk + i]
             draw_distinct(draws, count, ints(w.drawn_at + 8 * i * w.choices, w.choices))
+        if by_count:
+            for k in range(i * w.choices, i * w.choices + min(w.choices, count)):
+                picks[k] = among[picks[k]]
 
 
 @jit_inner
@@ -103,32 +104,26 @@ def _route(w: World, i: int, size: int, model: int, now_ns: int) -> int:
     turn = turns[0]
     turns[0] += 1
     node = route(w, 0, turn, size, model, floats(w.router_u_at + 8 * i, 1), among)
-    if plain_nodes(w)[node].next_ns <= now_ns:
-        bring_to_now(w, node, now_ns)
+    unfinished_of(w, node, now_ns)
     return node
 
 
 @jit_inline
 def _lightest_drawn(w: World, i: int, model: int, now_ns: int) -> int:
     """Return the node with the fewest parts a lane of those drawn for query i, up to date; the first among equals."""
-    taking = w.nodes_taking_at + 8 * model * (w.nodes + 1)
-    count, among = words(taking)[0], words(taking + 8)
+    count = words(w.nodes_taking_at + 8 * model * (w.nodes + 1))[0]
     drawn = words(w.drawn_at + 8 * i * w.choices)
     table = plain_nodes(w)
-    best = among[drawn[0]]
-    if table[best].next_ns <= now_ns:
-        bring_to_now(w, best, now_ns)
-    least = table[best].unfinished
+    best = drawn[0]
+    least = unfinished_of(w, best, now_ns)
     lanes = table[best].lanes
     for j in range(1, min(w.choices, count)):
-        node = among[drawn[j]]
-        n = table[node]
-        if n.next_ns <= now_ns:
-            bring_to_now(w, node, now_ns)
-        lighter_one = lighter(n.unfinished, n.lanes, least, lanes)
+        node = drawn[j]
+        unfinished = unfinished_of(w, node, now_ns)
+        lighter_one = lighter(unfinished, table[node].lanes, least, lanes)
         best = node if lighter_one else best
-        least = n.unfinished if lighter_one else least
-        lanes = n.lanes if lighter_one else lanes
+        least = unfinished if lighter_one else least
+        lanes = table[node].lanes if lighter_one else lanes
     return best  # type: ignore[no-any-return]
 
 
@@ -162,26 +157,28 @@ def _pick_most_accurate(
     """
     mean = words(w.mean_ns_at + 8 * (size * w.paths + first))
     slots, level = words(w.path_slot_at + 8 * first), words(w.path_level_at + 8 * first)
-    limit_ns = words(w.class_limit_ns_at)[query_class]
+    # Shifted like a completion, and above the number of every path: what is not greater is in time.
+    limit = (words(w.class_limit_ns_at)[query_class] << PATH_BITS) + LAST_PATH
     slot = -1
     wait_ns = 0
-    seen = 0
+    seen_ns = 0
     least = FOR_EVER_NS
     for k in range(count):
         if slots[k] != slot and w.sees_queue > 0:
             slot = slots[k]
             wait_ns = expected_wait_of_ns(w, first_device + slot, now_ns)
-        completion_ns = mean[k] + wait_ns
-        seen |= completion_ns
+            seen_ns |= wait_ns
+        seen_ns |= mean[k]
+        completion = ((mean[k] + wait_ns) << PATH_BITS) + k
         # All bits of the level, if it is late.
-        before = level[k] | (NOT_IN_TIME & -int(completion_ns > limit_ns))
-        least = min(least, before + (completion_ns << PATH_BITS) + k)
-    if seen >> (LEVEL_SHIFT - PATH_BITS) > 0:
+        before = level[k] | (NOT_IN_TIME & -int(completion > limit))
+        least = min(least, before + completion)
+    if seen_ns >> (LEVEL_SHIFT - PATH_BITS - 1) > 0:
         w.now = now_ns
         return _pick(w, first, count, first_device, size, query_class)
     if w.drops_late > 0 and least >= NOT_IN_TIME:
         return DROP
-    return least & ((1 << PATH_BITS) - 1)
+    return least & LAST_PATH
 
 
 @jit_inline
@@ -190,13 +187,16 @@ def _fetch(w: World, i: int, size: int, by_count: bool) -> None:
     prefetch(w.mean_ns_at + 8 * w.paths * min(size, w.tabulated_sizes))
     if by_count and w.nodes >= MANY:
         drawn = words(w.drawn_at + 8 * i * w.choices)
-        among_at = w.nodes_taking_at + 8 * words(w.class_model_at)[words(w.query_class_at)[i]] * (w.nodes + 1)
-        among = words(among_at + 8)
-        for j in range(min(w.choices, words(among_at)[0], 2)):
-            node = among[drawn[j]]
+        count = words(w.nodes_taking_at + 8 * words(w.class_model_at)[words(w.query_class_at)[i]] * (w.nodes + 1))[0]
+        for j in range(min(w.choices, count, 2)):
+            node = drawn[j]
             prefetch(w.plain_node_at + PLAIN_NODE_BYTES * node)
-            prefetch(w.flow_at + FLOW_BYTES * words(w.node_device_at)[node])
-            prefetch(w.flow_at + FLOW_BYTES * words(w.node_device_at)[node] + 64)
+            device = words(w.node_device_at)[node]
+            for d in range(2):
+                prefetch(w.flow_at + FLOW_BYTES * (device + d))
+                prefetch(w.end_ns_at + END_BYTES * (device + d))
+                prefetch(w.recent_at + RECENT_BYTES * (device + d))
+                prefetch(w.recent_at + RECENT_BYTES * (device + d) + 64)
 
 
 @jit
@@ -216,9 +216,9 @@ def run_directly(address: int, known_ns: int) -> None:
     done = served_rows(w)
     pending = pending_rows(w)
     in_system, waited = 0, 0
-    if w.router == POWER_OF_D:
-        _draw_nodes(w)
     by_count = w.router == POWER_OF_D and w.by_work == 0
+    if w.router == POWER_OF_D:
+        _draw_nodes(w, by_count)
     for i in range(w.chunk):
         now_ns = arrival[i]
         size = sizes[i]
@@ -226,7 +226,7 @@ def run_directly(address: int, known_ns: int) -> None:
         if i + AHEAD < w.chunk:
             _fetch(w, i + AHEAD, sizes[i + AHEAD], by_count)
         node = _lightest_drawn(w, i, model, now_ns) if by_count else _route(w, i, size, model, now_ns)
-        cell = nodes[node].group * w.models + model
+        cell = nodes[node].first_cell + model
         first = group_path[cell]
         first_device = nodes[node].first_device
         paths = group_path[cell + 1] - first
@@ -247,10 +247,7 @@ def run_directly(address: int, known_ns: int) -> None:
         service = true_ns(w, path, size, u[i], m)
         expected = service if w.knows_service > 0 else mean_ns(w, path, size)
         device = first_device + slots[path]
-        if has_one_lane(w, device):
-            lane, start_ns = join_one(w, device, node, service, expected, now_ns)
-        else:
-            lane, start_ns = join_several(w, device, node, service, expected, now_ns)
+        lane, start_ns = join(w, device, node, service, expected, now_ns)
         finish_ns = start_ns + service
         if finish_ns <= known_ns:
             row = done[w.served_row_count]

@@ -1,103 +1,25 @@
-"""Devices and nodes of a plain system: what waits for each lane, and when each part starts and ends.
+"""Devices of several lanes and nodes of a plain system: what waits for each lane, and when each part starts and ends.
 
-The next part of a device starts on the lane that is free first (Lindley 1952; Kiefer and Wolfowitz 1955 for several
-lanes), so that is known as soon as it joins. A device is brought up to the present when somebody looks at it.
+The next part of a device starts on the lane that is free first (Kiefer and Wolfowitz 1955), so that is known as soon as
+it joins. A device is brought up to the present when somebody looks at it. Those of one lane are in `single`.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from sim.engine.compiled.memory import ints, words
+from sim.engine.compiled.single import FOR_EVER_NS, join_one, state_of_one, unfinished_of_one, wait_of_one_ns
 from sim.engine.compiled.tables import NONE, World, flows, later, plain_nodes
 from sim.serving.compiled import jit_inline, jit_inner
-from sim.serving.estimate import expected_wait_ns, wait_behind
+from sim.serving.estimate import expected_wait_ns
 
-__all__ = ["FOR_EVER_NS", "bring_to_now", "expected_wait_of_ns", "has_one_lane", "join_one", "join_several", "look_at"]
-
-FOR_EVER_NS = np.iinfo(np.int64).max
+__all__ = ["bring_to_now", "expected_wait_of_ns", "join", "look_at", "unfinished_of"]
 
 
 @jit_inline
-def has_one_lane(w: World, device: int) -> bool:
+def _has_one_lane(w: World, device: int) -> bool:
     """Whether a device has one lane; all have in most systems."""
     device_lane = words(w.device_lane_at)
     return w.one_lane > 0 or device_lane[device + 1] - device_lane[device] == 1  # type: ignore[no-any-return]
-
-
-# -- devices of one lane ----------------------------------------------------------------------------------------
-
-
-@jit_inline
-def _bring_one_to_now(w: World, device: int, node: int, now_ns: int) -> int:
-    """Bring a device of one lane up to the present: what waits starts when what is served ends.
-
-    Return when the next one ends.
-    """
-    f = flows(w)[device]
-    table = later(w)
-    ended = 0
-    while f.finish_ns <= now_ns:
-        ended += 1
-        entry = f.first
-        if entry == NONE:
-            f.finish_ns = FOR_EVER_NS
-            f.until_ns = 0
-            break
-        e = table[entry]
-        f.first = e.next
-        f.last = f.last if e.next != NONE else 0
-        f.waiting -= 1
-        f.finish_ns = e.finish_ns
-        f.until_ns = e.start_ns + e.expected_ns
-        f.work_ns -= e.expected_ns
-        e.next = w.free_later
-        w.free_later = entry
-    plain_nodes(w)[node].unfinished -= ended
-    return f.finish_ns  # type: ignore[no-any-return]
-
-
-@jit_inline
-def join_one(w: World, device: int, node: int, service: int, expected: int, now_ns: int) -> tuple[int, int]:
-    """Let a part join a device of one lane that is up to date; return its lane and its start."""
-    f = flows(w)[device]
-    n = plain_nodes(w)[node]
-    start_ns = now_ns
-    if f.finish_ns == FOR_EVER_NS:
-        f.finish_ns = now_ns + service
-        f.until_ns = now_ns + expected
-        n.next_ns = min(n.next_ns, f.finish_ns)
-    else:
-        start_ns = f.free_ns
-        _wait(w, device, start_ns, service, expected, f.first_lane)
-        f.waiting += 1
-        f.work_ns += expected
-    f.free_ns = start_ns + service
-    n.unfinished += 1
-    return f.first_lane, start_ns
-
-
-@jit_inline
-def _wait(w: World, device: int, start_ns: int, service: int, expected: int, lane: int) -> None:
-    """Let a part wait until it starts on a lane."""
-    f = flows(w)[device]
-    table = later(w)
-    entry = w.free_later
-    if entry != NONE:
-        w.free_later = table[entry].next
-    else:
-        entry = w.later_used
-        w.later_used = entry + 1
-    e = table[entry]
-    e.start_ns = start_ns
-    e.finish_ns = start_ns + service
-    e.expected_ns = expected
-    e.lane = lane
-    e.next = NONE
-    # Before the first that waits there is the row that is none: no branch, which would often be guessed wrong.
-    table[f.last].next = entry
-    f.first = f.first if f.last != 0 else entry
-    f.last = entry
 
 
 # -- devices of several lanes -----------------------------------------------------------------------------------
@@ -148,8 +70,31 @@ def _bring_several_to_now(w: World, device: int, node: int, now_ns: int) -> int:
     return next_ns
 
 
+@jit_inline
+def _wait(w: World, device: int, start_ns: int, service: int, expected: int, lane: int) -> None:
+    """Let a part wait until it starts on a lane."""
+    f = flows(w)[device]
+    table = later(w)
+    entry = w.free_later
+    if entry != NONE:
+        w.free_later = table[entry].next
+    else:
+        entry = w.later_used
+        w.later_used = entry + 1
+    e = table[entry]
+    e.start_ns = start_ns
+    e.finish_ns = start_ns + service
+    e.expected_ns = expected
+    e.lane = lane
+    e.next = NONE
+    # Before the first that waits there is the row that is none: no branch, which would often be guessed wrong.
+    table[f.last].next = entry
+    f.first = f.first if f.last != 0 else entry
+    f.last = entry
+
+
 @jit_inner
-def join_several(w: World, device: int, node: int, service: int, expected: int, now_ns: int) -> tuple[int, int]:
+def _join_several(w: World, device: int, node: int, service: int, expected: int, now_ns: int) -> tuple[int, int]:
     """Let a part join a device of several lanes that is up to date; return its lane and its start."""
     f = flows(w)[device]
     busy_until_ns, free_ns, order = words(w.busy_until_ns_at), words(w.free_ns_at), words(w.lane_order_at)
@@ -183,16 +128,6 @@ def join_several(w: World, device: int, node: int, service: int, expected: int, 
     return lane, start_ns
 
 
-@jit_inline
-def expected_wait_of_ns(w: World, device: int, now_ns: int) -> int:
-    """Return the wait that a part would expect that joins a device which is up to date."""
-    f = flows(w)[device]
-    if has_one_lane(w, device):
-        # Of an idle device both are 0, so it needs no case of its own.
-        return wait_behind(max(f.until_ns - now_ns, 0), f.work_ns, 1)
-    return _expected_wait_of_several_ns(w, device, now_ns)
-
-
 @jit_inner
 def _expected_wait_of_several_ns(w: World, device: int, now_ns: int) -> int:
     return expected_wait_ns(
@@ -206,40 +141,69 @@ def _expected_wait_of_several_ns(w: World, device: int, now_ns: int) -> int:
     )
 
 
+# -- devices of any number of lanes -----------------------------------------------------------------------------
+
+
+@jit_inline
+def expected_wait_of_ns(w: World, device: int, now_ns: int) -> int:
+    """Return the wait that a part would expect that joins a device; `unfinished_of` was asked of its node just now."""
+    if _has_one_lane(w, device):
+        return wait_of_one_ns(w, device, now_ns)
+    return _expected_wait_of_several_ns(w, device, now_ns)
+
+
+@jit_inline
+def join(w: World, device: int, node: int, service: int, expected: int, now_ns: int) -> tuple[int, int]:
+    """Let a part join a device, whose node is up to date; return its lane and its start."""
+    if _has_one_lane(w, device):
+        lane, start_ns = join_one(w, device, service, expected, now_ns)
+    else:
+        lane, start_ns = _join_several(w, device, node, service, expected, now_ns)
+    if w.keeps_state > 0:
+        # Whoever looks at it next, at this very instant maybe, is to see the part.
+        plain_nodes(w)[node].next_ns = now_ns
+    return lane, start_ns
+
+
 # -- nodes ------------------------------------------------------------------------------------------------------
 
 
 @jit_inner
 def bring_to_now(w: World, node: int, now_ns: int) -> None:
-    """Bring the devices of a node up to the present."""
+    """Bring the devices of a node up to the present, and the state of it where a router reads that."""
     n = plain_nodes(w)[node]
     next_ns = FOR_EVER_NS
+    of_one = 0
     for device in range(n.first_device, n.end_device):
-        if has_one_lane(w, device):
-            next_ns = min(next_ns, _bring_one_to_now(w, device, node, now_ns))
-        else:
+        if not _has_one_lane(w, device):
             next_ns = min(next_ns, _bring_several_to_now(w, device, node, now_ns))
+        elif w.keeps_state > 0:
+            count, work_ns, until_ns, end_ns = state_of_one(w, device, now_ns)
+            of_one += count
+            words(w.idle_lanes_at)[device] = int(count == 0)
+            words(w.waiting_parts_at)[device] = max(count - 1, 0)
+            words(w.waiting_work_ns_at)[device] = work_ns
+            words(w.lane_until_ns_at)[flows(w)[device].first_lane] = until_ns
+            next_ns = min(next_ns, end_ns)
     n.next_ns = next_ns
-
-
-@jit_inner
-def _write_state(w: World, node: int) -> None:
-    """Write to the state, which most routers read, what the tables have of a node."""
-    n = plain_nodes(w)[node]
-    words(w.unfinished_parts_at)[node] = n.unfinished
-    for device in range(n.first_device, n.end_device):
-        f = flows(w)[device]
-        if has_one_lane(w, device):
-            words(w.idle_lanes_at)[device] = int(f.finish_ns == FOR_EVER_NS)
-            words(w.waiting_parts_at)[device] = f.waiting
-            words(w.waiting_work_ns_at)[device] = f.work_ns
-            words(w.lane_until_ns_at)[f.first_lane] = f.until_ns
+    if w.keeps_state > 0:
+        words(w.unfinished_parts_at)[node] = n.unfinished + of_one
 
 
 @jit_inline
 def look_at(w: World, node: int, now_ns: int) -> None:
-    """Bring a node up to the present for a router that looks at it."""
+    """Bring a node up to the present if it is not."""
     if plain_nodes(w)[node].next_ns <= now_ns:
         bring_to_now(w, node, now_ns)
-    if w.keeps_state > 0:
-        _write_state(w, node)
+
+
+@jit_inline
+def unfinished_of(w: World, node: int, now_ns: int) -> int:
+    """Return how many parts of a node have not ended; bring it up to the present."""
+    look_at(w, node, now_ns)
+    n = plain_nodes(w)[node]
+    count = n.unfinished
+    for device in range(n.first_device, n.end_device):
+        if _has_one_lane(w, device):
+            count += unfinished_of_one(w, device, now_ns)
+    return count  # type: ignore[no-any-return]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.compiled.choice import CHOICES, MOST_ACCURATE
 from sim.engine.compiled.memory import Memory
-from sim.engine.compiled.tables import FLOW, LATER, NONE, PLAIN_NODE, empty
+from sim.engine.compiled.tables import FLOW, KEPT, LATER, NONE, PLAIN_NODE, RECENT, empty
 from sim.engine.rows import SERVED_ROW
 from sim.serving.queueing import Order, Shed
 from sim.serving.system import System
@@ -19,6 +20,9 @@ __all__ = ["LEVEL_SHIFT", "is_plain", "lay_out_flows", "make_room_for", "set_lev
 FIRST_ROOM = 1024
 
 LINE_BYTES = 64
+
+ENDED_NS = -1
+"""When parts ended that there never were."""
 
 LEVEL_SHIFT = 56
 """By how many bits a path's place among the levels of accuracy stands above its completion."""
@@ -75,9 +79,11 @@ def lay_out_flows(world: Memory, system: System) -> None:
     table["finish_ns"] = np.iinfo(np.int64).max
     table["first_lane"] = system.device_lane[:-1]
     table["last"] = 0
+    world.put("end_ns", _in_lines(np.full((devices, KEPT), ENDED_NS)))
+    world.put("recent", _in_lines(np.zeros((devices, KEPT), dtype=RECENT)))
     nodes = _in_lines(np.zeros(len(system.node_group), dtype=PLAIN_NODE))
     nodes["next_ns"] = np.iinfo(np.int64).max
-    nodes["group"] = system.node_group
+    nodes["first_cell"] = np.asarray(system.node_group) * system.models
     nodes["first_device"], nodes["end_device"] = system.node_device[:-1], system.node_device[1:]
     nodes["lanes"] = np.diff(system.device_lane[system.node_device])
     world.put("plain_node", nodes)
@@ -97,11 +103,11 @@ def lay_out_flows(world: Memory, system: System) -> None:
         world.put(name, np.zeros(FIRST_ROOM, dtype=SERVED_ROW))
 
 
-def _in_lines(table: NDArray[np.void]) -> NDArray[np.void]:
-    """Return a table whose rows, of 64 bytes, each lie in one line of the processor's cache."""
+def _in_lines(table: NDArray[Any]) -> NDArray[Any]:
+    """Return a table whose rows, of whole lines of the processor's cache, begin where these do."""
     room = np.zeros(table.nbytes + LINE_BYTES, dtype=np.uint8)
     before = -room.ctypes.data % LINE_BYTES
-    aligned = room[before : before + table.nbytes].view(table.dtype)
+    aligned = room[before : before + table.nbytes].view(table.dtype).reshape(table.shape)
     aligned[:] = table
     return aligned
 

@@ -22,6 +22,7 @@ __all__ = [
     "DEVICE",
     "EVENT",
     "FLOW",
+    "KEPT",
     "LANE",
     "LATER",
     "LINE",
@@ -32,6 +33,7 @@ __all__ = [
     "PART",
     "POLICY_RAISED",
     "QUERY",
+    "RECENT",
     "SCALER",
     "SERVICE_TOO_LONG",
     "TABLE_FULL",
@@ -51,6 +53,7 @@ __all__ = [
     "pending_rows",
     "queries",
     "query_rows",
+    "recent_parts",
     "scalers",
     "served_rows",
     "span_rows",
@@ -131,18 +134,26 @@ NODE = _table(
 )
 """A node. `first_place` is where its paths stand among the paths of all nodes."""
 
-FLOW = _table(ints="finish_ns until_ns work_ns free_ns waiting first_lane last", refs="first")
-"""A device of a plain system, as long as a line of the cache; `first` to `last` wait, in the order of joining (-1 and 0
-if nothing does).
+FLOW = _table(ints="joined work_ns unfinished older finish_ns first_lane last", refs="first")
+"""A device of a plain system, as long as a line of the cache.
 
-Of one lane: when what it serves ends, and is expected to; how many wait and what is expected of them; when the lane is
-free. Of several: `finish_ns` is when anything changes next."""
+Of one lane: how many parts have joined it; what is expected of these together; how many had not ended when somebody
+counted last; how many have not ended besides the last `KEPT`, which are `first` to `last` (-1 and 0 if there are none).
+Of several lanes: `first` to `last` wait, in the order of joining; `finish_ns` is when anything changes next."""
 
-PLAIN_NODE = _table(ints="next_ns unfinished lanes first_device end_device group unused also_unused")
-"""A node of a plain system: when anything of it changes next, and how many of its parts have not ended."""
+KEPT = 8
+"""Parts of a device of one lane that are kept where they are told by their number: the last ones to join."""
 
-LATER = _table(ints="start_ns finish_ns expected_ns lane", refs="next")
-"""A part of a plain system that waits; when it starts and ends is known. The first row is none."""
+RECENT = _table(ints="until_ns work_ns")
+"""One of the last parts to join a device of one lane; when it is expected to end, and what is expected of all parts up
+to it. When it does end stands in an array of its own, `end_ns`."""
+
+PLAIN_NODE = _table(ints="next_ns unfinished lanes first_device end_device first_cell unused also_unused")
+"""A node of a plain system: when it has to be looked at next; how many parts of its devices of several lanes have not
+ended; where the paths of its group stand for the first model."""
+
+LATER = _table(ints="start_ns finish_ns expected_ns until_ns work_ns lane", refs="next")
+"""A part of a plain system that has not ended; when it starts and ends is known. The first row is none."""
 
 SCALER = _table(
     ints="first_node nodes fewest most every_ns ready_ns cooldown_ns measure lanes_of_node busy busy_integral "
@@ -201,7 +212,7 @@ ARRAYS = (
     "held_paths in_force load_ns lane_rate_per_s remap_nodes "
     "fault_ns fault_device fault_change fault_slowdown since_ns since_order "
     # Plain systems.
-    "busy_until_ns free_ns lane_order drawn "
+    "busy_until_ns free_ns lane_order drawn end_ns recent "
     # Sums, and room for what is worked out.
     "totals picks candidates draws_out service_out wait_out accuracy_out rows_out best touched "
     # Draws, of queries that are not over and of the queries at hand.
@@ -311,8 +322,12 @@ plain_nodes = table_of("plain_node_at", PLAIN_NODE)
 """``plain_nodes(w)``: the table of nodes of a plain system."""
 
 
+recent_parts = table_of("recent_at", RECENT)
+"""``recent_parts(w)``: the last `KEPT` parts of each device of a plain system that has one lane."""
+
+
 later = table_of("later_at", LATER)
-"""``later(w)``: the table of parts of a plain system that wait."""
+"""``later(w)``: the table of other parts of a plain system that have not ended."""
 
 
 served_rows = table_of("served_row_at", SERVED_ROW)
