@@ -362,14 +362,17 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
         document["autoscaling"] = [draw(SCALING) | {"group": "g0"}]
         document["autoscaling"][0]["initial"] = draw(st.integers(1, count))
     held = [use["profile"]["service"]["m"] for group in document["fleet"] for use in group["devices"].values()]
-    if not late and max(map(len, held)) > 1 and draw(st.booleans()):
+    trades = not late and max(map(len, held)) > 1 and document["policy"]["kind"] in ("fastest", "mp-rec")
+    if trades and draw(st.booleans()):
         document["remapping"] = draw(REMAPPING)
         sizes = {"table": "100B", "dhe": "150B", "hybrid": "300B"}
         for name, size in sizes.items():
             document["model"]["representations"][name]["bytes"] = size
         for group in document["fleet"]:
             for use in group["devices"].values():
-                use["memory"] = draw(st.sampled_from(["100B", "300B", "1kB"]))
+                # A device of 100 bytes holds a table and nothing else, whatever the mapping.
+                several = len(use["profile"]["service"]["m"]) > 1
+                use["memory"] = draw(st.sampled_from(["300B", "1kB"] if several else ["100B", "300B", "1kB"]))
     if draw(st.booleans()):
         document["timeout"] = draw(TIMEOUTS)
     if "timeout" in document and draw(st.booleans()):
