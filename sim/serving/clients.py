@@ -9,6 +9,7 @@ from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment, LateBindingSpec
 from sim.spec.problems import Problem
 from sim.spec.source import Node
+from sim.spec.units import format_duration_ns
 
 __all__ = ["DROP_REASONS", "Cancel", "Clients", "DropReason", "build_clients", "check_clients"]
 
@@ -150,9 +151,18 @@ def build_clients(experiment: Experiment) -> Clients | None:
     )
 
 
-def check_clients(experiment: Experiment, node: Node) -> list[Problem]:
-    """Return what contradicts itself in the timeouts, retries and hedges of an experiment."""
-    problems = []
+def check_clients(experiment: Experiment, node: Node, *, end_ns: int | None) -> list[Problem]:
+    """Return what contradicts itself in the timeouts, retries and hedges of an experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    node : Node
+        The YAML it was read from, for the positions of problems.
+    end_ns : int or None
+        When a run is over, arrivals and drain; None where it ends with a number of queries.
+    """
+    problems = _after_the_end(experiment, node, end_ns)
     retries, hedging = experiment.retries, experiment.hedging
     if retries is not None:
         possible = possible_failures(experiment)
@@ -199,6 +209,28 @@ def check_clients(experiment: Experiment, node: Node) -> list[Problem]:
             )
         )
     return problems
+
+
+def _after_the_end(experiment: Experiment, node: Node, end_ns: int | None) -> list[Problem]:
+    """Return the waits of clients that no run is long enough for."""
+    if end_ns is None:
+        return []
+    timeout, retries, hedging = experiment.timeout, experiment.retries, experiment.hedging
+    waits = [
+        (("timeout", "after"), None if timeout is None else timeout.after, "none goes off"),
+        (("retries", "backoff"), None if retries is None else retries.backoff, "none is ever sent"),
+        (("hedging", "after"), None if hedging is None else hedging.after, "none is ever hedged"),
+    ]
+    return [
+        problem_at(
+            node,
+            path,
+            f"is longer than the run, arrivals and drain, so {consequence}",
+            allowed=f"up to {format_duration_ns(end_ns)}",
+        )
+        for path, wait_ns, consequence in waits
+        if wait_ns is not None and wait_ns > end_ns
+    ]
 
 
 def _retries_only_past_the_deadline(experiment: Experiment, node: Node) -> list[Problem]:

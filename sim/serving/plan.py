@@ -16,7 +16,7 @@ from sim.serving.findings import Findings
 from sim.serving.paths import Path, Plan, PlannedDevice, PlannedGroup, Rung, is_named
 from sim.serving.placement import find_devices, place
 from sim.serving.policies import POLICIES, PathView
-from sim.serving.remapping import plan_ladder
+from sim.serving.remapping import check_ladder, plan_ladder
 from sim.spec.experiment import Experiment, LateBindingSpec
 from sim.spec.source import Node
 
@@ -60,6 +60,8 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load], base_d
         findings.stop_if_broken()
         findings.assume("re-mapping reckons with queries of mean size and the profiles' mean service times")
     eligible = _eligible(experiment, models, groups, mapped, findings)
+    if rungs:
+        check_ladder(experiment, rungs, eligible, findings)
     for path in eligible:
         check_sizes(experiment, path, loads_of[path.model], findings)
         check_batches(experiment, groups, path, loads_of[path.model], findings)
@@ -157,6 +159,11 @@ def _note_assumptions(
         _note_model(
             planned, {path.representation for path in eligible if path.model == m}, groups, len(models) > 1, findings
         )
+    loads = experiment.remapping is not None or any(rule.load_bandwidth for rule in experiment.autoscaling or ())
+    for planned in models if loads else ():
+        used = {path.representation for path in mapped if models[path.model] is planned}
+        if any(planned.model.representations[name].bytes is None for name in used):
+            findings.assume(f"of {planned.model.name} not every size is known: loading the unknown takes no time")
     batching = experiment.batching
     if batching is not None and batching.queries > 1:
         for g, slot in sorted({(path.group, path.slot) for path in eligible}):

@@ -20,7 +20,7 @@ from sim.serving.placement import Found, place
 from sim.spec.experiment import Experiment, LateBindingSpec
 from sim.spec.mapping import MostAccurateFirstSpec
 
-__all__ = ["Remapping", "build_remapping", "capacity_per_s", "first_that_carries", "plan_ladder"]
+__all__ = ["Remapping", "build_remapping", "capacity_per_s", "check_ladder", "first_that_carries", "plan_ladder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,21 @@ def plan_ladder(
     if len(distinct) < 2:
         findings.report(path, "every mapping that could be taken is the same, so there is nothing to trade")
     return union, tuple(distinct)
+
+
+def check_ladder(experiment: Experiment, rungs: Sequence[Rung], eligible: Sequence[Path], findings: Findings) -> None:
+    """Check that the policy may use different paths under different mappings, or changing them changes nothing."""
+    used = {
+        frozenset(i for i, path in enumerate(eligible) if (path.group, path.slot, path.representation) in rung)
+        for rung in rungs
+    }
+    # A mapping without a path for the policy carries nothing, so that it is never taken.
+    if eligible and len(used - {frozenset()}) < 2:
+        findings.report(
+            ("remapping",),
+            f"the {experiment.policy.kind} policy uses the same paths in every mapping, so there is nothing to trade",
+            allowed="a policy that uses several representations, such as mp-rec or fastest",
+        )
 
 
 def capacity_per_s(

@@ -12,6 +12,7 @@ from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem
 from sim.spec.scaling import AttainmentScalingSpec, BacklogScalingSpec, UtilisationScalingSpec
 from sim.spec.source import Node
+from sim.spec.units import format_duration_ns
 
 __all__ = [
     "Measure",
@@ -130,8 +131,17 @@ def build_scaling(experiment: Experiment, load_bytes: Sequence[int]) -> tuple[Sc
     return tuple(rules)
 
 
-def check_scaling(experiment: Experiment, node: Node) -> list[Problem]:
-    """Return what contradicts itself in the autoscaling of an experiment."""
+def check_scaling(experiment: Experiment, node: Node, *, end_ns: int | None) -> list[Problem]:
+    """Return what contradicts itself in the autoscaling of an experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    node : Node
+        The YAML it was read from, for the positions of problems.
+    end_ns : int or None
+        When a run is over, arrivals and drain; None where it ends with a number of queries.
+    """
     problems = []
     counts = {group.name: group.count for group in experiment.fleet}
     seen: set[str] = set()
@@ -160,4 +170,13 @@ def check_scaling(experiment: Experiment, node: Node) -> list[Problem]:
         duration = experiment.workload.duration
         if duration is not None and spec.every > duration:
             problems.append(problem_at(node, (*path, "every"), "the first decision is after the last arrival"))
+        if end_ns is not None and spec.provisioning > end_ns:
+            problems.append(
+                problem_at(
+                    node,
+                    (*path, "provisioning"),
+                    "is longer than the run, arrivals and drain, so no new node is ever up",
+                    allowed=f"up to {format_duration_ns(end_ns)}",
+                )
+            )
     return problems

@@ -48,9 +48,9 @@ def plan_scenario(scenario: Scenario) -> Plan:
     end_ns = None if duration_ns is None else duration_ns + drain_ns(experiment)
     problems = [
         *check_faults(experiment, scenario.node, end_ns=end_ns),
-        *check_clients(experiment, scenario.node),
+        *check_clients(experiment, scenario.node, end_ns=end_ns),
         *check_routing(experiment, scenario.node),
-        *check_scaling(experiment, scenario.node),
+        *check_scaling(experiment, scenario.node, end_ns=end_ns),
         *check_precision(experiment, scenario.node),
     ]
     unequal = check_cells(experiment, scenario.node)

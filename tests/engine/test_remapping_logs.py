@@ -128,6 +128,14 @@ def test_a_first_decision_after_the_last_arrival_is_told(tmp_path: Path) -> None
             EVERY + "mapping: {kind: most-accurate-first, representations: [table]}",
             "remapping: every mapping that could be taken is the same",
         ),
+        (
+            EVERY.replace("mp-rec", "static, representation: dhe"),
+            "remapping: the static policy uses the same paths in every mapping",
+        ),
+        (
+            EVERY.replace("mp-rec", "switch, representation: table"),
+            "remapping: the switch policy uses the same paths in every mapping",
+        ),
     ],
 )
 def test_contradictions(more: str, expected: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from sim.spec.problems import SpecError
 from tests.engine.test_client_logs import attempts, reasons
 from tests.engine.test_event_logs import IN_TIME, TEN_US, US, device, parts, run
 from tests.engine.test_fault_logs import spans
+from tests.harness import prepare_text
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -178,6 +179,18 @@ def test_a_query_under_way_to_a_node_that_closes_is_sent_again(tmp_path: Path) -
     assert parts(record) == [(0, 0, 3, 5), (1, 0, 15, 17)]
 
 
+TEMPLATE_THAT_LASTS = """\
+name: t
+model: {representations: {table: {accuracy: {value: 90%, evidence: assumed}}}}
+sla: 10ms
+workload: {arrivals: {kind: poisson, rate: 100/s}, sizes: {kind: fixed, size: 400}, duration: 1s}
+fleet:
+  - name: n
+    count: 2
+    devices: {d: {kind: cpu, service: {distribution: exponential, mean: 1ms}}}
+"""
+
+
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
@@ -202,3 +215,24 @@ def test_contradictions(rule: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r":\d+:\d+: ") as error:
         run(tmp_path, [0], {"d": device(TEN_US)}, nodes=3, more=f"autoscaling: [{{{rule}}}]")
     assert expected in str(error.value)
+
+
+def test_a_node_that_comes_after_the_end_is_told(tmp_path: Path) -> None:
+    lasting = "autoscaling: [{group: n, measure: backlog, target: 1, every: 1ms, provisioning: 1h}]"
+    text = TEMPLATE_THAT_LASTS + lasting
+    with pytest.raises(SpecError, match=r"9:\d+: autoscaling\[0\].provisioning: is longer") as error:
+        prepare_text(tmp_path, text)
+    assert "(got '1h'; allowed: up to 1.1s)" in str(error.value)
+    assert prepare_text(tmp_path, text.replace("1h", "1100ms"))
+
+
+UNKNOWN = "not every size is known: loading the unknown takes no time"
+
+
+def test_loading_what_has_no_known_size_is_told(tmp_path: Path) -> None:
+    lasting = "autoscaling: [{group: n, measure: backlog, target: 1, every: 1ms, load_bandwidth: 1GB/s}]"
+    (scenario,) = prepare_text(tmp_path, TEMPLATE_THAT_LASTS + lasting)
+    assert any(UNKNOWN in line for line in scenario.assumptions)
+    known = TEMPLATE_THAT_LASTS.replace("table: {", "table: {bytes: 1GB, ")
+    (scenario,) = prepare_text(tmp_path, known + lasting)
+    assert not any(UNKNOWN in line for line in scenario.assumptions)

@@ -85,6 +85,32 @@ def test_contradictions_are_told_with_their_place(more: str, expected: str, tmp_
 
 
 @pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (
+            "timeout: {after: 1101ms}\n",
+            "9:18: timeout.after: is longer than the run, arrivals and drain, so none goes off (got '1101ms'; "
+            "allowed: up to 1.1s)",
+        ),
+        (
+            "hedging: {after: 2s}\nbinding: {kind: late}\n",
+            "9:18: hedging.after: is longer than the run, arrivals and drain, so none is ever hedged (got '2s'",
+        ),
+        (
+            "timeout: {after: 1ms}\nretries: {limit: 1, past_deadline: true, backoff: 2s}\n",
+            "10:51: retries.backoff: is longer than the run, arrivals and drain, so none is ever sent (got '2s'",
+        ),
+    ],
+)
+def test_no_client_waits_for_longer_than_the_run(more: str, expected: str, tmp_path: Path) -> None:
+    lasting = GOOD.replace("queries: 10", "duration: 1s")
+    with pytest.raises(SpecError) as error:
+        prepare_text(tmp_path, lasting + more)
+    assert expected in str(error.value)
+    assert prepare_text(tmp_path, lasting + "timeout: {after: 1100ms}\n")
+
+
+@pytest.mark.parametrize(
     "more",
     [
         "retries: {limit: 2}\ntimeout: {after: 1ms}\n",
