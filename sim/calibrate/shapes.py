@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import json
+import lzma
 import sys
 import tarfile
 from collections.abc import Callable, Sequence
@@ -73,7 +74,8 @@ def _mean_day_of_clients(file: Path) -> tuple[NDArray[np.float64], str]:
     """Add up the rates of all clients by window of 600 s, and average the windows of a day."""
     total: dict[int, float] = {}
     clients = 0
-    with tarfile.open(file) as archive:
+    # Members stand in another order in the archive, and an xz stream that goes back is unpacked again from its start.
+    with tarfile.open(fileobj=io.BytesIO(lzma.decompress(file.read_bytes()))) as archive:
         for member in sorted(archive.getmembers(), key=lambda member: member.name):
             if not member.name.endswith("trace.csv"):
                 continue
