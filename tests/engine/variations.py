@@ -263,6 +263,8 @@ def flooded(draw: st.DrawFn, queries: int) -> Generated:
         document["faults"] = {kind: entries for kind, entries in timed.items() if entries}
     if any("workload" in one for one in document.get("classes", [])):
         del document["classes"]
+        if document.get("queue", {}).get("order") == "priority":
+            del document["queue"]["order"]
     for use in devices_of(document):
         use.pop("queue_limit", None)
     document.get("queue", {}).pop("limit", None)

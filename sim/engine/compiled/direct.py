@@ -9,9 +9,9 @@ from __future__ import annotations
 from sim.engine.compiled.choice import POWER_OF_D, RANDOM, ROUND_ROBIN, choose, route
 from sim.engine.compiled.flows import expected_wait_of_ns, join, look_at, unfinished_of
 from sim.engine.compiled.memory import floats, ints, prefetch, reals, words
-from sim.engine.compiled.plain import LEVEL_SHIFT
+from sim.engine.compiled.plain import LEVEL_SHIFT, LINE_BYTES
 from sim.engine.compiled.service_times import mean_ns, true_ns
-from sim.engine.compiled.single import END_BYTES, FOR_EVER_NS, RECENT_BYTES
+from sim.engine.compiled.single import FOR_EVER_NS
 from sim.engine.compiled.tables import (
     FLOW,
     PLAIN_NODE,
@@ -104,7 +104,7 @@ def _route(w: World, i: int, size: int, model: int, now_ns: int) -> int:
     turn = turns[0]
     turns[0] += 1
     node = route(w, 0, turn, size, model, floats(w.router_u_at + 8 * i, 1), among)
-    unfinished_of(w, node, now_ns)
+    look_at(w, node, now_ns)
     return node
 
 
@@ -192,11 +192,8 @@ def _fetch(w: World, i: int, size: int, by_count: bool) -> None:
             node = drawn[j]
             prefetch(w.plain_node_at + PLAIN_NODE_BYTES * node)
             device = words(w.node_device_at)[node]
-            for d in range(2):
-                prefetch(w.flow_at + FLOW_BYTES * (device + d))
-                prefetch(w.end_ns_at + END_BYTES * (device + d))
-                prefetch(w.recent_at + RECENT_BYTES * (device + d))
-                prefetch(w.recent_at + RECENT_BYTES * (device + d) + 64)
+            for line in range(0, 2 * FLOW_BYTES, LINE_BYTES):
+                prefetch(w.flow_at + FLOW_BYTES * device + line)
 
 
 @jit

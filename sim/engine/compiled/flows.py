@@ -146,7 +146,7 @@ def _expected_wait_of_several_ns(w: World, device: int, now_ns: int) -> int:
 
 @jit_inline
 def expected_wait_of_ns(w: World, device: int, now_ns: int) -> int:
-    """Return the wait that a part would expect that joins a device; `unfinished_of` was asked of its node just now."""
+    """Return the wait that a part would expect that joins a device, whose node is up to date."""
     if _has_one_lane(w, device):
         return wait_of_one_ns(w, device, now_ns)
     return _expected_wait_of_several_ns(w, device, now_ns)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sim.engine.compiled.choice import CHOICES, MOST_ACCURATE
 from sim.engine.compiled.memory import Memory
-from sim.engine.compiled.tables import FLOW, KEPT, LATER, NONE, PLAIN_NODE, RECENT, empty
+from sim.engine.compiled.tables import FLOW, KEPT, LATER, NONE, PLAIN_NODE, empty
 from sim.engine.rows import SERVED_ROW
 from sim.serving.queueing import Order, Shed
 from sim.serving.system import System
@@ -79,8 +79,8 @@ def lay_out_flows(world: Memory, system: System) -> None:
     table["finish_ns"] = np.iinfo(np.int64).max
     table["first_lane"] = system.device_lane[:-1]
     table["last"] = 0
-    world.put("end_ns", _in_lines(np.full((devices, KEPT), ENDED_NS)))
-    world.put("recent", _in_lines(np.zeros((devices, KEPT), dtype=RECENT)))
+    for k in range(KEPT):
+        table[f"end_{k}_ns"] = ENDED_NS
     nodes = _in_lines(np.zeros(len(system.node_group), dtype=PLAIN_NODE))
     nodes["next_ns"] = np.iinfo(np.int64).max
     nodes["first_cell"] = np.asarray(system.node_group) * system.models

@@ -7,17 +7,17 @@ nothing is done when a part ends. The few devices with more parts than that have
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sim.engine.compiled.memory import counter_of, words
-from sim.engine.compiled.tables import KEPT, NONE, RECENT, World, flows, later, recent_parts
+from sim.engine.compiled.tables import FLOW, KEPT, NONE, World, flows, later
 from sim.serving.compiled import jit_inline, jit_inner
 from sim.serving.estimate import wait_behind
 
 __all__ = [
-    "END_BYTES",
     "FOR_EVER_NS",
-    "RECENT_BYTES",
     "join_one",
     "state_of_one",
     "unfinished_of_one",
@@ -26,37 +26,51 @@ __all__ = [
 
 FOR_EVER_NS = np.iinfo(np.int64).max
 
-END_BYTES, RECENT_BYTES = 8 * KEPT, RECENT.itemsize * KEPT
-"""Bytes of a device in the tables of ends and of recent parts."""
+FLOW_BYTES = FLOW.itemsize
+_PLACES: Any = FLOW.fields
+ENDS_AT, EXPECTED_AT = _PLACES["end_0_ns"][1], _PLACES["until_0_ns"][1]
 
 NUMBER = KEPT - 1
 """Bits of a part's number that are its place among the last `KEPT`."""
 
+UNTIL_NS, WORK_NS, EXPECTED = 0, 1, 2
+"""Where the two numbers stand that are kept of what is expected of a part, and how many these are."""
 
 _later_than = counter_of(KEPT)
 """``_later_than(address, now_ns)``: how many of the last `KEPT` parts have not ended."""
 
 
 @jit_inline
+def _ends_ns(w: World, device: int) -> Any:
+    """Return when the last `KEPT` parts end, by place."""
+    return words(w.flow_at + FLOW_BYTES * device + ENDS_AT)
+
+
+@jit_inline
+def _expected(w: World, device: int, place: int) -> Any:
+    """Return what is expected of the part in a place among the last `KEPT`."""
+    return words(w.flow_at + FLOW_BYTES * device + EXPECTED_AT + 8 * EXPECTED * place)
+
+
+@jit_inline
 def unfinished_of_one(w: World, device: int, now_ns: int) -> int:
-    """Return how many parts of a device of one lane have not ended; remember it for `wait_of_one_ns`."""
-    count = _later_than(w.end_ns_at + END_BYTES * device, now_ns)
+    """Return how many parts of a device of one lane have not ended."""
+    count = _later_than(w.flow_at + FLOW_BYTES * device + ENDS_AT, now_ns)
     if count == KEPT:
         count += _older(w, device, now_ns)
-    flows(w)[device].unfinished = count
     return count  # type: ignore[no-any-return]
 
 
 @jit_inline
 def wait_of_one_ns(w: World, device: int, now_ns: int) -> int:
-    """Return the wait that a part would expect that joins a device of one lane, which was counted just now."""
+    """Return the wait that a part would expect that joins a device of one lane."""
     f = flows(w)[device]
-    count = f.unfinished
+    count = unfinished_of_one(w, device, now_ns)
     if count > KEPT:
         oldest = later(w)[f.first]
         return wait_behind(max(oldest.until_ns - now_ns, 0), f.work_ns - oldest.work_ns, 1)
-    served = recent_parts(w)[KEPT * device + ((f.joined - count) & NUMBER)]
-    wait_ns = wait_behind(max(served.until_ns - now_ns, 0), f.work_ns - served.work_ns, 1)
+    served = _expected(w, device, (f.joined - count) & NUMBER)
+    wait_ns = wait_behind(max(served[UNTIL_NS] - now_ns, 0), f.work_ns - served[WORK_NS], 1)
     return wait_ns & -int(count > 0)
 
 
@@ -64,16 +78,16 @@ def wait_of_one_ns(w: World, device: int, now_ns: int) -> int:
 def join_one(w: World, device: int, service: int, expected: int, now_ns: int) -> tuple[int, int]:
     """Let a part join a device of one lane; return its lane and its start."""
     f = flows(w)[device]
-    ends_ns = words(w.end_ns_at + END_BYTES * device)
+    ends_ns = _ends_ns(w, device)
     start_ns = max(now_ns, ends_ns[(f.joined - 1) & NUMBER])
     place = f.joined & NUMBER
     if ends_ns[place] > now_ns:
         _keep_older(w, device, now_ns)
     f.work_ns += expected
     ends_ns[place] = start_ns + service
-    part = recent_parts(w)[KEPT * device + place]
-    part.until_ns = start_ns + expected
-    part.work_ns = f.work_ns
+    part = _expected(w, device, place)
+    part[UNTIL_NS] = start_ns + expected
+    part[WORK_NS] = f.work_ns
     f.joined += 1
     return f.first_lane, start_ns
 
@@ -93,9 +107,9 @@ def state_of_one(w: World, device: int, now_ns: int) -> tuple[int, int, int, int
         oldest = later(w)[f.first]
         return count, f.work_ns - oldest.work_ns, oldest.until_ns, oldest.finish_ns
     place = (f.joined - count) & NUMBER
-    served = recent_parts(w)[KEPT * device + place]
-    ends_ns = words(w.end_ns_at + END_BYTES * device)
-    return count, f.work_ns - served.work_ns, served.until_ns, ends_ns[place]
+    served = _expected(w, device, place)
+    ends_ns = _ends_ns(w, device)
+    return count, f.work_ns - served[WORK_NS], served[UNTIL_NS], ends_ns[place]
 
 
 @jit_inner
@@ -125,11 +139,11 @@ def _keep_older(w: World, device: int, now_ns: int) -> None:
         entry = w.later_used
         w.later_used = entry + 1
     place = f.joined & NUMBER
-    oldest = recent_parts(w)[KEPT * device + place]
+    oldest = _expected(w, device, place)
     e = table[entry]
-    e.finish_ns = words(w.end_ns_at + END_BYTES * device)[place]
-    e.until_ns = oldest.until_ns
-    e.work_ns = oldest.work_ns
+    e.finish_ns = _ends_ns(w, device)[place]
+    e.until_ns = oldest[UNTIL_NS]
+    e.work_ns = oldest[WORK_NS]
     e.next = NONE
     if before == 0:
         f.first = entry

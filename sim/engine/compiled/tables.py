@@ -33,7 +33,6 @@ __all__ = [
     "PART",
     "POLICY_RAISED",
     "QUERY",
-    "RECENT",
     "SCALER",
     "SERVICE_TOO_LONG",
     "TABLE_FULL",
@@ -53,7 +52,6 @@ __all__ = [
     "pending_rows",
     "queries",
     "query_rows",
-    "recent_parts",
     "scalers",
     "served_rows",
     "span_rows",
@@ -134,19 +132,22 @@ NODE = _table(
 )
 """A node. `first_place` is where its paths stand among the paths of all nodes."""
 
-FLOW = _table(ints="joined work_ns unfinished older finish_ns first_lane last", refs="first")
-"""A device of a plain system, as long as a line of the cache.
-
-Of one lane: how many parts have joined it; what is expected of these together; how many had not ended when somebody
-counted last; how many have not ended besides the last `KEPT`, which are `first` to `last` (-1 and 0 if there are none).
-Of several lanes: `first` to `last` wait, in the order of joining; `finish_ns` is when anything changes next."""
-
 KEPT = 8
 """Parts of a device of one lane that are kept where they are told by their number: the last ones to join."""
 
-RECENT = _table(ints="until_ns work_ns")
-"""One of the last parts to join a device of one lane; when it is expected to end, and what is expected of all parts up
-to it. When it does end stands in an array of its own, `end_ns`."""
+_ENDS = " ".join(f"end_{k}_ns" for k in range(KEPT))
+_EXPECTED = " ".join(f"until_{k}_ns work_{k}_ns" for k in range(KEPT))
+FLOW = _table(
+    refs="first",
+    ints=f"last joined work_ns older finish_ns first_lane unused {_ENDS} {_EXPECTED}",
+)
+"""A device of a plain system, in four lines of the cache.
+
+Of one lane: how many parts have joined it; what is expected of these together; how many have not ended besides the last
+`KEPT`, which are `first` to `last` (-1 and 0 if there are none). Of the last `KEPT`, in the places that the lowest bits
+of their numbers say: when each ends; when it is expected to, and what is expected of all parts up to it.
+
+Of several lanes: `first` to `last` wait, in the order of joining; `finish_ns` is when anything changes next."""
 
 PLAIN_NODE = _table(ints="next_ns unfinished lanes first_device end_device first_cell unused also_unused")
 """A node of a plain system: when it has to be looked at next; how many parts of its devices of several lanes have not
@@ -212,7 +213,7 @@ ARRAYS = (
     "held_paths in_force load_ns lane_rate_per_s remap_nodes "
     "fault_ns fault_device fault_change fault_slowdown since_ns since_order "
     # Plain systems.
-    "busy_until_ns free_ns lane_order drawn end_ns recent "
+    "busy_until_ns free_ns lane_order drawn "
     # Sums, and room for what is worked out.
     "totals picks candidates draws_out service_out wait_out accuracy_out rows_out best touched "
     # Draws, of queries that are not over and of the queries at hand.
@@ -320,10 +321,6 @@ flows = table_of("flow_at", FLOW)
 
 plain_nodes = table_of("plain_node_at", PLAIN_NODE)
 """``plain_nodes(w)``: the table of nodes of a plain system."""
-
-
-recent_parts = table_of("recent_at", RECENT)
-"""``recent_parts(w)``: the last `KEPT` parts of each device of a plain system that has one lane."""
 
 
 later = table_of("later_at", LATER)
