@@ -50,7 +50,8 @@ class Problem:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    # As a YAML file says it.
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

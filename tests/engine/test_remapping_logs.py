@@ -114,7 +114,7 @@ def test_a_first_decision_after_the_last_arrival_is_told(tmp_path: Path) -> None
     ("more", "expected"),
     [
         ("remapping: {load_bandwidth: 1GB/s}", "remapping: re-mapping needs an occasion"),
-        ("remapping: {on_fault: true, load_bandwidth: 1GB/s}", "remapping.on_fault: there are no faults"),
+        ("remapping: {on_fault: true, load_bandwidth: 1GB/s}", "remapping.on_fault: there are no faults (got true"),
         (
             "remapping: {every: 1s, load_bandwidth: 1GB/s, at_once: 2}",
             "at_once: more nodes at once than there are (got 2",
