@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import pickle
 import re
+import secrets
 import signal
 import socket
 import time
@@ -185,7 +187,10 @@ class DaskCluster:
         # A task of its own: it is computed again where the workers that held it are lost, and a worker gets it once.
         client = self._client
         sent = client.submit(_Sent, content, code_version(), pure=False)
-        futures = client.map(_do, [pickle.dumps(task) for task in tasks], sent=sent, pure=False)
+        _give_to_all(client, sent)
+        # A name of their own: Dask takes tasks to last as long as others of their name, those of calls before too.
+        name = f"{_do.__name__}_{secrets.token_urlsafe(8)}"
+        futures = client.map(_do, [pickle.dumps(task) for task in tasks], sent=sent, key=name, pure=False)
         waiting = dict(zip((future.key for future in futures), zip(tasks, futures, strict=True), strict=True))
         done = as_completed(futures, loop=client.loop, with_results=True, raise_errors=False)
         del futures
@@ -208,6 +213,17 @@ class DaskCluster:
         finally:
             if waiting:
                 client.cancel([future for _, future in waiting.values()], force=True)
+
+
+def _give_to_all(client: Any, sent: Any) -> None:
+    """Let every worker that is there have what tasks need.
+
+    Dask gives a task to the workers that hold what it needs, and to others only what these do not get to in time by its
+    guess of how long tasks last. So a second task may wait for the first one while another worker has nothing to do.
+    """
+    # What is wrong with the workers is told by their first tasks.
+    with contextlib.suppress(Exception):
+        client.replicate([sent])
 
 
 class _Sent:

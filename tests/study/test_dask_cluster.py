@@ -220,6 +220,25 @@ def test_what_is_finished_comes_before_an_interrupt(
     assert list(cluster.run(fails, str(tmp_path), [7])) == [(7, 7)]
 
 
+def meet(folder: str, task: int) -> int:
+    """Wait for the other one of two tasks to be begun."""
+    (Path(folder) / str(task)).touch()
+    deadline = time.monotonic() + 20
+    while not (Path(folder) / str(1 - task)).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def test_no_task_waits_while_a_worker_has_nothing_to_do(tmp_path: Path, cluster: DaskCluster) -> None:
+    """Dask reckons with how long earlier tasks lasted, and with who has what they need."""
+    for repeat in range(20):
+        list(cluster.run(fails, "", [1, 2, 3, 4, 5, 6, 7]))
+        folder = tmp_path / str(repeat)
+        folder.mkdir()
+        assert len({process for _, process in cluster.run(meet, str(folder), [0, 1])}) == 2
+
+
 def test_a_lost_worker_loses_nothing(tmp_path: Path, cluster: DaskCluster) -> None:
     made = study(tmp_path)
     killed: list[int] = []
