@@ -314,6 +314,25 @@ def test_queues_that_get_long_and_empty_are_the_same_on_both_engines(
     assert check.met["plain"] == check.met["long and short queues"] == 1
 
 
+@pytest.mark.parametrize("sla", ["1ns", "3ms", "600d", "2000d"])
+@pytest.mark.parametrize("margin", [0, 0.5])
+def test_extreme_limits_are_the_same_on_both_engines(sla: str, margin: float) -> None:
+    """What MP-Rec compares with the limit is packed into the bits of one number."""
+    names = ("table", "hybrid")
+    model = {name: {"accuracy": {"value": 0.8 + 0.1 * i, "evidence": "assumed"}} for i, name in enumerate(names)}
+    service = {name: LONG_DEVICE["service"] | {"mean": f"{1 + i}ms"} for i, name in enumerate(names)}
+    extreme = LONG | {
+        "sla": sla,
+        "model": {"name": "m", "representations": model},
+        "workload": LONG["workload"] | {"arrivals": {"kind": "poisson", "rate": "2500/s"}, "queries": 2000},
+        "fleet": [LONG["fleet"][0] | {"devices": {"d": LONG_DEVICE | {"lanes": 1, "service": {"m": service}}}}],
+        "policy": {"kind": "mp-rec", "margin": margin},
+    }
+    check = Check()
+    check(Generated(extreme, (), 500))
+    assert check.checked == check.met["plain"] == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scenarios", [generated(), generated_plain()], ids=["any", "plain"])
 def test_many_scenarios_are_the_same_on_both_engines(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sim.engine.compiled.choice import POWER_OF_D, RANDOM, ROUND_ROBIN, choose, route
 from sim.engine.compiled.flows import expected_wait_of_ns, join, look_at, unfinished_of
 from sim.engine.compiled.memory import floats, ints, prefetch, reals, words
-from sim.engine.compiled.plain import LEVEL_SHIFT, LINE_BYTES
+from sim.engine.compiled.plain import LEVEL_SHIFT, LINE_BYTES, PATH_BITS
 from sim.engine.compiled.service_times import mean_ns, true_ns
 from sim.engine.compiled.single import FOR_EVER_NS
 from sim.engine.compiled.tables import (
@@ -37,7 +37,6 @@ AHEAD = 6
 MANY = 256
 """Nodes from which on these are fetched; fewer stay in the cache."""
 
-PATH_BITS = 8
 LAST_PATH = (1 << PATH_BITS) - 1
 NOT_IN_TIME = 127 << LEVEL_SHIFT
 """Above every level of accuracy."""

@@ -15,7 +15,7 @@ from sim.engine.rows import SERVED_ROW
 from sim.serving.queueing import Order, Shed
 from sim.serving.system import System
 
-__all__ = ["LEVEL_SHIFT", "is_plain", "lay_out_flows", "make_room_for", "set_levels"]
+__all__ = ["LEVEL_SHIFT", "LINE_BYTES", "PATH_BITS", "is_plain", "lay_out_flows", "make_room_for", "set_levels"]
 
 FIRST_ROOM = 1024
 
@@ -24,8 +24,11 @@ LINE_BYTES = 64
 ENDED_NS = -1
 """When parts ended that there never were."""
 
+PATH_BITS = 8
+"""By how many bits a path's completion stands above its number."""
+
 LEVEL_SHIFT = 56
-"""By how many bits a path's place among the levels of accuracy stands above its completion."""
+"""By how many bits a path's place among the levels of accuracy stands above both."""
 
 MOST_PATHS = 64
 """Paths of a node up to which their levels are laid out."""
@@ -69,7 +72,9 @@ def set_levels(world: Memory, system: System) -> None:
     world.set("has_levels", int(alike and few))
     world.set("drops_late", int(alike and numbers[0, 2] > 0))
     margin_ns = numbers[:, 0].astype(np.int64) if alike else 0
-    world.put("class_limit_ns", np.ascontiguousarray(system.class_sla_ns - margin_ns, dtype=np.int64))
+    # Completions that are looked at by a glance are within these bounds, so that only which side a limit is on counts.
+    limit_ns = np.clip(system.class_sla_ns - margin_ns, -1, (1 << LEVEL_SHIFT - PATH_BITS) - 1)
+    world.put("class_limit_ns", np.ascontiguousarray(limit_ns, dtype=np.int64))
 
 
 def lay_out_flows(world: Memory, system: System) -> None:
