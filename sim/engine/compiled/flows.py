@@ -7,7 +7,14 @@ it joins. A device is brought up to the present when somebody looks at it. Those
 from __future__ import annotations
 
 from sim.engine.compiled.memory import ints, words
-from sim.engine.compiled.single import FOR_EVER_NS, join_one, state_of_one, unfinished_of_one, wait_of_one_ns
+from sim.engine.compiled.single import (
+    FOR_EVER_NS,
+    join_one,
+    state_of_one,
+    take_later,
+    unfinished_of_one,
+    wait_of_one_ns,
+)
 from sim.engine.compiled.tables import NONE, World, flows, later, plain_nodes
 from sim.serving.compiled import jit_inline, jit_inner
 from sim.serving.estimate import expected_wait_ns
@@ -75,12 +82,7 @@ def _wait(w: World, device: int, start_ns: int, service: int, expected: int, lan
     """Let a part wait until it starts on a lane."""
     f = flows(w)[device]
     table = later(w)
-    entry = w.free_later
-    if entry != NONE:
-        w.free_later = table[entry].next
-    else:
-        entry = w.later_used
-        w.later_used = entry + 1
+    entry = take_later(w)
     e = table[entry]
     e.start_ns = start_ns
     e.finish_ns = start_ns + service

@@ -20,6 +20,7 @@ __all__ = [
     "FOR_EVER_NS",
     "join_one",
     "state_of_one",
+    "take_later",
     "unfinished_of_one",
     "wait_of_one_ns",
 ]
@@ -126,18 +127,25 @@ def _older(w: World, device: int, now_ns: int) -> int:
     return f.older  # type: ignore[no-any-return]
 
 
+@jit_inline
+def take_later(w: World) -> int:
+    """Return the number of a free row for a part that has not ended."""
+    entry = w.free_later
+    if entry != NONE:
+        w.free_later = later(w)[entry].next
+    else:
+        entry = w.later_used
+        w.later_used = entry + 1
+    return entry  # type: ignore[no-any-return]
+
+
 @jit_inner
 def _keep_older(w: World, device: int, now_ns: int) -> None:
     """Keep the oldest of the last `KEPT` parts, which has not ended, in the list of older ones."""
     f = flows(w)[device]
     table = later(w)
     before = _older(w, device, now_ns)
-    entry = w.free_later
-    if entry != NONE:
-        w.free_later = table[entry].next
-    else:
-        entry = w.later_used
-        w.later_used = entry + 1
+    entry = take_later(w)
     place = f.joined & NUMBER
     oldest = _expected(w, device, place)
     e = table[entry]
