@@ -18,6 +18,7 @@ class Echo:
 
     lane: int
     stages: tuple[str, ...] = ("table", "top MLP")
+    apart: tuple[str, ...] = ("encoder cache",)
     served: int = 0
 
     def renew(self, block: int) -> None:
@@ -34,6 +35,9 @@ class Echo:
         if self.lane == 1:
             time.sleep(0.002)
         return Served(inputs, (sum(1 << core for core in os.sched_getaffinity(0)), self.served))
+
+    def time_apart(self, inputs: Any) -> list[int]:
+        return [7]
 
 
 class Cyclic(Echo):

@@ -83,9 +83,9 @@ def test_caches_serve_the_queries_and_change_no_stage_name() -> None:
 def test_caches_are_looked_up_apart_and_do_not_count_for_the_query() -> None:
     setting = CacheSetting(encoder_bytes=2400, centroids=4)
     subjects = source(cache_stages=setting).load(["table", "dhe"], lane=0)
-    assert subjects["table"].stages[-1] == "top MLP"
+    assert subjects["table"].apart == ()
     dhe = subjects["dhe"]
-    assert dhe.stages[-5:] == (
+    assert dhe.apart == (
         "decoder cache 4",
         "encoder cache",
         "encoder by feature",
@@ -93,14 +93,16 @@ def test_caches_are_looked_up_apart_and_do_not_count_for_the_query() -> None:
         "decoder cache 4 by feature",
     )
     encoder_alone = source(cache_stages=CacheSetting(encoder_bytes=2400)).load(["dhe"], lane=0)["dhe"]
-    assert encoder_alone.stages[-3:] == ("encoder cache", "encoder by feature", "decoder by feature")
+    assert encoder_alone.apart == ("encoder cache", "encoder by feature", "decoder by feature")
     ticks = itertools.count(0, 100)
     dhe._clock = lambda: next(ticks)  # type: ignore[attr-defined]
     dhe.renew(0)
     served = dhe.serve(dhe.take(4))
     # Five stages and a mark at the end, of 100 ns each.
     assert served.total_ns == 600
-    assert served.stage_ns == [100] * 10
+    assert served.stage_ns == [100] * 5
+    assert dhe.time_apart(dhe.take(4)) == [100] * 5
+    assert subjects["table"].time_apart(dhe.take(4)) == []
 
 
 def test_what_is_looked_up_apart_does_all_of_the_work() -> None:
@@ -179,11 +181,13 @@ def test_on_a_gpu_copies_and_stages_are_timed_by_events(monkeypatch: pytest.Monk
     given = source(cache_stages=setting)
     subject = CudaSubject(model, _Pool(given, 0, pinned=False), 64, _cache_stages(given, model))
     assert subject.stages[:2] == ("transfer in", "table")
-    assert subject.stages[-4:] == ("transfer out", "encoder cache", "encoder by feature", "decoder by feature")
+    assert subject.stages[-1] == "transfer out"
+    assert subject.apart == ("encoder cache", "encoder by feature", "decoder by feature")
     subject.renew(0)
     inputs = subject.take(8)
     served = subject.serve(inputs)
-    assert served.stage_ns == [1000] * (len(model.stages) + 5) and served.total_ns > 0
+    assert served.stage_ns == [1000] * (len(model.stages) + 2) and served.total_ns > 0
+    assert subject.time_apart(inputs) == [1000] * 3
     assert torch.equal(subject._answer[:8], model.serve(*inputs))
     assert subject._stream.synchronized == 2
 

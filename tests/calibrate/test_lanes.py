@@ -19,11 +19,11 @@ CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 
 def test_one_lane_is_pinned_and_measures() -> None:
     with Lanes(EchoSource(), [(CORES[-1],)], Waiting(), seed=1) as lanes:
-        assert lanes.load(["table", "dhe"]) == {"table": ("table", "top MLP"), "dhe": ("table", "top MLP")}
+        assert lanes.load(["table", "dhe"]) == dict.fromkeys(("table", "dhe"), ("table", "top MLP", "encoder cache"))
         (block,) = lanes.measure(0, VISITS)
     mask = 1 << CORES[-1]
-    assert block.times[Cell("table", 5)].tolist() == [[5, mask, count] for count in (2, 3, 4)]
-    assert block.times[Cell("table", 9)].tolist() == [[9, mask, count] for count in (6, 7)]
+    assert block.times[Cell("table", 5)].tolist() == [[5, mask, 2, 7], [5, mask, 3, -1], [5, mask, 4, -1]]
+    assert block.times[Cell("table", 9)].tolist() == [[9, mask, 6, 7], [9, mask, 7, -1]]
     assert block.reading.duration_ns > 0 and block.reading.spin_ns > 0
 
 
@@ -41,7 +41,7 @@ def test_a_fast_lane_serves_on_while_a_slow_one_is_not_done() -> None:
         first = lanes.measure(0, VISITS)
         second = lanes.measure(1, VISITS)
     for fast, slow in (first, second):
-        assert slow.times[Cell("table", 5)].shape == fast.times[Cell("table", 5)].shape == (3, 3)
+        assert slow.times[Cell("table", 5)].shape == fast.times[Cell("table", 5)].shape == (3, 4)
         # The slow one serves what it must, four and three queries; the fast one more between its visits.
         slow_gap = slow.times[Cell("table", 9)][0, 2] - slow.times[Cell("table", 5)][-1, 2]
         fast_gap = fast.times[Cell("table", 9)][0, 2] - fast.times[Cell("table", 5)][-1, 2]

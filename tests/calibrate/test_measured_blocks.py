@@ -45,6 +45,7 @@ class Fake:
     clock: Clock
     per_sample_ns: int
     stages: tuple[str, ...] = ("table", "top MLP")
+    apart: tuple[str, ...] = ("encoder cache",)
     taken: list[int] = field(default_factory=list)
     blocks: list[int] = field(default_factory=list)
 
@@ -59,6 +60,10 @@ class Fake:
         took = 1000 + self.per_sample_ns * inputs
         self.clock.now += took
         return Served(took, (took * 3 // 4, took // 4))
+
+    def time_apart(self, inputs: Any) -> list[int]:
+        self.clock.now += 90
+        return [90]
 
 
 class Watch:
@@ -78,8 +83,9 @@ def test_a_visit_drops_its_first_query_and_keeps_the_others() -> None:
     fakes = {"table": Fake(clock, 10), "dhe": Fake(clock, 100)}
     visits = [Visit(Cell("table", 8), 2), Visit(Cell("dhe", 1), 3), Visit(Cell("table", 8), 1)]
     block = measure_block(fakes, visits, 5, pacing(clock), Watch, Alone())
-    assert block.times[Cell("table", 8)].tolist() == [[1080, 810, 270]] * 3
-    assert block.times[Cell("dhe", 1)].tolist() == [[1100, 825, 275]] * 3
+    # What is timed apart is timed with the first query that is kept of each visit.
+    assert block.times[Cell("table", 8)].tolist() == [[1080, 810, 270, after] for after in (90, -1, 90)]
+    assert block.times[Cell("dhe", 1)].tolist() == [[1100, 825, 275, after] for after in (90, -1, -1)]
     assert fakes["table"].taken == [8] * 5 and fakes["dhe"].taken == [1] * 4
     assert fakes["table"].blocks == fakes["dhe"].blocks == [5]
     assert block.reading == QUIET
@@ -89,7 +95,14 @@ def test_a_long_query_warms_nothing_up() -> None:
     clock = Clock()
     fake = Fake(clock, 10)
     block = measure_block({"table": fake}, [Visit(Cell("table", 1), 2, 100_000_000)], 0, pacing(clock), Watch, Alone())
-    assert block.times[Cell("table", 1)].shape == (2, 3) and len(fake.taken) == 2
+    assert block.times[Cell("table", 1)].shape == (2, 4) and len(fake.taken) == 2
+
+
+def test_what_is_timed_apart_is_timed_with_one_query_of_five() -> None:
+    clock = Clock()
+    block = measure_block({"dhe": Fake(clock, 10)}, [Visit(Cell("dhe", 1), 25)], 0, pacing(clock), Watch, Alone())
+    assert block.times[Cell("dhe", 1)][:, 3].tolist() == [90, -1, -1, -1, -1] * 5
+    assert clock.now == 26 * 1010 + 5 * 90
 
 
 def test_a_lane_goes_on_serving_until_the_others_have_what_they_need() -> None:
@@ -104,7 +117,7 @@ def test_a_lane_goes_on_serving_until_the_others_have_what_they_need() -> None:
     fake = Fake(clock, 10)
     block = measure_block({"table": fake}, [Visit(Cell("table", 1), 2)], 0, pacing(clock), Watch, Others())
     assert len(fake.taken) == 3 + 3
-    assert block.times[Cell("table", 1)].shape == (2, 3)
+    assert block.times[Cell("table", 1)].shape == (2, 4)
 
 
 def test_gaps_give_the_load_that_is_asked() -> None:

@@ -14,7 +14,14 @@ from sim.calibrate.measure.pacing import Pacing
 from sim.calibrate.measure.subject import Cell, Subject
 from sim.calibrate.measure.visits import Visit
 
-__all__ = ["Alone", "MeasuredBlock", "Rendezvous", "Watch", "measure_block"]
+__all__ = ["APART_EVERY", "NOT_TIMED", "Alone", "MeasuredBlock", "Rendezvous", "Watch", "measure_block"]
+
+APART_EVERY = 5
+"""What is timed apart is timed after one in so many queries of a visit, the first of them. It may take ten times as long
+as the query, and its mean needs fewer repeats than a quantile; the query after it finds the caches as it left them."""
+
+NOT_TIMED = -1
+"""Stands for the time of what was not timed with a query."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +31,8 @@ class MeasuredBlock:
     Attributes
     ----------
     times : dict
-        Cell -> int64 array in ns, (repeats, 1 + stages): the whole query, then its stages.
+        Cell -> int64 array in ns, (repeats, 1 + stages + apart): the whole query, its stages, and what is timed apart,
+        `NOT_TIMED` where it was not.
     reading : BlockReading
         What disturbed it.
     """
@@ -105,7 +113,9 @@ def measure_block(
             pacing.wait(visit.usual_ns)
             served = subject.serve(inputs)
             if repeat >= visit.dropped:
-                kept.append((served.total_ns, *served.stage_ns))
+                chosen = (repeat - visit.dropped) % APART_EVERY == 0
+                apart = subject.time_apart(inputs) if chosen else [NOT_TIMED] * len(subject.apart)
+                kept.append((served.total_ns, *served.stage_ns, *apart))
         rendezvous.done()
         while not rendezvous.all_done():
             inputs = subject.take(size)

@@ -87,7 +87,7 @@ class CpuSubject:
     pool : _Pool
         Shared by the representations of a lane.
     cache_stages : sequence of CacheStage
-        Looked up after each query.
+        Looked up apart from queries.
     clock : callable
         Nanoseconds that do not run backwards.
     """
@@ -99,7 +99,8 @@ class CpuSubject:
         cache_stages: Sequence[CacheStage] = (),
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        self.stages = (*model.stages, *(stage.name for stage in cache_stages))
+        self.stages = model.stages
+        self.apart = tuple(stage.name for stage in cache_stages)
         self._model = model
         self._pool = pool
         self._cache_stages = tuple(cache_stages)
@@ -115,7 +116,7 @@ class CpuSubject:
         return dense.clone(), ids.clone()
 
     def serve(self, inputs: Inputs) -> Served:
-        """Serve a query, then look up what is measured apart."""
+        """Serve a query."""
         clock, run_stage = self._clock, self._model.run_stage
         marks = [clock()]
         with torch.inference_mode():
@@ -124,14 +125,19 @@ class CpuSubject:
                 run_stage(stage, activations)
                 marks.append(clock())
         ended = clock()
-        durations = [after - before for before, after in pairwise(marks)]
+        return Served(ended - marks[0], [after - before for before, after in pairwise(marks)])
+
+    def time_apart(self, inputs: Inputs) -> list[int]:
+        """Look up the caches that do not serve."""
+        clock = self._clock
+        durations = []
         with torch.inference_mode():
             for apart in self._cache_stages:
                 prepared = apart.prepare(self._model.stack_ids(inputs[1]))
                 started = clock()
                 apart.look_up(prepared)
                 durations.append(clock() - started)
-        return Served(ended - marks[0], durations)
+        return durations
 
 
 class CudaSubject:
@@ -142,7 +148,8 @@ class CudaSubject:
     """
 
     def __init__(self, model: Dlrm, pool: _Pool, largest_size: int, cache_stages: Sequence[CacheStage] = ()) -> None:
-        self.stages = ("transfer in", *model.stages, "transfer out", *(stage.name for stage in cache_stages))
+        self.stages = ("transfer in", *model.stages, "transfer out")
+        self.apart = tuple(stage.name for stage in cache_stages)
         self._model = model
         self._pool = pool
         self._cache_stages = tuple(cache_stages)
@@ -150,7 +157,7 @@ class CudaSubject:
         self._answer = torch.empty(largest_size, dtype=torch.float32, pin_memory=True)
         count = len(model.stages) + 3
         self._marks = [_timing_event() for _ in range(count)]
-        self._apart = [(_timing_event(), _timing_event()) for _ in cache_stages]
+        self._around = [(_timing_event(), _timing_event()) for _ in cache_stages]
 
     def renew(self, block: int) -> None:
         """Draw the inputs of a block anew."""
@@ -161,7 +168,7 @@ class CudaSubject:
         return self._pool.take(size)
 
     def serve(self, inputs: Inputs) -> Served:
-        """Serve a query and wait for its answer, then look up what is measured apart."""
+        """Serve a query and wait for its answer."""
         model, marks, device = self._model, self._marks, self._model.device
         started = time.perf_counter_ns()
         with torch.inference_mode(), torch.cuda.stream(self._stream):
@@ -176,16 +183,22 @@ class CudaSubject:
             marks[-1].record()
             self._stream.synchronize()
         total = time.perf_counter_ns() - started
+        return Served(total, [_elapsed_ns(before, after) for before, after in pairwise(marks)])
+
+    def time_apart(self, inputs: Inputs) -> list[int]:
+        """Look up the caches that do not serve."""
+        model = self._model
+        if not self._cache_stages:
+            return []
         with torch.inference_mode(), torch.cuda.stream(self._stream):
-            for (before, after), apart in zip(self._apart, self._cache_stages, strict=True):
-                prepared = apart.prepare(model.stack_ids(activations.ids))
+            ids = inputs[1].to(model.device)
+            for (before, after), apart in zip(self._around, self._cache_stages, strict=True):
+                prepared = apart.prepare(model.stack_ids(ids))
                 before.record()
                 apart.look_up(prepared)
                 after.record()
             self._stream.synchronize()
-        pairs = [*pairwise(marks), *self._apart]
-        # Milliseconds, with a resolution of about half a microsecond.
-        return Served(total, [round(before.elapsed_time(after) * 1e6) for before, after in pairs])
+        return [_elapsed_ns(before, after) for before, after in self._around]
 
 
 def load_subjects(source: DlrmSource, representations: Sequence[str], lane: int) -> Subjects:
@@ -317,3 +330,8 @@ def _one_by_one(work: Callable[..., Tensor]) -> Callable[[Sequence[Tensor]], Non
 
 def _timing_event() -> Any:
     return torch.cuda.Event(enable_timing=True)
+
+
+def _elapsed_ns(before: Any, after: Any) -> int:
+    # Milliseconds, with a resolution of about half a microsecond.
+    return round(before.elapsed_time(after) * 1e6)

@@ -41,7 +41,7 @@ Order: TypeAlias = LoadOrder | BlockOrder
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Stages of each representation that was loaded."""
+    """Stages of each representation that was loaded, and what is timed apart."""
 
     stages: dict[str, tuple[str, ...]]
 
@@ -132,7 +132,7 @@ def run_lane(
                 # A model refers to itself, so that it would be there beside the next one, which may not fit then.
                 gc.collect()
                 subjects = source.load(order.representations, lane)
-                answer = Loaded({name: subject.stages for name, subject in subjects.items()})
+                answer = Loaded({name: (*subject.stages, *subject.apart) for name, subject in subjects.items()})
             else:
                 rendezvous: Rendezvous = Alone() if meeting is None else _Together(meeting)
                 answer = measure_block(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sim.calibrate.fit import fit_table, levels_for
+from sim.calibrate.measure.blocks import NOT_TIMED
 from sim.calibrate.measure.campaign import Measured
 from sim.calibrate.measure.host import host_text
 from sim.calibrate.measure.settings import MeasureSettings, least_repeats
@@ -104,10 +105,11 @@ def sample_set(measured: Measured, settings: MeasureSettings, about: Mapping[str
             if cell not in lanes[0].times:
                 # Measured in other blocks, or left out.
                 continue
-            times = np.maximum(np.concatenate([one.times[cell] for one in lanes]), 1)
+            times = np.concatenate([one.times[cell] for one in lanes])
             for column, stage in enumerate((TOTAL, *measured.stages[cell.representation])):
                 key = SampleKey(settings.model, cell.representation, stage, cell.size, number)
-                cells[key] = np.ascontiguousarray(times[:, column])
+                own = times[:, column]
+                cells[key] = np.maximum(own[own != NOT_TIMED], 1)
     repeats = min(
         sum(cell.size for key, cell in cells.items() if key[1:4] == (name, TOTAL, size))
         for name, size in {(key.representation, key.size) for key in cells}

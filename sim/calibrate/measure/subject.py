@@ -28,10 +28,13 @@ class Subject(Protocol):
     Attributes
     ----------
     stages : tuple of str
-        Names of what `serve` times apart, as in `sim.calibrate.sample_set.STAGES` but for "total".
+        Names of what `serve` times within a query, as in `sim.calibrate.sample_set.STAGES` but for "total".
+    apart : tuple of str
+        Names of what `time_apart` times.
     """
 
     stages: tuple[str, ...]
+    apart: tuple[str, ...]
 
     def renew(self, block: int) -> None:
         """Draw the inputs of a block anew; the same block gets the same."""
@@ -41,6 +44,9 @@ class Subject(Protocol):
 
     def serve(self, inputs: Any) -> Served:
         """Serve a query to the end of its answer; timed."""
+
+    def time_apart(self, inputs: Any) -> Sequence[int]:
+        """Do what is no part of a query with the inputs of one that was served; return the times in ns."""
 
 
 Subjects: TypeAlias = Mapping[str, Subject]
