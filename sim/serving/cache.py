@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sim.profile.device import Device
 from sim.profile.model import DheStacks, Model, Representation
-from sim.profile.mp_cache import centroid_flops_per_id, entry_bytes, with_caches
+from sim.profile.mp_cache import SPARE_IDS_ON_GPU, centroid_flops_per_id, entry_bytes, padded_batches, with_caches
 from sim.profile.roofline import GRID, Roofline, roofline_seconds
 from sim.profile.service import Service, ServiceTable
 from sim.profile.stage_times import ENCODER_CACHE, StageTimes, by_feature, decoder_cache_stage
@@ -125,6 +125,43 @@ class Misses:
             some = -np.expm1(samples * self.ids_per_feature * math.log(rate)) if rate > 0 else np.ones(samples.shape)
             total += some * times.mean_at(stage, samples * (1.0 - rate) / some)
         return np.asarray(total / len(self.hit_rates))
+
+    def batched_ns(self, times: StageTimes, stage: str, size: ArrayLike) -> Floats:
+        """Mean time of a stage that works on misses in a few padded batches, as a GPU does, in ns.
+
+        Parameters
+        ----------
+        times : StageTimes
+            Times of the stage where every ID of every feature is worked on in one batch.
+        stage : str
+        size : integers, shape (S,)
+            Samples of a query.
+
+        Returns
+        -------
+        float64, shape (S,)
+
+        Notes
+        -----
+        A batch takes what the batch of a query takes that has as many IDs in all, and one is needed unless every ID
+        hits. Which features share one goes by the mean number of their misses, where a query is as likely to have some
+        as not.
+        """
+        samples = np.asarray(size, dtype=np.float64)
+        return np.array([self._batched_ns(times, stage, float(one)) for one in samples])
+
+    def _batched_ns(self, times: StageTimes, stage: str, samples: float) -> float:
+        ids = samples * self.ids_per_feature
+        hits = np.array([rate**ids for rate in self.hit_rates])
+        if np.all(hits == 1.0):
+            return 0.0
+        usual = hits <= max(0.5, float(hits.min()))
+        misses = np.where(usual, ids * (1.0 - np.array(self.hit_rates)) / np.maximum(1.0 - hits, 1e-300), 0.0).tolist()
+        total = 0.0
+        for first, last in padded_batches(misses, SPARE_IDS_ON_GPU):
+            padded = (last - first) * max(misses[first:last])
+            total += float(times.mean_at(stage, padded / len(misses) / self.ids_per_feature))
+        return total * (1.0 - float(np.prod(hits)))
 
 
 def find_cache(spec: CacheSpec | None, path: KeyPath, base_dir: Path, findings: Findings) -> DeviceCache | None:
@@ -245,7 +282,9 @@ def cached_path(
     else:
         assert times is not None
         assert isinstance(service, ServiceTable)
-        table = _measured_table(cache, times, stacks, misses, service, representation.name, findings, notes)
+        table = _measured_table(
+            cache, times, stacks, misses, service, representation.name, findings, notes, in_batches=device.kind == "gpu"
+        )
     if table is None:
         return None
     accuracy = representation.accuracy - (spec.decoder_accuracy_cost or 0.0)
@@ -314,13 +353,17 @@ def _measured_table(
     name: str,
     findings: Findings,
     notes: list[str],
+    *,
+    in_batches: bool,
 ) -> ServiceTable | None:
     """Service times of a measured path, scaled at each size by what the caches save of the mean."""
     sizes, centroids = service.sizes, cache.spec.decoder_centroids
 
     def left_ns(stage: str) -> Floats:
         apart = by_feature(stage)
-        return misses.mean_ns(times, apart if cache.spec.encoder and apart in times.stages else stage, sizes)
+        if cache.spec.encoder and apart in times.stages:
+            return misses.mean_ns(times, apart, sizes)
+        return (misses.batched_ns if in_batches else misses.mean_ns)(times, stage, sizes)
 
     without = times.mean_at("encoder", sizes) + times.mean_at("decoder", sizes)
     with_cache = left_ns("encoder")

@@ -11,7 +11,14 @@ import pytest
 from sim.engine.engines import Engine
 from sim.profile.library import find_device, find_model
 from sim.profile.model import Representation
-from sim.profile.mp_cache import centroid_bytes, centroid_flops_per_id, entry_bytes, with_caches
+from sim.profile.mp_cache import (
+    SPARE_IDS_ON_GPU,
+    centroid_bytes,
+    centroid_flops_per_id,
+    entry_bytes,
+    padded_batches,
+    with_caches,
+)
 from sim.profile.roofline import GRID, Roofline, roofline_seconds
 from sim.profile.service import ServiceTable
 from sim.profile.stage_times import StageTimes
@@ -28,6 +35,8 @@ from tests.harness import prepare_text, run_record
 
 KAGGLE = find_model("dlrm-kaggle")
 DHE = KAGGLE.representations["dhe"]
+assert DHE.dhe is not None
+KAGGLE_ROWS = DHE.dhe.rows
 MODELLED = """\
 name: t
 model: dlrm-kaggle
@@ -149,6 +158,40 @@ def test_hits_and_mean_times_are_those_of_a_drawn_stream() -> None:
     assert predicted == pytest.approx(taken.mean(), abs=5 * taken.std() / math.sqrt(queries))
     # What a mean leaves out: how much queries of one size differ, at most 1/(2 sqrt(IDs)) of the time at no hits.
     assert taken.std() < times.mean_at("decoder", size) / (2 * math.sqrt(3 * size))
+
+
+@pytest.mark.parametrize("size", [1, 2, 16, 256, 1024, 4096])
+def test_padded_batches_take_what_they_take_for_a_drawn_stream(size: int) -> None:
+    """The batches of each of 300 queries, against one set of batches for their mean: within 4%."""
+    rows = KAGGLE_ROWS
+    held = hot_entries([ZipfPopularity(1.05)] * len(rows), rows, 27_777)
+    rates = tuple(ZipfPopularity(1.05).top_mass(n, count) for n, count in zip(held, rows, strict=True))
+    # Half a millisecond to begin with, and at 4,096 samples 11 ms, as an H200 takes for encoder and decoder.
+    times = StageTimes({"decoder": (np.array([1, 64, 4096]), np.array([4.1e5, 5e5, 1.1e7]))})
+    misses = np.random.default_rng(5).binomial(size, 1 - np.array(rates), size=(300, len(rows)))
+    taken = [
+        sum(
+            float(times.mean_at("decoder", (last - first) * max(own[first:last]) / len(rows)))
+            for first, last in padded_batches(own, SPARE_IDS_ON_GPU)
+        )
+        for own in misses.tolist()
+    ]
+    assert Misses(rates).batched_ns(times, "decoder", [size])[0] == pytest.approx(np.mean(taken), rel=0.04)
+
+
+def test_a_batch_on_a_gpu_by_hand(measured: Path) -> None:
+    # Uniform IDs, evenly shared: by the rows, every small feature is held whole, and the large ones in a part.
+    on_gpu = measured_text(measured, SOME).replace("kind: cpu", "kind: gpu")
+    path = only_path(plan_text(measured, on_gpu))
+    assert path.cached is not None
+    held = hot_entries([UniformPopularity()] * 26, KAGGLE_ROWS, 900_000_000 // 72, "evenly")
+    missed = [1 - n / rows for n, rows in zip(held, KAGGLE_ROWS, strict=True)]
+    first = next(feature for feature, rate in enumerate(missed) if rate > 0)
+    assert first > 20
+    # All misses of a query of 40 make one batch, as wide as the feature with most misses.
+    samples = (26 - first) * 40 * max(missed) / 26
+    # Encoder and decoder take 60 ns a sample between them, and 1600 ns are no work of theirs.
+    assert table_of(path).mean_ns[1] == pytest.approx(1600 + 60 * samples, rel=1e-3)
 
 
 def test_no_hits_change_no_stage_and_all_hits_leave_nothing() -> None:

@@ -17,8 +17,9 @@ from sim.calibrate.measure.visits import Visit
 __all__ = ["APART_EVERY", "NOT_TIMED", "Alone", "MeasuredBlock", "Rendezvous", "Watch", "measure_block"]
 
 APART_EVERY = 5
-"""What is timed apart is timed after one in so many queries of a visit, the first of them. It may take ten times as long
-as the query, and its mean needs fewer repeats than a quantile; the query after it finds the caches as it left them."""
+"""What is timed apart is timed after one in so many queries of a visit, the first of them. It may take ten times as
+long as the query, and its mean needs fewer repeats than a quantile; the query after it finds the caches as it left
+them."""
 
 NOT_TIMED = -1
 """Stands for the time of what was not timed with a query."""

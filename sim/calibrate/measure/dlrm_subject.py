@@ -210,7 +210,8 @@ def load_subjects(source: DlrmSource, representations: Sequence[str], lane: int)
     pool = _Pool(source, lane, pinned=source.device == "cuda")
     loaded: dict[str, Subject] = {}
     for name in representations:
-        model = Dlrm(source.shape, cast("RepresentationName", name), seed=source.seed, device=source.device)
+        representation = cast("RepresentationName", name)
+        model = Dlrm(source.shape, representation, seed=source.seed, device=source.device, drawn_on=source.device)
         _put_caches(source, model)
         apart = _cache_stages(source, model)
         if source.device == "cuda":
@@ -252,7 +253,8 @@ def _put_caches(source: DlrmSource, model: Dlrm) -> None:
 def _cache_stages(source: DlrmSource, model: Dlrm) -> list[CacheStage]:
     """What the simulator composes a cached service time of, at the full number of IDs.
 
-    Behind an encoder cache features have different numbers of misses and are worked on one by one.
+    Behind an encoder cache features have different numbers of misses; a CPU works on them one by one, a GPU in a few
+    padded batches, which take what the batch of a smaller query takes.
     """
     setting, stacks = source.cache_stages, model.stacks
     encoder, decoder = _caches(source, model, setting)
@@ -267,14 +269,13 @@ def _cache_stages(source: DlrmSource, model: Dlrm) -> list[CacheStage]:
         stages.append(CacheStage(name, stacks.encode, decoder.decode))
     if encoder is not None:
         handled = CachedDhe(_NoWork(stacks), encoder)
-        stages += [
-            CacheStage(ENCODER_CACHE, _as_they_are, lambda ids: handled.decode(handled.encode(ids))),
-            CacheStage(by_feature("encoder"), _unequal, _one_by_one(stacks.encode)),
-            *(
+        stages.append(CacheStage(ENCODER_CACHE, _as_they_are, lambda ids: handled.decode(handled.encode(ids))))
+        if source.device == "cpu":
+            stages.append(CacheStage(by_feature("encoder"), _unequal, _one_by_one(stacks.encode)))
+            stages += [
                 CacheStage(by_feature(name), _encoded_unequal(stacks), _one_by_one(decode))
                 for name, decode in decoders.items()
-            ),
-        ]
+            ]
     return stages
 
 
@@ -334,4 +335,4 @@ def _timing_event() -> Any:
 
 def _elapsed_ns(before: Any, after: Any) -> int:
     # Milliseconds, with a resolution of about half a microsecond.
-    return round(before.elapsed_time(after) * 1e6)
+    return round(float(before.elapsed_time(after)) * 1e6)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sim.calibrate.models.embeddings import DheStacks
-from sim.calibrate.models.mp_cache import grouped
+from sim.profile.mp_cache import padded_batches
 
 __all__ = ["DistinctDhe", "DistinctEncoded"]
 
@@ -48,7 +48,7 @@ class DistinctDhe:
         places = torch.empty_like(ids)
         groups = []
         start = 0
-        for first, last in grouped(counts):
+        for first, last in padded_batches(counts):
             width = max(counts[first:last])
             padded = ids.new_zeros((last - first, width))
             for feature in range(first, last):

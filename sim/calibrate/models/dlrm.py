@@ -87,11 +87,13 @@ class Dlrm:
     representation : {"table", "dhe", "select", "hybrid"}
         "select" gives DHE to the features with most rows and tables to the rest; "hybrid" gives both to every feature.
     seed : int
-        The same seed gives the same weights, on any device.
+        The same seed gives the same weights, on any device if they are drawn on the same.
     device : str
         "cpu", "cuda", or "meta", which allocates nothing.
     last_activation : {"mish", "sigmoid"}
         Of the DHE decoders.
+    drawn_on : {"cpu", "cuda"}
+        Where the weights are drawn: a GPU draws gigabytes in a moment, a CPU the same ones everywhere.
 
     Attributes
     ----------
@@ -109,6 +111,7 @@ class Dlrm:
         seed: int = 1,
         device: str = "cpu",
         last_activation: LastActivation = "mish",
+        drawn_on: str = "cpu",
     ) -> None:
         # Refuses a representation that the shape does not have.
         described = dlrm_representation(shape, representation, accuracy=1.0, accuracy_evidence="assumed")
@@ -117,7 +120,7 @@ class Dlrm:
         self.device = torch.device(device)
         self.stages = tuple(stage.name for stage in described.stages)
         self.table_features, self.dhe_features = features_of(shape, representation)
-        random = torch.Generator().manual_seed(seed)
+        random = torch.Generator(drawn_on).manual_seed(seed)
         self.bottom = _Mlp(shape.bottom_mlp, self.device, random)
         vectors = len(self.table_features) + len(self.dhe_features) + 1
         dim = shape.embedding_dim

@@ -27,13 +27,13 @@ LastActivation: TypeAlias = Literal["mish", "sigmoid"]
 
 
 def filled_normal(shape: tuple[int, ...], deviation: float, device: torch.device, random: torch.Generator) -> Tensor:
-    """Draw a float32 tensor of normal weights on the CPU, so that they are the same wherever they are used.
+    """Draw a float32 tensor of normal weights on the device of the generator, and put it where it is kept.
 
     On the meta device nothing is allocated and nothing is drawn.
     """
     if device.type == "meta":
         return torch.empty(shape, device=device)
-    return torch.empty(shape).normal_(0.0, deviation, generator=random).to(device)
+    return torch.empty(shape, device=random.device).normal_(0.0, deviation, generator=random).to(device)
 
 
 class EmbeddingTables:
@@ -52,7 +52,7 @@ class EmbeddingTables:
     def __init__(self, rows: Sequence[int], dim: int, device: torch.device, random: torch.Generator) -> None:
         self.weights: list[Tensor] = []
         for count in rows:
-            table = torch.empty((count, dim), device="meta" if device.type == "meta" else "cpu")
+            table = torch.empty((count, dim), device=device if device.type == "meta" else random.device)
             if device.type != "meta":
                 table.uniform_(-1 / math.sqrt(count), 1 / math.sqrt(count), generator=random)
             self.weights.append(table.to(device))
@@ -125,8 +125,8 @@ class DheStacks:
             self.factors = torch.empty(hashes, dtype=torch.int64, device=device)
             self.offsets = torch.empty(hashes, dtype=torch.int64, device=device)
         else:
-            self.factors = torch.randint(1, HASH_PRIME, hashes, generator=random).to(device)
-            self.offsets = torch.randint(0, HASH_PRIME, hashes, generator=random).to(device)
+            self.factors = torch.randint(1, HASH_PRIME, hashes, generator=random, device=random.device).to(device)
+            self.offsets = torch.randint(0, HASH_PRIME, hashes, generator=random, device=random.device).to(device)
         self.weights: list[Tensor] = []
         self.biases: list[Tensor] = []
         for inputs, outputs in pairwise((shape.k, *shape.hidden, dim)):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sim.calibrate.models.embeddings import DheStacks
+from sim.profile.mp_cache import SPARE_IDS_ON_GPU, padded_batches
 
 __all__ = ["CachedDhe", "DecoderCache", "EncodedMisses", "EncoderCache"]
 
@@ -22,9 +23,6 @@ _FEATURE_BITS = 40
 
 _MOST_CLUSTERED = 8192
 """The encoder outputs of more IDs than this are not held at once: the most frequent ones are clustered."""
-
-_PADDING = 1 / 8
-"""How much of a batched product over features may be padding before another product is cheaper."""
 
 
 class EncoderCache:
@@ -177,6 +175,8 @@ class CachedDhe:
         self.stacks = stacks
         self.encoder_cache = encoder_cache
         self.decoder = stacks if decoder_cache is None else decoder_cache
+        on_gpu = encoder_cache is not None and encoder_cache.keys.device.type == "cuda"
+        self._spare = SPARE_IDS_ON_GPU if on_gpu else 0
 
     def encode(self, ids: Tensor) -> Tensor | EncodedMisses:
         """Answer what the encoder cache holds, and hash the rest; IDs are (features, IDs)."""
@@ -189,7 +189,7 @@ class CachedDhe:
         misses = torch.bincount(features, minlength=len(ids)).tolist()
         groups = []
         start = 0
-        for first, last in grouped(misses):
+        for first, last in padded_batches(misses, self._spare):
             end = start + sum(misses[first:last])
             own, places = features[start:end] - first, columns[start:end]
             counts = torch.tensor(misses[first:last], device=ids.device)
@@ -209,36 +209,6 @@ class CachedDhe:
         for first, outputs, rows, columns, places in encoded.groups:
             flat[places] = self.decoder.decode(outputs, first=first)[rows, columns]
         return encoded.vectors
-
-
-def grouped(misses: Sequence[int]) -> list[tuple[int, int]]:
-    """Split features into runs of neighbours that a padded product can take at once.
-
-    Features without misses are in no run. Neighbours, because a run is then a view of the weights: to copy weights
-    together costs as much as decoding some twenty IDs does.
-
-    Parameters
-    ----------
-    misses : sequence of int
-        IDs to encode, per feature.
-
-    Returns
-    -------
-    list of tuple of int
-        First feature of each run, and the one after its last.
-    """
-    runs: list[tuple[int, int]] = []
-    for feature, count in enumerate(misses):
-        if count == 0:
-            continue
-        if runs and runs[-1][1] == feature:
-            first = runs[-1][0]
-            own = misses[first : feature + 1]
-            if max(own) * len(own) <= (1 + _PADDING) * sum(own):
-                runs[-1] = (first, feature + 1)
-                continue
-        runs.append((feature, feature + 1))
-    return runs
 
 
 def _clustered(
