@@ -1,7 +1,8 @@
 """Which measured device checks which roofline: those of the same hardware by their names, or those that were named.
 
 A measured profile is of the same hardware if its name has every part of the modelled one's, the kind and the words
-`roofline` and `datasheet` apart: `triton-t4` checks `gpu-t4`.
+`roofline` and `datasheet` apart: `triton-t4` checks `gpu-t4`. One that was measured behind an MP-Cache says so at the
+end of its name, and checks nothing that has none.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from sim.spec.problems import Problem, SpecError, nearest_name
 __all__ = ["find_checks", "same_hardware"]
 
 _SAYS_NOTHING = frozenset({"roofline", "datasheet"})
+_CACHED = "-mp-cache"
 
 
 def same_hardware(modelled: str, kind: str, measured: str) -> bool:
     """Whether a measured profile is of the hardware of a modelled one, by their names."""
     parts = set(modelled.lower().split("-")) - _SAYS_NOTHING - {kind}
-    return bool(parts) and parts <= set(measured.lower().split("-"))
+    return bool(parts) and parts <= set(measured.lower().split("-")) and not measured.endswith(_CACHED)
 
 
 def find_checks(

@@ -206,7 +206,7 @@ def test_undisturbed_blocks_are_all_kept(tmp_path: Path) -> None:
     measured, _ = run(tmp_path, lanes)
     assert lanes.blocks == [PILOT, 0, 1, 2, 3]
     assert measured.verdict.unfit == "" and measured.kept_blocks() == [0, 1, 2, 3]
-    samples = sample_set(measured, SETTINGS, {}, unfit=False)
+    samples = sample_set(measured, SETTINGS, {})
     assert samples.pairs() == (("m", "table"), ("m", "dhe"))
     assert samples.sizes("m", "dhe") == (1, 8)
     # Four blocks of five repeats on two lanes.
@@ -221,7 +221,7 @@ def test_a_block_that_is_set_aside_is_measured_again_as_another(tmp_path: Path) 
     measured, _ = run(tmp_path, lanes)
     assert lanes.blocks == [PILOT, 0, 1, 2, 3, 4]
     assert measured.verdict.unfit == "" and measured.kept_blocks() == [0, 1, 3, 4]
-    assert set(sample_set(measured, SETTINGS, {}, unfit=False).service_ns("m", "dhe", 8)) == {9000}
+    assert set(sample_set(measured, SETTINGS, {}).service_ns("m", "dhe", 8)) == {9000}
     lines = interference_lines(measured)
     assert lines[0].startswith("interference: 1 of 5 blocks set aside")
     assert lines[1].startswith("  block 2 set aside: clock +100.0%; service times +")
@@ -230,9 +230,20 @@ def test_a_block_that_is_set_aside_is_measured_again_as_another(tmp_path: Path) 
 def test_too_many_of_them_make_it_unfit(tmp_path: Path) -> None:
     measured, _ = run(tmp_path, FakeLanes(slow=[1, 2]))
     assert measured.verdict.unfit == "2 of 5 blocks were disturbed, more than 25%"
-    kept_all_the_same = sample_set(measured, SETTINGS, {}, unfit=True)
+    kept_all_the_same = sample_set(measured, SETTINGS, {})
+    assert measured.saved_blocks() == [0, 3, 4]
+    assert set(kept_all_the_same.service_ns("m", "dhe", 8)) == {9000}
+    said = kept_all_the_same.about["unfit"]
+    assert said.startswith("2 of 5 blocks") and said.endswith("the 3 blocks whose service times agree")
+
+
+def test_an_unfit_measurement_is_saved_whole_where_too_few_blocks_agree(tmp_path: Path) -> None:
+    measured, _ = run(tmp_path, FakeLanes(slow=[1, 2]))
+    measured = replace(measured, disagreement=(0.0, 0.2, -0.2, 0.3, 0.0))
+    assert measured.saved_blocks() == [0, 1, 2, 3, 4]
+    kept_all_the_same = sample_set(measured, SETTINGS, {})
     assert set(kept_all_the_same.service_ns("m", "dhe", 8)) == {9000, 17000}
-    assert kept_all_the_same.about["unfit"].startswith("2 of 5 blocks")
+    assert kept_all_the_same.about["unfit"].endswith("every block")
 
 
 def test_what_is_left_must_carry_the_quantile(tmp_path: Path) -> None:
@@ -250,7 +261,7 @@ def test_an_interrupted_measurement_goes_on_where_it_was(tmp_path: Path) -> None
     resumed, _ = run(tmp_path, lanes, resume=True)
     assert lanes.blocks == [2, 3]
     straight, _ = run(tmp_path / "straight", FakeLanes())
-    both = [sample_set(measured, SETTINGS, {}, unfit=False) for measured in (resumed, straight)]
+    both = [sample_set(measured, SETTINGS, {}) for measured in (resumed, straight)]
     assert both[0].cells.keys() == both[1].cells.keys()
     assert all(np.array_equal(both[0].cells[key], both[1].cells[key]) for key in both[0].cells)
     idle = FakeLanes()
@@ -271,7 +282,7 @@ def test_sizes_that_take_too_long_are_left_out_and_said(tmp_path: Path) -> None:
     measured, said = run(tmp_path, FakeLanes(), replace(SETTINGS, cell_limit_ns=100_000))
     assert measured.left_out == {"dhe": (8,)}
     assert "dhe: sizes 8 would take longer each and are left out" in said
-    samples = sample_set(measured, SETTINGS, {}, unfit=False)
+    samples = sample_set(measured, SETTINGS, {})
     assert samples.sizes("m", "dhe") == (1,) and samples.sizes("m", "table") == (1, 8)
     assert "fewer repeats" not in samples.about
     with pytest.raises(SpecError, match="no size of dhe can be measured often enough within 30us"):
@@ -284,7 +295,7 @@ def test_sizes_that_take_too_long_may_have_fewer_repeats(tmp_path: Path) -> None
     measured, said = run(tmp_path, FakeLanes(), settings)
     assert measured.left_out == {}
     assert "dhe: fewer repeats, which do not carry p50, of sizes 8 (8)" in said
-    samples = sample_set(measured, settings, {}, unfit=False)
+    samples = sample_set(measured, settings, {})
     assert samples.service_ns("m", "dhe", 8).size == 8 and samples.service_ns("m", "dhe", 1).size == 20
     assert samples.about["repeats"] == "8"
     assert samples.about["fewer repeats"] == "m dhe from size 8 on"
@@ -300,7 +311,7 @@ def test_what_does_not_fit_together_is_measured_one_after_the_other(tmp_path: Pa
     assert lanes.loads == [("table",), ("dhe",)]
     # A round has room for its blocks and for those in place of them.
     assert lanes.blocks == [PILOT, 0, 1, 2, 3, PILOT, 5, 6, 7, 8]
-    samples = sample_set(measured, SETTINGS, {}, unfit=False)
+    samples = sample_set(measured, SETTINGS, {})
     assert samples.blocks("m", "dhe", 1) == (5, 6, 7, 8)
 
 

@@ -60,6 +60,9 @@ def test_opaque_models_and_other_models_are_passed_over() -> None:
         ("gpu-t4", "gpu", "kairos-g4dn.xlarge", False),
         ("cpu-epyc-1core-roofline", "cpu", "cpu-epyc-1core", True),
         ("cpu-epyc-1core", "cpu", "cpu-epyc-2core", False),
+        ("gpu-h200-roofline", "gpu", "gpu-h200", True),
+        # Its service times are those of queries of which a cache has answered a part.
+        ("gpu-h200-roofline", "gpu", "gpu-h200-mp-cache", False),
         ("gpu", "gpu", "gpu-t4", False),
     ],
 )

@@ -24,10 +24,18 @@ RIBBON = (
 )
 TRITON = ("t4", "a30", "a100")
 MODELLED = (
-    *("cpu-broadwell", "cpu-epyc-1core-roofline", "gpu-v100", "tpu-v3-8", "ipu-gc200", "ipu-pod16"),
+    *(
+        "cpu-broadwell",
+        "cpu-epyc-1core-roofline",
+        "gpu-h200-roofline",
+        "gpu-v100",
+        "tpu-v3-8",
+        "ipu-gc200",
+        "ipu-pod16",
+    ),
     *(f"gpu-{name}" for name in TRITON),
 )
-OWN = ("cpu-epyc-1core",)
+OWN = ("cpu-epyc-1core", "cpu-xeon-1core", "cpu-xeon-1core-mp-cache", "gpu-h200", "gpu-h200-mp-cache")
 PUBLISHED = tuple(f"triton-{name}" for name in TRITON)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -68,6 +69,25 @@ class Measured:
     def kept_blocks(self) -> list[int]:
         """Numbers of the blocks that were not set aside."""
         return [number for number, kept in zip(self.blocks, self.verdict.kept, strict=True) if kept]
+
+    def saved_blocks(self) -> list[int]:
+        """Numbers of the blocks whose samples are saved: those that were kept, where the measurement is fit.
+
+        Of an unfit one those whose service times agree with the others': a clock that was off at the beginning and the
+        end of a block says only that the block may have been disturbed. All, where fewer agree than must be left.
+        """
+        if not self.verdict.unfit:
+            return self.kept_blocks()
+        rule = Rule()
+        agreeing = [
+            number
+            for number, off in zip(self.blocks, self.disagreement, strict=True)
+            if abs(off) <= rule.most_disagreement
+        ]
+        left = Counter(
+            name for number in agreeing for name in {cell.representation for cell in self.blocks[number][0].times}
+        )
+        return agreeing if all(left[name] >= rule.fewest_kept for name in self.stages) else list(self.blocks)
 
 
 def duration_of_blocks_ns(plan: Mapping[Cell, CellPlan], settings: MeasureSettings) -> int:

@@ -143,7 +143,7 @@ def measure(request: MeasureRequest, progress: Progress, say: Callable[[str], No
         say(line)
     say(power.text())
     _refuse_unfit(measured, request, store.folder)
-    samples = sample_set(measured, settings, about, unfit=bool(measured.verdict.unfit))
+    samples = sample_set(measured, settings, about)
     memory = _memory_text(settings.device)
     written = write_device(request.folder, name, samples, settings.model, memory=memory, power=power.written())
     store.remove()

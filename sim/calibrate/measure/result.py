@@ -85,8 +85,8 @@ def about_settings(settings: MeasureSettings, device: str, command: str) -> dict
     }
 
 
-def sample_set(measured: Measured, settings: MeasureSettings, about: Mapping[str, str], *, unfit: bool) -> SampleSet:
-    """Return the samples of the blocks that were kept, or of all blocks of an unfit measurement.
+def sample_set(measured: Measured, settings: MeasureSettings, about: Mapping[str, str]) -> SampleSet:
+    """Return the samples of the blocks that are saved, and say so if the measurement is unfit.
 
     Parameters
     ----------
@@ -94,11 +94,9 @@ def sample_set(measured: Measured, settings: MeasureSettings, about: Mapping[str
     settings : MeasureSettings
     about : mapping
         See `about_settings`.
-    unfit : bool
-        Keep all blocks, and say that they are unfit.
     """
     cells = {}
-    numbers = list(measured.blocks) if unfit else measured.kept_blocks()
+    numbers = measured.saved_blocks()
     for cell in settings.cells(settings.representations):
         for number in numbers:
             lanes = measured.blocks[number]
@@ -117,7 +115,7 @@ def sample_set(measured: Measured, settings: MeasureSettings, about: Mapping[str
     more = {"repeats": str(repeats), "interference": interference_text(measured)}
     if fewer := _fewer_repeats(measured, settings):
         more["fewer repeats"] = fewer
-    if unfit:
+    if measured.verdict.unfit:
         more["unfit"] = unfit_text(measured)
     return SampleSet(cells, {**about, **more})
 
@@ -132,14 +130,17 @@ def _fewer_repeats(measured: Measured, settings: MeasureSettings) -> str:
 
 
 def unfit_text(measured: Measured) -> str:
-    """Say why the measurement is unfit; all of its blocks are meant."""
-    return f"{measured.verdict.unfit}; kept all the same, with every block"
+    """Say why the measurement is unfit, and which of its blocks are saved."""
+    saved, every = len(measured.saved_blocks()), len(measured.blocks)
+    which = "every block" if saved == every else f"the {saved} blocks whose service times agree"
+    return f"{measured.verdict.unfit}; kept all the same, with {which}"
 
 
 def interference_text(measured: Measured) -> str:
-    """Figures of what disturbed the blocks that were kept (all, where none was), in one sentence."""
+    """Figures of what disturbed the blocks that are saved, in one sentence."""
     kept = measured.verdict.kept
-    chosen = kept if any(kept) else (True,) * len(kept)
+    saved = set(measured.saved_blocks())
+    chosen = [number in saved for number in measured.blocks]
     readings = [reading for reading, good in zip(measured.readings, chosen, strict=True) if good]
     duration = sum(reading.duration_ns for reading in readings)
     usual = float(np.median([reading.spin_ns for reading in readings]))
