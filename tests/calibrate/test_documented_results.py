@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from sim.calibrate.cache_effect import WITHIN, cache_effects
 from sim.calibrate.fitted_device import FittedDevice, fit_device, total_lines
 from sim.calibrate.roofline_check import check_lines, summary_lines
 from sim.calibrate.roofline_pairs import find_checks
 from sim.calibrate.sources.choices import Choices
 from sim.calibrate.sources.percentile_rows import percentile_tables
 from sim.calibrate.sources.reading import read_runs
-from sim.profile.library import data_dir, find_device
+from sim.profile.library import data_dir, find_device, find_model
 from sim.profile.table_file import parse_service_csv
 
 DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "calibration.md"
 BURSTABLE = "t3.xlarge"
+CACHE = "{encoder: 2MB, decoder_centroids: 256, popularity: {kind: zipf, exponent: 1.05}}"
 
 
 def words(text: str) -> str:
@@ -49,13 +52,29 @@ def test_rooflines_against_what_ships() -> None:
     assert words(" ".join(summary_lines(checks))) in documented
 
 
-def test_the_roofline_of_the_measured_cpu() -> None:
+@pytest.mark.parametrize(("device", "count"), [("cpu-epyc-1core-roofline", 4), ("gpu-h200-roofline", 8)])
+def test_rooflines_of_what_was_measured(device: str, count: int) -> None:
     documented = words(DOCUMENTED.read_text(encoding="utf-8"))
-    checks, _ = find_checks(["cpu-epyc-1core-roofline"], [], ["dlrm-kaggle"])
-    assert len(checks) == 4
+    checks, _ = find_checks([device], [], ["dlrm-kaggle", "dlrm-terabyte"])
+    assert len(checks) == count
     for check in checks:
         assert words(check_lines(check)[0]) in documented
     assert words(" ".join(summary_lines(checks))) in documented
+
+
+def test_the_effect_of_a_cache_on_the_measured_gpu() -> None:
+    plain, cached = find_device("gpu-h200"), find_device("gpu-h200-mp-cache")
+    effects = cache_effects(plain, cached, [find_model("dlrm-kaggle")], CACHE)
+    assert [effect.representation for effect in effects] == ["dhe", "select", "hybrid"]
+    documented = DOCUMENTED.read_text(encoding="utf-8")
+    for row, size in enumerate(effects[0].sizes):
+        own = [f"{one.predicted[row]:.3f} | {one.measured[row]:.3f} | {one.errors[row]:+.1%}" for one in effects]
+        assert f"| {size:,} | {' | '.join(own)} |" in documented
+    errors = np.abs(np.concatenate([effect.errors for effect in effects]))
+    said = (
+        f"{np.sum(errors <= WITHIN)} of {errors.size} within 10%, errors of {np.median(errors):.1%} in the median and"
+    )
+    assert f"{said} {errors.max():.1%} at worst" in words(documented)
 
 
 def test_published_times_are_as_imported(raw_latency: Path) -> None:
