@@ -9,9 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ENCODER_CACHE", "KNOWN_STAGES", "StageTimes", "by_feature", "decoder_cache_stage", "is_known_stage"]
+__all__ = [
+    "ENCODER_CACHE",
+    "KNOWN_STAGES",
+    "OTHER_STAGES",
+    "REST_BEHIND_CACHES",
+    "StageTimes",
+    "by_feature",
+    "decoder_cache_stage",
+    "is_known_stage",
+]
 
 ENCODER_CACHE = "encoder cache"
+REST_BEHIND_CACHES = "rest behind caches"
+OTHER_STAGES = ("table", "bottom MLP", "interaction", "top MLP")
+"""What an MP-Cache does not touch."""
 KNOWN_STAGES = (
     "table",
     "encoder",
@@ -24,11 +36,14 @@ KNOWN_STAGES = (
     ENCODER_CACHE,
     "encoder by feature",
     "decoder by feature",
+    REST_BEHIND_CACHES,
 )
 """Stages that may be measured, besides `decoder cache N` and the same `by feature`: the search among N centroids.
 
 By feature: each feature worked on by itself, as it is where misses differ, and not all in one batched operator. The
-encoder cache is all that handling it takes: looking IDs up, gathering misses, putting embeddings in their places.
+encoder cache is all that handling it takes: looking IDs up, gathering misses, putting embeddings in their places. The
+rest behind caches is everything but encoder and decoder in queries that an MP-Cache serves: a CPU's own caches then
+hold more of it.
 """
 
 _DECODER_CACHE = re.compile(r"decoder cache [1-9][0-9]*( by feature)?")

@@ -18,7 +18,14 @@ from sim.profile.model import DheStacks, Model, Representation
 from sim.profile.mp_cache import SPARE_IDS_ON_GPU, centroid_flops_per_id, entry_bytes, padded_batches, with_caches
 from sim.profile.roofline import GRID, Roofline, roofline_seconds
 from sim.profile.service import Service, ServiceTable
-from sim.profile.stage_times import ENCODER_CACHE, StageTimes, by_feature, decoder_cache_stage
+from sim.profile.stage_times import (
+    ENCODER_CACHE,
+    OTHER_STAGES,
+    REST_BEHIND_CACHES,
+    StageTimes,
+    by_feature,
+    decoder_cache_stage,
+)
 from sim.serving.findings import Findings
 from sim.spec.cache import CacheSpec
 from sim.spec.problems import SpecError
@@ -380,6 +387,9 @@ def _measured_table(
             with_cache = with_cache + times.mean_at(ENCODER_CACHE, sizes)
         else:
             notes.append("handling the encoder cache is taken to cost nothing: it was not measured")
+    if REST_BEHIND_CACHES in times.stages:
+        without = without + sum(times.mean_at(stage, sizes) for stage in OTHER_STAGES if stage in times.stages)
+        with_cache = with_cache + times.mean_at(REST_BEHIND_CACHES, sizes)
     saved = without - with_cache
     factor = 1.0 - saved / service.mean_ns
     if np.any(factor <= 0):

@@ -15,14 +15,14 @@ from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting  # noqa: 
 from sim.calibrate.measure.dlrm_source import DlrmSource  # noqa: E402
 from sim.calibrate.measure.dlrm_subject import (  # noqa: E402
     CudaSubject,
-    _cache_stages,
+    _apart,
     _caches,
     _one_by_one,
     _Pool,
     _unequal,
     drawn_inputs,
 )
-from sim.calibrate.models.dlrm import Dlrm  # noqa: E402
+from sim.calibrate.models.dlrm import Activations, Dlrm  # noqa: E402
 from sim.calibrate.models.mp_cache import CachedDhe  # noqa: E402
 from sim.profile.dlrm import DheShape, DlrmShape  # noqa: E402
 
@@ -87,6 +87,7 @@ def test_caches_are_looked_up_apart_and_do_not_count_for_the_query() -> None:
     assert subjects["table"].apart == ()
     dhe = subjects["dhe"]
     assert dhe.apart == (
+        "rest behind caches",
         "decoder cache 4",
         "encoder cache",
         "encoder by feature",
@@ -94,7 +95,7 @@ def test_caches_are_looked_up_apart_and_do_not_count_for_the_query() -> None:
         "decoder cache 4 by feature",
     )
     encoder_alone = source(cache_stages=CacheSetting(encoder_bytes=2400)).load(["dhe"], lane=0)["dhe"]
-    assert encoder_alone.apart == ("encoder cache", "encoder by feature", "decoder by feature")
+    assert encoder_alone.apart == ("rest behind caches", "encoder cache", "encoder by feature", "decoder by feature")
     ticks = itertools.count(0, 100)
     dhe._clock = lambda: next(ticks)  # type: ignore[attr-defined]
     dhe.renew(0)
@@ -102,15 +103,35 @@ def test_caches_are_looked_up_apart_and_do_not_count_for_the_query() -> None:
     # Five stages and a mark at the end, of 100 ns each.
     assert served.total_ns == 600
     assert served.stage_ns == [100] * 5
-    assert dhe.time_apart(dhe.take(4)) == [100] * 5
+    # The rest are three stages.
+    assert dhe.time_apart(dhe.take(4)) == [300] + [100] * 5
     assert subjects["table"].time_apart(dhe.take(4)) == []
+
+
+def test_what_is_timed_apart_is_timed_after_queries_that_the_caches_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    dhe = source(cache_stages=CacheSetting(encoder_bytes=2400)).load(["dhe"], lane=0)["dhe"]
+    model = dhe._model  # type: ignore[attr-defined]
+    plain, run_stage = model.dhe_forward, model.run_stage
+    ran: list[str] = []
+
+    def noted(stage: str, activations: Activations) -> None:
+        ran.append("behind" if model.dhe_forward is not plain else "plain")
+        run_stage(stage, activations)
+
+    monkeypatch.setattr(model, "run_stage", noted)
+    dhe.renew(0)
+    dhe.time_apart(dhe.take(4))
+    # Three queries for the rest, and one before each of three parts, of five stages each.
+    assert ran == ["behind"] * 6 * 5
+    dhe.serve(dhe.take(4))
+    assert ran[30:] == ["plain"] * 5
 
 
 def test_what_is_looked_up_apart_does_all_of_the_work() -> None:
     """By feature as much as in one batch; and handling the cache leaves the embeddings of hits in their places."""
     given = source(cache_stages=CacheSetting(encoder_bytes=100 * 24))
     model = Dlrm(SHAPE, "dhe", seed=7)
-    stages = {stage.name: stage for stage in _cache_stages(given, model)}
+    stages = {stage.name: stage for stage in _apart(given, model).stages}
     ids = model.stack_ids(drawn_inputs(given, 30, ("pool", 0, 0))[1])
     stacks = model.stacks
     assert stacks is not None
@@ -180,7 +201,7 @@ def test_on_a_gpu_copies_and_stages_are_timed_by_events(monkeypatch: pytest.Monk
     setting = CacheSetting(encoder_bytes=2400)
     model = Dlrm(SHAPE, "hybrid", seed=7)
     given = replace(source(cache_stages=setting), device="cuda")
-    subject = CudaSubject(model, _Pool(given, 0, pinned=False), 64, _cache_stages(given, model))
+    subject = CudaSubject(model, _Pool(given, 0, pinned=False), 64, _apart(given, model))
     assert subject.stages[:2] == ("transfer in", "table")
     assert subject.stages[-1] == "transfer out"
     # Misses are worked on in padded batches, which take what the batch of a smaller query takes.

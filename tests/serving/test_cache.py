@@ -332,6 +332,17 @@ def test_misses_are_worked_on_feature_by_feature_where_that_was_measured(measure
     assert table_of(path).service_ns[0] == pytest.approx((1 - 0.4 * (1 - half)) * np.array([500.0, 1500.0]))
 
 
+def test_the_rest_takes_what_it_takes_behind_the_caches_where_that_was_measured(measured: Path) -> None:
+    stages = (measured / "stages.csv").read_text() + "".join(
+        f"{name},10,{ns}\n{name},40,{4 * ns}\n"
+        for name, ns in (("table", 30), ("top MLP", 70), ("rest behind caches", 60))
+    )
+    cache = ", cache: {encoder: 3GB, popularity: {kind: uniform}}"
+    path = only_path(plan_text(measured, measured_text(measured, cache, stages)))
+    # 600 of 1000 ns saved of encoder and decoder, and 40 of what they are not.
+    assert table_of(path).service_ns[0] == pytest.approx([0.36 * 500, 0.36 * 1500])
+
+
 def test_loading_the_data_is_not_what_a_cache_saves(measured: Path) -> None:
     (measured / "loaded.csv").write_text("size,0.0,1.0\n10,1000,3000\n40,4000,12000\n")
     cache = ", data_loading: true, cache: {encoder: 3GB, popularity: {kind: uniform}}"

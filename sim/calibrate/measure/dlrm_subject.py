@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -14,18 +15,27 @@ from torch import Tensor
 from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting
 from sim.calibrate.measure.dlrm_source import DlrmSource
 from sim.calibrate.measure.subject import Served, Subject, Subjects
-from sim.calibrate.models.dlrm import Activations, Dlrm
+from sim.calibrate.models.dlrm import Activations, DheForward, Dlrm
 from sim.calibrate.models.embeddings import DheStacks
 from sim.calibrate.models.ids import draw_dense, draw_ids, hottest_ids_of_law
 from sim.calibrate.models.mp_cache import CachedDhe, DecoderCache, EncoderCache
 from sim.profile.dlrm import RepresentationName
-from sim.profile.stage_times import ENCODER_CACHE, by_feature, decoder_cache_stage
+from sim.profile.stage_times import (
+    ENCODER_CACHE,
+    OTHER_STAGES,
+    REST_BEHIND_CACHES,
+    by_feature,
+    decoder_cache_stage,
+)
 from sim.workload.popularity import Popularity, UniformPopularity, ZipfPopularity
 
 __all__ = ["CpuSubject", "CudaSubject", "load_subjects"]
 
 ACCESSES = 524_288
 """Samples whose encoder outputs are clustered for a decoder cache; what is looked up are others."""
+
+QUERIES_BEFORE = 3
+"""Queries behind an MP-Cache after which a CPU's caches are as such queries leave them: 25 made no part faster."""
 
 Inputs: TypeAlias = tuple[Tensor, Tensor]
 
@@ -36,6 +46,24 @@ class CacheStage(NamedTuple):
     name: str
     prepare: Callable[[Tensor], Any]
     look_up: Callable[[Any], object]
+
+
+@dataclass(frozen=True)
+class Apart:
+    """What is timed apart from queries.
+
+    Attributes
+    ----------
+    stages : tuple of CacheStage
+    behind : DheForward or None
+        How IDs go through the stacks behind these caches; None without any.
+    """
+
+    stages: tuple[CacheStage, ...] = ()
+    behind: DheForward | None = None
+
+
+NOTHING_APART = Apart()
 
 
 class _Pool:
@@ -86,8 +114,7 @@ class CpuSubject:
     model : Dlrm
     pool : _Pool
         Shared by the representations of a lane.
-    cache_stages : sequence of CacheStage
-        Looked up apart from queries.
+    apart : Apart
     clock : callable
         Nanoseconds that do not run backwards.
     """
@@ -96,14 +123,15 @@ class CpuSubject:
         self,
         model: Dlrm,
         pool: _Pool,
-        cache_stages: Sequence[CacheStage] = (),
+        apart: Apart = NOTHING_APART,
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.stages = model.stages
-        self.apart = tuple(stage.name for stage in cache_stages)
+        self.apart = () if apart.behind is None else (REST_BEHIND_CACHES, *(stage.name for stage in apart.stages))
         self._model = model
         self._pool = pool
-        self._cache_stages = tuple(cache_stages)
+        self._cache_stages = apart.stages
+        self._behind = apart.behind
         self._clock = clock
 
     def renew(self, block: int) -> None:
@@ -128,16 +156,34 @@ class CpuSubject:
         return Served(ended - marks[0], [after - before for before, after in pairwise(marks)])
 
     def time_apart(self, inputs: Inputs) -> list[int]:
-        """Look up the caches that do not serve."""
-        clock = self._clock
-        durations = []
-        with torch.inference_mode():
-            for apart in self._cache_stages:
+        """Time what an MP-Cache would take, each part after queries that one has served.
+
+        Such queries work on few features, and leave more of what they need in the CPU's own caches than queries
+        without an MP-Cache, which go through the weights of all features.
+        """
+        if self._behind is None:
+            return []
+        clock, size = self._clock, len(inputs[0])
+        for _ in range(QUERIES_BEFORE - 1):
+            self._serve_behind(size)
+        last = zip(self.stages, self._serve_behind(size), strict=True)
+        durations = [sum(took for stage, took in last if stage in OTHER_STAGES)]
+        for apart in self._cache_stages:
+            self._serve_behind(size)
+            with torch.inference_mode():
                 prepared = apart.prepare(self._model.stack_ids(inputs[1]))
                 started = clock()
                 apart.look_up(prepared)
                 durations.append(clock() - started)
         return durations
+
+    def _serve_behind(self, size: int) -> Sequence[int]:
+        """Serve a query behind the caches, and return the times of its stages."""
+        without, self._model.dhe_forward = self._model.dhe_forward, self._behind
+        try:
+            return self.serve(self.take(size)).stage_ns
+        finally:
+            self._model.dhe_forward = without
 
 
 class CudaSubject:
@@ -147,17 +193,17 @@ class CudaSubject:
     from the first copy until the answer is there.
     """
 
-    def __init__(self, model: Dlrm, pool: _Pool, largest_size: int, cache_stages: Sequence[CacheStage] = ()) -> None:
+    def __init__(self, model: Dlrm, pool: _Pool, largest_size: int, apart: Apart = NOTHING_APART) -> None:
         self.stages = ("transfer in", *model.stages, "transfer out")
-        self.apart = tuple(stage.name for stage in cache_stages)
+        self.apart = tuple(stage.name for stage in apart.stages)
         self._model = model
         self._pool = pool
-        self._cache_stages = tuple(cache_stages)
+        self._cache_stages = apart.stages
         self._stream = torch.cuda.Stream()
         self._answer = torch.empty(largest_size, dtype=torch.float32, pin_memory=True)
         count = len(model.stages) + 3
         self._marks = [_timing_event() for _ in range(count)]
-        self._around = [(_timing_event(), _timing_event()) for _ in cache_stages]
+        self._around = [(_timing_event(), _timing_event()) for _ in apart.stages]
 
     def renew(self, block: int) -> None:
         """Draw the inputs of a block anew."""
@@ -213,7 +259,7 @@ def load_subjects(source: DlrmSource, representations: Sequence[str], lane: int)
         representation = cast("RepresentationName", name)
         model = Dlrm(source.shape, representation, seed=source.seed, device=source.device, drawn_on=source.device)
         _put_caches(source, model)
-        apart = _cache_stages(source, model)
+        apart = _apart(source, model)
         if source.device == "cuda":
             loaded[name] = CudaSubject(model, pool, source.largest_size, apart)
         else:
@@ -250,7 +296,7 @@ def _put_caches(source: DlrmSource, model: Dlrm) -> None:
         model.dhe_forward = CachedDhe(model.stacks, encoder, decoder)
 
 
-def _cache_stages(source: DlrmSource, model: Dlrm) -> list[CacheStage]:
+def _apart(source: DlrmSource, model: Dlrm) -> Apart:
     """What the simulator composes a cached service time of, at the full number of IDs.
 
     Behind an encoder cache features have different numbers of misses; a CPU works on them one by one, a GPU in a few
@@ -258,8 +304,8 @@ def _cache_stages(source: DlrmSource, model: Dlrm) -> list[CacheStage]:
     """
     setting, stacks = source.cache_stages, model.stacks
     encoder, decoder = _caches(source, model, setting)
-    if stacks is None:
-        return []
+    if stacks is None or setting == NO_CACHE:
+        return NOTHING_APART
     stages = []
     # A cache of embeddings may be combined with either.
     decoders = {"decoder": stacks.decode}
@@ -276,7 +322,7 @@ def _cache_stages(source: DlrmSource, model: Dlrm) -> list[CacheStage]:
                 CacheStage(by_feature(name), _encoded_unequal(stacks), _one_by_one(decode))
                 for name, decode in decoders.items()
             ]
-    return stages
+    return Apart(tuple(stages), CachedDhe(stacks, encoder, decoder))
 
 
 class _NoWork(DheStacks):
