@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sim.calibrate.measure.interference import BlockReading, Rule, block_disagreement, judge
-from sim.calibrate.measure.readings import Observer, read_counters, spin_ns
+from sim.calibrate.measure.readings import GLANCE_NS, Observer, read_counters, spin_ns
 
 QUIET = BlockReading(duration_ns=2_000_000_000, spin_ns=1000, steal_ns=0, waiting_ns=0, involuntary_switches=0)
 
@@ -108,3 +108,23 @@ def test_a_block_is_timed_without_its_spins() -> None:
     ticks = itertools.count(0, 10)
     observer = Observer([0], lambda: next(ticks))
     assert observer.reading().duration_ns == 10
+
+
+def test_the_clock_is_looked_at_throughout_a_block() -> None:
+    """A core that is slow before and after a block, and fast in between."""
+    now, took = 0, 30
+
+    def clock() -> int:
+        nonlocal now
+        now += took
+        return now
+
+    observer = Observer([0], clock)
+    took = 10
+    observer.glance()
+    for _ in range(3):
+        now += GLANCE_NS
+        observer.glance()
+    took = 30
+    # Before, three glances, after: the first glance came too early.
+    assert observer.reading().spin_ns == (30 + 3 * 10 + 30) // 5

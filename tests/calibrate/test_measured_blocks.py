@@ -67,6 +67,9 @@ class Fake:
 
 
 class Watch:
+    def glance(self) -> None:
+        pass
+
     def reading(self) -> BlockReading:
         return QUIET
 

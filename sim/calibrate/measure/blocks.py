@@ -72,6 +72,9 @@ class Alone:
 class Watch(Protocol):
     """What `sim.calibrate.measure.readings.Observer` does."""
 
+    def glance(self) -> None:
+        """Called between visits."""
+
     def reading(self) -> BlockReading:
         """What happened since it was made."""
 
@@ -108,6 +111,7 @@ def measure_block(
     for visit in visits:
         subject, size = subjects[visit.cell.representation], visit.cell.size
         kept = times.setdefault(visit.cell, [])
+        watched.glance()
         rendezvous.begin()
         for repeat in range(visit.dropped + visit.repeats):
             inputs = subject.take(size)

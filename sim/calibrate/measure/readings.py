@@ -14,6 +14,9 @@ __all__ = ["Counters", "Observer", "read_counters", "spin_ns"]
 
 SPIN_ROUNDS = 20_000
 SPIN_TRIES = 5
+GLANCE_NS = 100_000_000
+"""How often at most the clock is looked at within a block: where it changes from one moment to the next, as on some
+virtual machines, two looks say nothing of the seconds between them. A look takes 5 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +112,24 @@ class Observer:
     def __init__(self, cores: Sequence[int], clock: Callable[[], int] = time.perf_counter_ns) -> None:
         self._cores = tuple(cores)
         self._clock = clock
-        self._spin_ns = spin_ns(clock)
+        self._spins = [spin_ns(clock)]
         self._before = read_counters(self._cores)
-        self._started_ns = clock()
+        self._started_ns = self._looked_ns = clock()
+
+    def glance(self) -> None:
+        """Look at the clock of the core, unless that was just done."""
+        if self._clock() - self._looked_ns >= GLANCE_NS:
+            self._spins.append(spin_ns(self._clock))
+            self._looked_ns = self._clock()
 
     def reading(self) -> BlockReading:
-        """What happened since this observer was made; the spin is the mean of before and after."""
+        """What happened since this observer was made; the spin is the mean of before, after and every glance."""
         duration_ns = self._clock() - self._started_ns
         now, before = read_counters(self._cores), self._before
+        spins = [*self._spins, spin_ns(self._clock)]
         return BlockReading(
             duration_ns=max(duration_ns, 1),
-            spin_ns=(self._spin_ns + spin_ns(self._clock)) // 2,
+            spin_ns=sum(spins) // len(spins),
             steal_ns=_since(now.steal_ns, before.steal_ns),
             waiting_ns=_since(now.waiting_ns, before.waiting_ns),
             involuntary_switches=_since(now.involuntary_switches, before.involuntary_switches),
