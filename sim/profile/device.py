@@ -23,7 +23,10 @@ from sim.spec.device import DeviceSpec, InlineTableSpec, ParametricSpec, Rooflin
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import Node
 
-__all__ = ["Device", "Profile", "build_device"]
+__all__ = ["UNFIT", "Device", "Profile", "build_device"]
+
+UNFIT = "UNFIT: "
+"""Stands in the notes of a measured profile before the reason why the measurement is not fit to be relied on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,11 @@ class Device:
     any_model: Profile | None = field(default=None, repr=False)
     roofline: Roofline | None = None
     per_query_overhead_ns: int = 0
+
+    @property
+    def unfit(self) -> bool:
+        """Whether the machine was disturbed while it was measured, by the rule of whoever measured it."""
+        return UNFIT in self.provenance
 
     def service(self, model: Model, representation: str, *, data_loading: bool = False) -> Service | None:
         """Service times of a representation on one lane of this device.

@@ -36,6 +36,7 @@ MODELLED = (
     *(f"gpu-{name}" for name in TRITON),
 )
 OWN = ("cpu-epyc-1core", "cpu-xeon-1core", "cpu-xeon-1core-mp-cache", "gpu-h200", "gpu-h200-mp-cache")
+UNFIT = OWN[1:]
 PUBLISHED = tuple(f"triton-{name}" for name in TRITON)
 
 
@@ -64,6 +65,7 @@ def test_shipped_devices_are_whole(name: str) -> None:
     assert "source: " in device.provenance
     assert device.memory_bytes is not None
     assert device.lanes >= 1
+    assert device.unfit == (name in UNFIT)
     assert len(device.content_hash) == 64
 
 

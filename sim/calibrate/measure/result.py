@@ -15,6 +15,7 @@ from sim.calibrate.measure.host import host_text
 from sim.calibrate.measure.settings import MeasureSettings, least_repeats
 from sim.calibrate.profile_folder import DeviceText, TableRows, device_file, name_problems, write_profile
 from sim.calibrate.sample_set import TOTAL, SampleKey, SampleSet, read_sample_csv, write_sample_csv
+from sim.profile.device import UNFIT
 from sim.spec.problems import Problem, SpecError
 
 __all__ = [
@@ -239,7 +240,7 @@ def _device_text(
     if about["kind"] == "gpu":
         notes.append("The copies to and from the GPU's memory are part of the service time.")
     if unfit:
-        notes.insert(0, f"UNFIT: {unfit}.")
+        notes.insert(0, f"{UNFIT}{unfit}.")
     return DeviceText(
         name=device,
         kind="gpu" if about["kind"] == "gpu" else "cpu",
@@ -254,7 +255,7 @@ def _device_text(
             "sha256": digest,
             "notes": " ".join(notes),
         },
-        description=("UNFIT: " if unfit else "") + _description(about),
+        description=(UNFIT if unfit else "") + _description(about),
         memory=memory,
         lanes=int(about["lanes"]),
         power=power,

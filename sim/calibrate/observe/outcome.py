@@ -18,6 +18,7 @@ from sim.calibrate.observe.session import Session
 from sim.calibrate.profile_folder import write_profile
 from sim.calibrate.sample_set import write_sample_csv
 from sim.engine.record import RunRecord
+from sim.profile.device import UNFIT
 from sim.report.figures import plot_run
 from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
@@ -110,7 +111,7 @@ def _notes(session: Session) -> list[str]:
     return [
         f"dispatch alone costs {overhead['back to back']:.1f} us a query back to back and {overhead['idle']:.1f} us "
         "where the server is idle (medians)",
-        *(f"UNFIT: {reason}" for reason in session.fitness.unfit),
+        *(f"{UNFIT}{reason}" for reason in session.fitness.unfit),
     ]
 
 
