@@ -31,16 +31,17 @@ def list_profiles() -> None:
     for name in list_devices():
         device = find_device(name)
         known = [model.name for model in models if device.representations(model)]
-        typer.echo(f"  {name:<22} {device.kind:<4} {device.evidence:<9} {', '.join(known)}")
+        evidence = device.evidence + (", unfit" if device.unfit else "")
+        typer.echo(f"  {name:<23} {device.kind:<4} {evidence:<15} {', '.join(known)}")
     typer.echo("models")
     for model in models:
-        typer.echo(f"  {model.name:<22} {', '.join(model.representations)}")
+        typer.echo(f"  {model.name:<23} {', '.join(model.representations)}")
     typer.echo("interference")
     for name in list_interference():
         interference = find_interference(name)
         most = len(interference.slowdown)
         typer.echo(
-            f"  {name:<22} {interference.evidence:<9} 1 to {most} busy lanes, up to {max(interference.slowdown)}"
+            f"  {name:<23} {interference.evidence:<9} 1 to {most} busy lanes, up to {max(interference.slowdown)}"
         )
 
 
