@@ -73,8 +73,8 @@ class Measured:
     def saved_blocks(self) -> list[int]:
         """Numbers of the blocks whose samples are saved: those that were kept, where the measurement is fit.
 
-        Of an unfit one those whose service times agree with the others': a clock that was off at the beginning and the
-        end of a block says only that the block may have been disturbed. All, where fewer agree than must be left.
+        Of an unfit one those whose service times agree with the others': what a clock or steal time says is only that
+        a block may have been disturbed. All, where fewer agree than must be left.
         """
         if not self.verdict.unfit:
             return self.kept_blocks()
@@ -167,7 +167,8 @@ class Campaign:
         plan = self._within_limit(pilot)
         self._per_block.update({cell: own.repeats for cell, own in plan.items()})
         expected = duration_of_blocks_ns(plan, settings)
-        self._say(f"{', '.join(representations)}: about {_rounded(expected)} for {settings.blocks} blocks")
+        more = ", without what is timed apart" if settings.cache_stages else ""
+        self._say(f"{', '.join(representations)}: about {_rounded(expected)} for {settings.blocks} blocks{more}")
         self._stages.update(pilot.stages)
         first = number * (settings.blocks + settings.most_extra_blocks)
         own: list[int] = []
