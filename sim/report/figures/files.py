@@ -55,8 +55,8 @@ def _svg(figure: Figure) -> bytes:
 def _round_positions(figure: Figure) -> None:
     """Put axes where they stand to nine digits.
 
-    The solver of the layout takes its constraints in the order of their addresses in memory, so that two runs may
-    differ in the last bit; and matplotlib names a clip after a hash of all bits of its place.
+    Two runs may differ in the last bit of what the solver of the layout finds, and matplotlib names a clip after a hash
+    of all bits of its place.
     """
     from matplotlib.transforms import Bbox
 
