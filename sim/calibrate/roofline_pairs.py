@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sim.calibrate.measure.host import BEHIND_CACHE
 from sim.calibrate.roofline_check import RooflineCheck, check_roofline
 from sim.profile.device import Device
 from sim.profile.library import UnknownName, find_device, find_model, list_devices, list_models
@@ -17,13 +18,12 @@ from sim.spec.problems import Problem, SpecError, nearest_name
 __all__ = ["find_checks", "same_hardware"]
 
 _SAYS_NOTHING = frozenset({"roofline", "datasheet"})
-_CACHED = "-mp-cache"
 
 
 def same_hardware(modelled: str, kind: str, measured: str) -> bool:
     """Whether a measured profile is of the hardware of a modelled one, by their names."""
     parts = set(modelled.lower().split("-")) - _SAYS_NOTHING - {kind}
-    return bool(parts) and parts <= set(measured.lower().split("-")) and not measured.endswith(_CACHED)
+    return bool(parts) and parts <= set(measured.lower().split("-")) and not measured.endswith(BEHIND_CACHE)
 
 
 def find_checks(

@@ -134,19 +134,7 @@ class Misses:
         return np.asarray(total / len(self.hit_rates))
 
     def batched_ns(self, times: StageTimes, stage: str, size: ArrayLike) -> Floats:
-        """Mean time of a stage that works on misses in a few padded batches, as a GPU does, in ns.
-
-        Parameters
-        ----------
-        times : StageTimes
-            Times of the stage where every ID of every feature is worked on in one batch.
-        stage : str
-        size : integers, shape (S,)
-            Samples of a query.
-
-        Returns
-        -------
-        float64, shape (S,)
+        """Return what `mean_ns` does, of a stage that works on misses in a few padded batches, as a GPU does.
 
         Notes
         -----

@@ -183,9 +183,9 @@ def _note_assumptions(
     profiles = dict.fromkeys(groups[group].devices[slot].profile.name for group, slot in sorted(slots))
     for name in profiles:
         findings.assume(f"service times of {name} are modelled, not measured")
-    used_devices = sorted({(path.group, path.slot) for path in eligible})
-    measured = dict.fromkeys(groups[group].devices[slot].profile for group, slot in used_devices)
-    for name in dict.fromkeys(profile.name for profile in measured if profile.unfit):
+    slots = {(path.group, path.slot) for path in eligible}
+    devices = [groups[group].devices[slot].profile for group, slot in sorted(slots)]
+    for name in dict.fromkeys(device.name for device in devices if device.unfit):
         findings.assume(
             f"service times of {name} were measured while something disturbed them, and are marked as unfit"
         )

@@ -56,6 +56,8 @@ class Measured:
         Sizes that would have taken too long, by representation.
     per_block : dict
         Repeats in a block, by cell: fewer where all would have taken too long.
+    rule : Rule
+        That the verdict is by.
     """
 
     blocks: dict[int, list[MeasuredBlock]]
@@ -65,6 +67,7 @@ class Measured:
     stages: dict[str, tuple[str, ...]]
     left_out: dict[str, tuple[int, ...]]
     per_block: dict[Cell, int]
+    rule: Rule
 
     def kept_blocks(self) -> list[int]:
         """Numbers of the blocks that were not set aside."""
@@ -78,16 +81,12 @@ class Measured:
         """
         if not self.verdict.unfit:
             return self.kept_blocks()
-        rule = Rule()
-        agreeing = [
-            number
-            for number, off in zip(self.blocks, self.disagreement, strict=True)
-            if abs(off) <= rule.most_disagreement
-        ]
+        offs = zip(self.blocks, self.disagreement, strict=True)
+        agreeing = [number for number, off in offs if abs(off) <= self.rule.most_disagreement]
         left = Counter(
             name for number in agreeing for name in {cell.representation for cell in self.blocks[number][0].times}
         )
-        return agreeing if all(left[name] >= rule.fewest_kept for name in self.stages) else list(self.blocks)
+        return agreeing if all(left[name] >= self.rule.fewest_kept for name in self.stages) else list(self.blocks)
 
 
 def duration_of_blocks_ns(plan: Mapping[Cell, CellPlan], settings: MeasureSettings) -> int:
@@ -152,7 +151,16 @@ class Campaign:
                 self._run_round(number, representations, lanes)
         readings, disagreement, verdict = self._judge(list(self._blocks))
         verdict = self._with_enough_repeats(verdict)
-        return Measured(self._blocks, verdict, readings, disagreement, self._stages, self._left_out, self._per_block)
+        return Measured(
+            self._blocks,
+            verdict,
+            readings,
+            disagreement,
+            self._stages,
+            self._left_out,
+            self._per_block,
+            self._rule,
+        )
 
     def _run_round(self, number: int, representations: Sequence[str], lanes: _Lazily) -> None:
         settings = self._settings

@@ -11,7 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["gpu_name", "host_text", "memory_bytes", "processor_name", "profile_name"]
+__all__ = ["BEHIND_CACHE", "gpu_name", "host_text", "memory_bytes", "processor_name", "profile_name"]
+
+BEHIND_CACHE = "-mp-cache"
+"""End of the name of a profile whose queries an MP-Cache served."""
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -75,7 +78,7 @@ def profile_name(hardware: str, kind: Literal["cpu", "gpu"], threads: int, *, ca
     )
     name = "-".join(re.findall(r"[a-z0-9.]+", words)) or "machine"
     cores = f"-{threads}core" if kind == "cpu" else ""
-    return f"{kind}-{name}{cores}{'-mp-cache' if cache else ''}"
+    return f"{kind}-{name}{cores}{BEHIND_CACHE if cache else ''}"
 
 
 def _version(package: str) -> str:
