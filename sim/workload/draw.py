@@ -23,7 +23,11 @@ from sim.workload.streams import columns
 
 __all__ = ["QueryChunk", "QueryStream"]
 
-CHUNK = 32_768
+CHUNK = 131_072
+"""Queries drawn at once: so many that what a chunk costs besides its queries does not count."""
+
+FIRST_CHUNK = 4096
+"""Queries drawn at first, twice as many each time: a short run draws few that it does not need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +314,7 @@ class _SourceStream:
         stream = self._draws.open(self._source.stream("gap"))
         reached = 0.0
         first = 0
+        most, chunk = chunk, min(chunk, FIRST_CHUNK)
         while True:
             gaps = process.gaps.draw(stream.uniforms(chunk))
             # One running sum from the first query on, so that the size of chunks cannot change a rounding.
@@ -321,6 +326,7 @@ class _SourceStream:
             np.minimum(times, FOREVER_NS, out=times)
             yield np.rint(times, out=times).astype(np.int64), None, self._draws.numbers(first, chunk)
             first += chunk
+            chunk = min(2 * chunk, most)
 
 
 def _network_ns(network: NetworkSpec, u: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ from sim.serving.clients import DropReason
 from sim.spec.problems import SpecError
 from sim.study.prepare import PreparedScenario
 from sim.study.replication import query_stream
-from sim.workload.draw import CHUNK, QueryChunk
+from sim.workload.draw import FIRST_CHUNK, QueryChunk
 from tests.engine.variations import Generated, flooded, generated, generated_plain
 from tests.harness import faults_of
 
@@ -243,7 +243,7 @@ LONG: dict[str, Any] = {
     "workload": {
         "arrivals": {"kind": "poisson", "rate": "5200/s"},
         "sizes": {"kind": "uniform", "min": 1, "max": 300},
-        "queries": CHUNK + 4000,
+        "queries": 8 * FIRST_CHUNK + 4000,
         "warmup": "0s",
     },
     "fleet": [
@@ -312,6 +312,50 @@ def test_queues_that_get_long_and_empty_are_the_same_on_both_engines(
     check(Generated(deep, (), 3000))
     assert check.checked == 1
     assert check.met["plain"] == check.met["long and short queues"] == 1
+
+
+@pytest.mark.parametrize("means", [("30h", "80h"), ("30h", "35h"), ("1h", "2h")])
+def test_services_of_days_are_the_same_on_both_engines(means: tuple[str, str]) -> None:
+    """What MP-Rec compares holds 39 hours; beyond, in a service or in a wait, it compares path by path."""
+    names = ("table", "hybrid")
+    model = {name: {"accuracy": {"value": 0.8 + 0.1 * i, "evidence": "assumed"}} for i, name in enumerate(names)}
+    service = {name: {"distribution": "exponential", "mean": mean} for name, mean in zip(names, means, strict=True)}
+    long = LONG | {
+        "sla": "50h",
+        "model": {"name": "m", "representations": model},
+        "workload": LONG["workload"] | {"arrivals": {"kind": "poisson", "rate": "4e-5/s"}, "queries": 300},
+        "fleet": [LONG["fleet"][0] | {"devices": {"d": LONG_DEVICE | {"lanes": 1, "service": {"m": service}}}}],
+        "policy": {"kind": "mp-rec"},
+    }
+    check = Check()
+    check(Generated(long, (), 100))
+    assert check.checked == check.met["plain"] == 1
+
+
+@pytest.mark.parametrize("none_fits", ["fastest", "drop"])
+@pytest.mark.parametrize(("devices", "names"), [(1, 3), (2, 4), (3, 3), (4, 4), (16, 4), (17, 4)])
+def test_any_number_of_paths_is_the_same_on_both_engines(devices: int, names: int, none_fits: str) -> None:
+    """MP-Rec compares eight paths at a time: fewer, as many, one more, and several times as many; beyond 64, each."""
+    called = ("table", "dhe", "select", "hybrid")[:names]
+    accuracy = [{"value": 0.8 + 0.02 * (i % 3), "evidence": "assumed"} for i in range(names)]
+    model = {name: {"accuracy": accuracy[i]} for i, name in enumerate(called)}
+    arrivals = {"kind": "poisson", "rate": f"{3600 * devices}/s"}
+
+    def device(number: int) -> dict[str, Any]:
+        means = {name: f"{(300, 600, 1200, 900)[i] * (1 + number % 5 / 10)}us" for i, name in enumerate(called)}
+        service = {name: LONG_DEVICE["service"] | {"mean": mean} for name, mean in means.items()}
+        return LONG_DEVICE | {"lanes": 1, "service": {"m": service}}
+
+    several = LONG | {
+        "sla": "4ms",
+        "model": {"name": "m", "representations": model},
+        "workload": LONG["workload"] | {"arrivals": arrivals, "queries": 6000},
+        "fleet": [LONG["fleet"][0] | {"devices": {f"d{number}": device(number) for number in range(devices)}}],
+        "policy": {"kind": "mp-rec", "when_none_fits": none_fits},
+    }
+    check = Check()
+    check(Generated(several, (), 500))
+    assert check.checked == check.met["plain"] == 1
 
 
 @pytest.mark.parametrize("sla", ["1ns", "3ms", "600d", "2000d"])

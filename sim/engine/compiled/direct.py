@@ -7,10 +7,11 @@ is no calendar: a device is brought up to the present when a router or a policy 
 from __future__ import annotations
 
 from sim.engine.compiled.choice import POWER_OF_D, RANDOM, ROUND_ROBIN, choose, route
-from sim.engine.compiled.flows import expected_wait_of_ns, join, look_at, unfinished_of
+from sim.engine.compiled.flows import expected_wait_of_ns, join, look_at, seen_wait_of_ns, unfinished_of
 from sim.engine.compiled.memory import floats, ints, prefetch, reals, words
 from sim.engine.compiled.plain import LEVEL_SHIFT, LINE_BYTES, PATH_BITS
 from sim.engine.compiled.service_times import mean_ns, true_ns
+from sim.engine.compiled.side_by_side import EIGHT, eight_alike, eight_at, eight_sum, eight_with, least_of_eight
 from sim.engine.compiled.single import FOR_EVER_NS
 from sim.engine.compiled.tables import (
     FLOW,
@@ -40,6 +41,11 @@ MANY = 256
 LAST_PATH = (1 << PATH_BITS) - 1
 NOT_IN_TIME = 127 << LEVEL_SHIFT
 """Above every level of accuracy."""
+
+LONGEST_NS = 1 << (LEVEL_SHIFT - PATH_BITS - 1)
+"""Waits and service times from here on do not fit below a level."""
+
+_least = least_of_eight(PATH_BITS, NOT_IN_TIME)
 
 PLAIN_NODE_BYTES, FLOW_BYTES = PLAIN_NODE.itemsize, FLOW.itemsize
 DROPPED, BY_POLICY = int(Outcome.DROPPED), int(DropReason.POLICY)
@@ -147,32 +153,32 @@ def _pick(w: World, first: int, count: int, first_device: int, size: int, query_
 
 @jit_inline
 def _pick_most_accurate(
-    w: World, first: int, count: int, first_device: int, size: int, query_class: int, now_ns: int
+    w: World, node: int, first: int, count: int, size: int, query_class: int, now_ns: int, counted: bool
 ) -> int:
     """Return the choice of `choose_most_accurate_in_time`, without a branch that depends on what is chosen.
 
-    Such branches are guessed wrong more often than not. The path's level of accuracy, its completion and its number
-    make one number, the least of which is the choice; those that are not in time come after all levels.
+    The path's level of accuracy, its completion and its number make one number, the least of which is the choice;
+    those that are not in time come after all levels.
     """
-    mean = words(w.mean_ns_at + 8 * (size * w.paths + first))
-    slots, level = words(w.path_slot_at + 8 * first), words(w.path_level_at + 8 * first)
+    mean_at = w.mean_ns_at + 8 * (size * w.paths + first)
     # Shifted like a completion, and above the number of every path: what is not greater is in time.
     limit = (words(w.class_limit_ns_at)[query_class] << PATH_BITS) + LAST_PATH
-    slot = -1
-    wait_ns = 0
-    seen_ns = 0
+    first_device = plain_nodes(w)[node].first_device
+    devices = plain_nodes(w)[node].end_device - first_device if w.sees_queue > 0 else 0
+    longest_ns = 0
     least = FOR_EVER_NS
-    for k in range(count):
-        if slots[k] != slot and w.sees_queue > 0:
-            slot = slots[k]
-            wait_ns = expected_wait_of_ns(w, first_device + slot, now_ns)
-            seen_ns |= wait_ns
-        seen_ns |= mean[k]
-        completion = ((mean[k] + wait_ns) << PATH_BITS) + k
-        # All bits of the level, if it is late.
-        before = level[k] | (NOT_IN_TIME & -int(completion > limit))
-        least = min(least, before + completion)
-    if seen_ns >> (LEVEL_SHIFT - PATH_BITS - 1) > 0:
+    for k in range(0, count, EIGHT):
+        slots = eight_at(w.path_slot_at + 8 * (first + k))
+        completions = eight_at(mean_at + 8 * k)
+        waits = eight_alike(0)
+        for slot in range(devices):
+            device = first_device + slot
+            wait_ns = seen_wait_of_ns(w, device, now_ns) if counted else expected_wait_of_ns(w, device, now_ns)
+            longest_ns |= wait_ns
+            waits = eight_with(waits, slots, slot, wait_ns)
+        levels = eight_at(w.path_level_at + 8 * (first + k))
+        least = min(least, _least(eight_sum(completions, waits), levels, limit, k, count - k))
+    if longest_ns >= LONGEST_NS:
         w.now = now_ns
         return _pick(w, first, count, first_device, size, query_class)
     if w.drops_late > 0 and least >= NOT_IN_TIME:
@@ -222,12 +228,13 @@ def run_directly(address: int, known_ns: int) -> None:
         if i + AHEAD < w.chunk:
             _fetch(w, i + AHEAD, sizes[i + AHEAD], by_count)
         node = _lightest_drawn(w, i, model, now_ns) if by_count else _route(w, i, size, model, now_ns)
-        cell = nodes[node].first_cell + model
+        # Of one group: known before the node is.
+        cell = model if w.groups == 1 else nodes[node].first_cell + model
         first = group_path[cell]
         first_device = nodes[node].first_device
         paths = group_path[cell + 1] - first
-        if w.has_levels > 0 and size < w.tabulated_sizes:
-            pick = _pick_most_accurate(w, first, paths, first_device, size, classes[i], now_ns)
+        if w.has_levels > 0 and size < w.tabulated_sizes and w.largest_mean_ns < LONGEST_NS:
+            pick = _pick_most_accurate(w, node, first, paths, size, classes[i], now_ns, by_count)
         else:
             w.now = now_ns
             pick = _pick(w, first, paths, first_device, size, classes[i])

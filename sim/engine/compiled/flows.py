@@ -10,9 +10,10 @@ from sim.engine.compiled.memory import ints, words
 from sim.engine.compiled.single import (
     FOR_EVER_NS,
     join_one,
+    see_one,
     state_of_one,
     take_later,
-    unfinished_of_one,
+    wait_behind_ns,
     wait_of_one_ns,
 )
 from sim.engine.compiled.tables import NONE, World, flows, later, plain_nodes
@@ -155,6 +156,14 @@ def expected_wait_of_ns(w: World, device: int, now_ns: int) -> int:
 
 
 @jit_inline
+def seen_wait_of_ns(w: World, device: int, now_ns: int) -> int:
+    """Return what `expected_wait_of_ns` does, where the parts of the device's node were counted at this instant."""
+    if _has_one_lane(w, device):
+        return wait_behind_ns(w, device, flows(w)[device].seen, now_ns)
+    return _expected_wait_of_several_ns(w, device, now_ns)
+
+
+@jit_inline
 def join(w: World, device: int, node: int, service: int, expected: int, now_ns: int) -> tuple[int, int]:
     """Let a part join a device, whose node is up to date; return its lane and its start."""
     if _has_one_lane(w, device):
@@ -207,5 +216,5 @@ def unfinished_of(w: World, node: int, now_ns: int) -> int:
     count = n.unfinished
     for device in range(n.first_device, n.end_device):
         if _has_one_lane(w, device):
-            count += unfinished_of_one(w, device, now_ns)
+            count += see_one(w, device, now_ns)
     return count  # type: ignore[no-any-return]

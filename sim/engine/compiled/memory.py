@@ -34,7 +34,6 @@ __all__ = [
     "Memory",
     "WorldType",
     "call_choice",
-    "counter_of",
     "flags",
     "floats",
     "ints",
@@ -112,33 +111,6 @@ def prefetch(_typing: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(address), generate
-
-
-def counter_of(count: int) -> Any:
-    """Return a compiled function that tells how many of so many int64 at an address are above a number.
-
-    All are compared at once, with instructions for several numbers; compilers write these for loops only where they
-    see a gain.
-    """
-
-    @machine_code
-    def above(_typing: Any, address: Any, number: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            from llvmlite import ir
-
-            word, bits = context.get_value_type(types.int64), ir.IntType(count)
-            several = ir.VectorType(word, count)
-            of_index = ir.IntType(32)
-            values = builder.load(builder.inttoptr(arguments[0], several.as_pointer()), align=8)
-            first = builder.insert_element(ir.Constant(several, ir.Undefined), arguments[1], of_index(0))
-            all_same = ir.Constant(ir.VectorType(of_index, count), [0] * count)
-            numbers = builder.shuffle_vector(first, ir.Constant(several, ir.Undefined), all_same)
-            mask = builder.bitcast(builder.icmp_signed(">", values, numbers), bits)
-            return context.cast(builder, builder.ctpop(mask), types.Integer.from_bitwidth(count, False), types.int64)
-
-        return types.int64(address, number), generate
-
-    return above
 
 
 @jit_inner

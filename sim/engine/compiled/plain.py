@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sim.engine.compiled.choice import CHOICES, MOST_ACCURATE
 from sim.engine.compiled.memory import Memory
+from sim.engine.compiled.side_by_side import EIGHT
 from sim.engine.compiled.tables import FLOW, KEPT, LATER, NONE, PLAIN_NODE, empty
 from sim.engine.rows import SERVED_ROW
 from sim.serving.queueing import Order, Shed
@@ -59,7 +60,7 @@ def set_levels(world: Memory, system: System) -> None:
     """Lay out what the most accurate path in time can be told by at a glance, where it can (`direct`)."""
     numbers = np.asarray(system.policy_parameters, dtype=np.float64)
     bounds = list(pairwise(system.group_path.tolist()))
-    level = np.zeros(len(system.paths), dtype=np.int64)
+    level = np.zeros(len(system.paths) + EIGHT, dtype=np.int64)
     alike = system.choose is CHOICES[MOST_ACCURATE] and bool(np.all(numbers[:, 1:] == numbers[:1, 1:]))
     for first, end in bounds if alike else ():
         accuracy = np.asarray(system.path_accuracy[first:end], dtype=np.float64)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.compiled.memory import Memory, floats, service_rows, words
+from sim.engine.compiled.side_by_side import EIGHT
 from sim.engine.compiled.tables import World
 from sim.serving.compiled import jit, jit_inline
 from sim.serving.lookup import LEVELS, UNIT, expected_ns, service_ns
@@ -61,12 +62,15 @@ def tabulate(world: Memory, largest: int) -> None:
         return
     tables = {}
     for name in ("mean_ns", "fixed_ns"):
-        tables[name] = np.zeros((sizes, paths), dtype=np.int64)
-        tables[name][:known] = world[name].reshape(known, paths)
-    _tabulate(world["service_index"], world["service_grid"], known, tables["mean_ns"], tables["fixed_ns"])
-    if np.array_equal(tables["fixed_ns"], tables["mean_ns"]):
+        # Those who read several at once read beyond the last.
+        tables[name] = np.zeros(sizes * paths + EIGHT, dtype=np.int64)
+        tables[name][: known * paths] = world[name][: known * paths]
+    mean_ns, fixed_ns = (table[: sizes * paths].reshape(sizes, paths) for table in tables.values())
+    _tabulate(world["service_index"], world["service_grid"], known, mean_ns, fixed_ns)
+    if np.array_equal(fixed_ns, mean_ns):
         # One table instead of two is more often in the cache.
         tables["fixed_ns"] = tables["mean_ns"]
     for name, table in tables.items():
         world.put(name, table)
     world.set("tabulated_sizes", sizes)
+    world.set("largest_mean_ns", int(np.max(mean_ns, initial=0)))

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sim.engine.compiled.memory import counter_of, words
+from sim.engine.compiled.memory import words
+from sim.engine.compiled.side_by_side import counter_of
 from sim.engine.compiled.tables import FLOW, KEPT, NONE, World, flows, later
 from sim.serving.compiled import jit_inline, jit_inner
 from sim.serving.estimate import wait_behind
@@ -19,9 +20,11 @@ from sim.serving.estimate import wait_behind
 __all__ = [
     "FOR_EVER_NS",
     "join_one",
+    "see_one",
     "state_of_one",
     "take_later",
     "unfinished_of_one",
+    "wait_behind_ns",
     "wait_of_one_ns",
 ]
 
@@ -63,10 +66,23 @@ def unfinished_of_one(w: World, device: int, now_ns: int) -> int:
 
 
 @jit_inline
+def see_one(w: World, device: int, now_ns: int) -> int:
+    """Return how many parts of a device of one lane have not ended, and note it."""
+    count = unfinished_of_one(w, device, now_ns)
+    flows(w)[device].seen = count
+    return count
+
+
+@jit_inline
 def wait_of_one_ns(w: World, device: int, now_ns: int) -> int:
     """Return the wait that a part would expect that joins a device of one lane."""
+    return wait_behind_ns(w, device, unfinished_of_one(w, device, now_ns), now_ns)
+
+
+@jit_inline
+def wait_behind_ns(w: World, device: int, count: int, now_ns: int) -> int:
+    """Return the wait that a part would expect behind so many, which are all of a device of one lane."""
     f = flows(w)[device]
-    count = unfinished_of_one(w, device, now_ns)
     if count > KEPT:
         oldest = later(w)[f.first]
         return wait_behind(max(oldest.until_ns - now_ns, 0), f.work_ns - oldest.work_ns, 1)

@@ -139,13 +139,14 @@ _ENDS = " ".join(f"end_{k}_ns" for k in range(KEPT))
 _EXPECTED = " ".join(f"until_{k}_ns work_{k}_ns" for k in range(KEPT))
 FLOW = _table(
     refs="first",
-    ints=f"last joined work_ns older finish_ns first_lane unused {_ENDS} {_EXPECTED}",
+    ints=f"last joined work_ns older finish_ns first_lane seen {_ENDS} {_EXPECTED}",
 )
 """A device of a plain system, in four lines of the cache.
 
 Of one lane: how many parts have joined it; what is expected of these together; how many have not ended besides the last
 `KEPT`, which are `first` to `last` (-1 and 0 if there are none). Of the last `KEPT`, in the places that the lowest bits
-of their numbers say: when each ends; when it is expected to, and what is expected of all parts up to it.
+of their numbers say: when each ends; when it is expected to, and what is expected of all parts up to it. `seen` is how
+many had not ended when a router last counted them.
 
 Of several lanes: `first` to `last` wait, in the order of joining; `finish_ns` is when anything changes next."""
 
@@ -176,7 +177,7 @@ SETTINGS = (
     "router by_work choices routers rotates "
     "knowledge_delay_ns has_network keeps_state "
     # Services and draws.
-    "grid units tabulated_sizes attempts attempt_parts draws "
+    "grid units tabulated_sizes largest_mean_ns attempts attempt_parts draws "
     # Clients.
     "has_clients timeout_ns timeout_cancel retries budget_tokens burst_tokens past_deadline hedges hedge_after_ns "
     "hedge_rank hedge_window hedge_cancel "

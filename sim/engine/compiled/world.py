@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sim.engine.compiled.choice import CHOICES, ROUTES, entry_point
 from sim.engine.compiled.memory import Memory
 from sim.engine.compiled.plain import is_plain, lay_out_flows, set_levels
+from sim.engine.compiled.side_by_side import EIGHT
 from sim.engine.compiled.tables import (
     ATTEMPT,
     CHANGE,
@@ -146,7 +147,7 @@ def _lay_out_fleet(world: Memory, system: System) -> None:
     for name, values in (("idle_first", costs.first), ("idle_ns", costs.idle_ns), ("idle_extra_ns", costs.extra_ns)):
         world.put(name, np.ascontiguousarray(values, dtype=np.int64))
     world.put("path_accuracy", np.ascontiguousarray(system.path_accuracy, dtype=np.float64))
-    world.put("path_slot", np.ascontiguousarray(system.paths[:, 0], dtype=np.int64))
+    world.put("path_slot", np.append(system.paths[:, 0], np.zeros(EIGHT)).astype(np.int64))
     world.put("path_slot_service", np.ascontiguousarray(system.paths, dtype=np.int64))
     _lay_out_nodes(world, system)
     _lay_out_devices(world, system)
