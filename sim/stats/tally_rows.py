@@ -186,21 +186,16 @@ def add_served(
             held[put_back] = i
             put_back += 1
             continue
-        query = row.query
-        if not (
-            0 <= query < offered
-            and 0 <= row.query_class < classes
-            and 0 <= row.path < paths
-            and 0 <= row.lane < lanes
-            and row.size >= 0
-        ):
+        # Unsigned, what is negative is too large; and one branch instead of ten.
+        query, of, path = row.query, np.uintp(row.query_class), np.uintp(row.path)
+        known = (np.uintp(query) < np.uintp(offered)) & (of < np.uintp(classes)) & (path < np.uintp(paths))
+        if not (known & (np.uintp(row.lane) < np.uintp(lanes)) & (row.size >= 0)):
             faults.unknown[0] += 1
             continue
         arrival_ns, start_ns, size = row.arrival_ns, row.start_ns, row.size
-        if not 0 <= arrival_ns <= start_ns <= finish_ns:
+        if not ((arrival_ns >= 0) & (arrival_ns <= start_ns) & (start_ns <= finish_ns)):
             faults.untimely[0] += 1
             continue
-        of, path = np.uintp(row.query_class), np.uintp(row.path)
         kind = np.uintp(lane_kind[np.uintp(row.lane)])
         latest_ns = max(latest_ns, finish_ns)
         numbers += query

@@ -201,10 +201,9 @@ def _fetch(w: World, i: int, size: int, by_count: bool) -> None:
                 prefetch(w.flow_at + FLOW_BYTES * device + line)
 
 
-@jit
-def run_directly(address: int, known_ns: int) -> None:
-    """Let the queries of the chunk arrive; what has ended by `known_ns` is handed on, the rest is pending."""
-    w: World = world_at(address)
+@jit_inline
+def _serve(w: World, known_ns: int, by_count: bool) -> None:
+    """Let the queries of the chunk arrive, on nodes that were drawn, if they are."""
     arrival = words(w.arrival_ns_at)
     sizes = words(w.size_at)
     classes = words(w.query_class_at)
@@ -218,9 +217,6 @@ def run_directly(address: int, known_ns: int) -> None:
     done = served_rows(w)
     pending = pending_rows(w)
     in_system, waited = 0, 0
-    by_count = w.router == POWER_OF_D and w.by_work == 0
-    if w.router == POWER_OF_D:
-        _draw_nodes(w, by_count)
     for i in range(w.chunk):
         now_ns = arrival[i]
         size = sizes[i]
@@ -228,8 +224,7 @@ def run_directly(address: int, known_ns: int) -> None:
         if i + AHEAD < w.chunk:
             _fetch(w, i + AHEAD, sizes[i + AHEAD], by_count)
         node = _lightest_drawn(w, i, model, now_ns) if by_count else _route(w, i, size, model, now_ns)
-        # Of one group: known before the node is.
-        cell = model if w.groups == 1 else nodes[node].first_cell + model
+        cell = nodes[node].first_cell + model if w.groups > 1 else model
         first = group_path[cell]
         first_device = nodes[node].first_device
         paths = group_path[cell + 1] - first
@@ -271,6 +266,36 @@ def run_directly(address: int, known_ns: int) -> None:
     w.query += w.chunk
     w.sum_in_system += in_system
     w.sum_waited += waited
+
+
+@jit_inline
+def _is_common(w: World) -> bool:
+    """Whether a system is of the kind that most are: one model, nodes that are alike, MP-Rec, two choices."""
+    return (  # type: ignore[no-any-return]
+        w.groups == 1
+        and w.models == 1
+        and w.one_lane > 0
+        and w.units == 0
+        and w.choices == 2
+        and w.keeps_state == 0
+        and w.sees_queue > 0
+        and w.has_levels > 0
+        and w.largest_mean_ns < LONGEST_NS
+    )
+
+
+@jit
+def run_directly(address: int, known_ns: int) -> None:
+    """Let the queries of the chunk arrive; what has ended by `known_ns` is handed on, the rest is pending."""
+    w: World = world_at(address)
+    by_count = w.router == POWER_OF_D and w.by_work == 0
+    if w.router == POWER_OF_D:
+        _draw_nodes(w, by_count)
+    if by_count and _is_common(w):
+        # The same loop, compiled without the questions that are answered here.
+        _serve(w, known_ns, True)
+    else:
+        _serve(w, known_ns, by_count)
 
 
 @jit_inner

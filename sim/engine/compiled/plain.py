@@ -126,9 +126,11 @@ def make_room_for(world: Memory, queries: int) -> None:
     needed = {
         "later": world.get("later_used") + queries,
         "pending_row": pending + queries,
-        "served_row": pending + queries,
-        "query_row": queries,
     }
     for name, room in needed.items():
         if room > world.get(f"{name}_room"):
             world.grow(name, 2 * room)
+    # These are empty, so that nothing has to be kept.
+    for name, room in {"served_row": pending + queries, "query_row": queries}.items():
+        if room > world.get(f"{name}_room"):
+            world.put(name, np.zeros(2 * room, dtype=world[name].dtype))
