@@ -17,13 +17,14 @@ from sim.calibrate.measure.dlrm_subject import (  # noqa: E402
     CudaSubject,
     _apart,
     _caches,
+    _FeaturesThatMiss,
     _one_by_one,
     _Pool,
     _unequal,
     drawn_inputs,
 )
 from sim.calibrate.models.dlrm import Activations, Dlrm  # noqa: E402
-from sim.calibrate.models.mp_cache import CachedDhe  # noqa: E402
+from sim.calibrate.models.mp_cache import CachedDhe, EncoderCache  # noqa: E402
 from sim.profile.dlrm import DheShape, DlrmShape  # noqa: E402
 
 SHAPE = DlrmShape(4, (50, 4000), (3, 8, 4), (6, 1), dhe=DheShape(k=16, hidden=(8,)), select_dhe_features=1)
@@ -103,28 +104,50 @@ def test_caches_are_looked_up_apart_and_do_not_count_for_the_query() -> None:
     # Five stages and a mark at the end, of 100 ns each.
     assert served.total_ns == 600
     assert served.stage_ns == [100] * 5
-    # The rest are three stages.
-    assert dhe.time_apart(dhe.take(4)) == [300] + [100] * 5
+    # The rest are three stages; by feature, one of two misses IDs, and what it takes is taken for both.
+    assert dhe.time_apart(dhe.take(4)) == [300, 100, 100, 200, 200, 200]
     assert subjects["table"].time_apart(dhe.take(4)) == []
 
 
-def test_what_is_timed_apart_is_timed_after_queries_that_the_caches_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    dhe = source(cache_stages=CacheSetting(encoder_bytes=2400)).load(["dhe"], lane=0)["dhe"]
+@pytest.mark.parametrize("centroids", [0, 4])
+def test_what_is_timed_apart_is_timed_after_queries_that_the_caches_served(
+    monkeypatch: pytest.MonkeyPatch, centroids: int
+) -> None:
+    setting = CacheSetting(encoder_bytes=2400, centroids=centroids)
+    dhe = source(cache_stages=setting).load(["dhe"], lane=0)["dhe"]
     model = dhe._model  # type: ignore[attr-defined]
     plain, run_stage = model.dhe_forward, model.run_stage
-    ran: list[str] = []
+    served: list[str] = []
 
     def noted(stage: str, activations: Activations) -> None:
-        ran.append("behind" if model.dhe_forward is not plain else "plain")
+        if stage == "top MLP":
+            forward = model.dhe_forward
+            cached = "decoder" if forward is not plain and forward.decoder is model.stacks else "centroids"
+            served.append("plain" if forward is plain else cached)
         run_stage(stage, activations)
 
     monkeypatch.setattr(model, "run_stage", noted)
     dhe.renew(0)
     dhe.time_apart(dhe.take(4))
-    # Three queries for the rest, and one before each of three parts, of five stages each.
-    assert ran == ["behind"] * 6 * 5
+    # 64 samples for the rest, and for a decoder by feature, which finds in the CPU's own caches what it is going to
+    # use; a query before each of the other parts.
+    if centroids:
+        assert dhe.apart[1:] == (
+            "decoder cache 4",
+            "encoder cache",
+            "encoder by feature",
+            "decoder by feature",
+            "decoder cache 4 by feature",
+        )
+        assert served == ["centroids"] * (16 + 1 + 1 + 1) + ["decoder"] * 16 + ["centroids"] * 16
+    else:
+        assert dhe.apart[1:] == ("encoder cache", "encoder by feature", "decoder by feature")
+        assert served == ["decoder"] * (16 + 1 + 1 + 16)
     dhe.serve(dhe.take(4))
-    assert ran[30:] == ["plain"] * 5
+    assert served[-1] == "plain"
+    served.clear()
+    dhe.time_apart(dhe.take(32))
+    assert len(served) == (3 + 1 + 1 + 3 if not centroids else 3 + 1 + 1 + 1 + 3 + 3)
 
 
 def test_what_is_looked_up_apart_does_all_of_the_work() -> None:
@@ -142,7 +165,7 @@ def test_what_is_looked_up_apart_does_all_of_the_work() -> None:
         return calls[-1][1]
 
     unequal = _unequal(ids)
-    _one_by_one(recorded)(unequal)
+    _one_by_one(recorded)(list(enumerate(unequal)))
     assert [first for first, _ in calls] == [0, 1]
     for feature, (own, (_, encoded)) in enumerate(zip(unequal, calls, strict=True)):
         many = min(own.shape[1], 30)
@@ -150,13 +173,33 @@ def test_what_is_looked_up_apart_does_all_of_the_work() -> None:
         torch.testing.assert_close(encoded[:, :many], stacks.encode(ids)[feature : feature + 1, :many])
     encoder, _ = _caches(given, model, given.cache_stages)
     assert encoder is not None
-    handled = stages["encoder cache"].look_up(ids)
+    handled = stages["encoder cache"].work(ids)
     whole = CachedDhe(stacks, encoder)
     expected = whole.decode(whole.encode(ids))
     hit = encoder.look_up(ids)[0]
     assert isinstance(handled, torch.Tensor) and 0 < hit.sum() < hit.numel()
     assert torch.equal(handled[hit], expected[hit])
     assert torch.equal(handled[~hit], torch.zeros_like(handled[~hit]))
+
+
+def test_by_feature_those_are_worked_on_of_which_a_query_misses_an_id() -> None:
+    """The weights of a feature all of whose IDs are held lie in memory, not in the CPU's own caches."""
+    stacks = Dlrm(SHAPE, "dhe", seed=7).stacks
+    assert stacks is not None
+    encoder = EncoderCache(stacks, [torch.arange(50), torch.tensor([5])])
+    hit = torch.tensor([[3, 3, 4], [5, 5, 5]])
+    miss = torch.tensor([[3, 3, 4], [5, 6, 5]])
+    missing = _FeaturesThatMiss(encoder)
+    # Nothing has missed yet: all.
+    values, share = missing.ids(hit)
+    assert [feature for feature, _ in values] == [0, 1] and share == 1.0
+    values, share = missing.ids(miss)
+    assert [feature for feature, _ in values] == [1] and share == 0.5
+    assert torch.equal(values[0][1], miss[1:])
+    # None of this query's: those of the one before it.
+    values, share = missing.encoded_by(stacks)(hit)
+    assert [feature for feature, _ in values] == [1] and share == 0.5
+    torch.testing.assert_close(values[0][1], stacks.encode(hit[1:], first=1))
 
 
 @pytest.mark.parametrize("features", [1, 2, 5, 26])

@@ -34,18 +34,26 @@ __all__ = ["CpuSubject", "CudaSubject", "load_subjects"]
 ACCESSES = 524_288
 """Samples whose encoder outputs are clustered for a decoder cache; what is looked up are others."""
 
-QUERIES_BEFORE = 3
-"""Queries behind an MP-Cache after which a CPU's caches are as such queries leave them: 25 made no part faster."""
+SAMPLES_BEFORE = 64
+"""Samples behind an MP-Cache after which a CPU's caches are as such queries leave them, in three queries at least.
+
+A query works on those features only of which it misses an ID, so that it takes many small ones until all are touched.
+"""
 
 Inputs: TypeAlias = tuple[Tensor, Tensor]
 
 
 class CacheStage(NamedTuple):
-    """A cache that is looked up apart from the queries: its name, and what to do with the IDs of the stacks."""
+    """A stage that is timed apart from the queries: its name, and what to do with the IDs of the stacks.
+
+    `prepare` returns what `work` works on, and what share of all features that is; the time is for all. `behind` is how
+    the queries before it go through the stacks, where that is not as for the other stages.
+    """
 
     name: str
-    prepare: Callable[[Tensor], Any]
-    look_up: Callable[[Any], object]
+    prepare: Callable[[Tensor], tuple[Any, float]]
+    work: Callable[[Any], object]
+    behind: DheForward | None = None
 
 
 @dataclass(frozen=True)
@@ -164,24 +172,24 @@ class CpuSubject:
         if self._behind is None:
             return []
         clock, size = self._clock, len(inputs[0])
-        for _ in range(QUERIES_BEFORE - 1):
-            self._serve_behind(size)
-        last = zip(self.stages, self._serve_behind(size), strict=True)
+        queries = max(3, SAMPLES_BEFORE // size)
+        last = zip(self.stages, self._serve_behind(self._behind, size, queries), strict=True)
         durations = [sum(took for stage, took in last if stage in OTHER_STAGES)]
         for apart in self._cache_stages:
-            self._serve_behind(size)
+            own = apart.behind is not None
+            self._serve_behind(apart.behind or self._behind, size, queries if own else 1)
             with torch.inference_mode():
-                prepared = apart.prepare(self._model.stack_ids(inputs[1]))
+                values, share = apart.prepare(self._model.stack_ids(inputs[1]))
                 started = clock()
-                apart.look_up(prepared)
-                durations.append(clock() - started)
+                apart.work(values)
+                durations.append(round((clock() - started) / share))
         return durations
 
-    def _serve_behind(self, size: int) -> Sequence[int]:
-        """Serve a query behind the caches, and return the times of its stages."""
-        without, self._model.dhe_forward = self._model.dhe_forward, self._behind
+    def _serve_behind(self, behind: DheForward, size: int, queries: int) -> Sequence[int]:
+        """Serve queries behind caches, and return the times of the stages of the last one."""
+        without, self._model.dhe_forward = self._model.dhe_forward, behind
         try:
-            return self.serve(self.take(size)).stage_ns
+            return [self.serve(self.take(size)).stage_ns for _ in range(queries)][-1]
         finally:
             self._model.dhe_forward = without
 
@@ -239,9 +247,9 @@ class CudaSubject:
         with torch.inference_mode(), torch.cuda.stream(self._stream):
             ids = inputs[1].to(model.device)
             for (before, after), apart in zip(self._around, self._cache_stages, strict=True):
-                prepared = apart.prepare(model.stack_ids(ids))
+                values, _ = apart.prepare(model.stack_ids(ids))
                 before.record()
-                apart.look_up(prepared)
+                apart.work(values)
                 after.record()
             self._stream.synchronize()
         return [_elapsed_ns(before, after) for before, after in self._around]
@@ -308,19 +316,23 @@ def _apart(source: DlrmSource, model: Dlrm) -> Apart:
         return NOTHING_APART
     stages = []
     # A cache of embeddings may be combined with either.
-    decoders = {"decoder": stacks.decode}
+    decoders: dict[str, tuple[Callable[..., Tensor], DecoderCache | None]] = {"decoder": (stacks.decode, None)}
     if decoder is not None:
         name = decoder_cache_stage(setting.centroids)
-        decoders[name] = decoder.decode
-        stages.append(CacheStage(name, stacks.encode, decoder.decode))
+        decoders[name] = (decoder.decode, decoder)
+        stages.append(CacheStage(name, lambda ids: (stacks.encode(ids), 1.0), decoder.decode))
     if encoder is not None:
         handled = CachedDhe(_NoWork(stacks), encoder)
         stages.append(CacheStage(ENCODER_CACHE, _as_they_are, lambda ids: handled.decode(handled.encode(ids))))
         if source.device == "cpu":
-            stages.append(CacheStage(by_feature("encoder"), _unequal, _one_by_one(stacks.encode)))
+            missing = _FeaturesThatMiss(encoder)
+            stages.append(CacheStage(by_feature("encoder"), missing.ids, _one_by_one(stacks.encode)))
+            # What is needed by one of the decoders is not in the CPU's own caches where queries used the other one.
             stages += [
-                CacheStage(by_feature(name), _encoded_unequal(stacks), _one_by_one(decode))
-                for name, decode in decoders.items()
+                CacheStage(
+                    by_feature(name), missing.encoded_by(stacks), _one_by_one(decode), CachedDhe(stacks, encoder, used)
+                )
+                for name, (decode, used) in decoders.items()
             ]
     return Apart(tuple(stages), CachedDhe(stacks, encoder, decoder))
 
@@ -339,8 +351,37 @@ class _NoWork(DheStacks):
         return self._nothing.expand(*encoded.shape[:2], self._widths[1])
 
 
-def _as_they_are(ids: Tensor) -> Tensor:
-    return ids
+class _FeaturesThatMiss:
+    """The features that a CPU works on behind an encoder cache, each by itself.
+
+    Those of which a query misses an ID; of a query without any, those of the last one that had some. Their weights are
+    in the CPU's own caches as the queries before left them. Of the others they would come from memory: a feature all of
+    whose IDs are held is never worked on.
+    """
+
+    def __init__(self, encoder: EncoderCache) -> None:
+        self._encoder = encoder
+        self._features: list[int] = []
+
+    def ids(self, ids: Tensor) -> tuple[list[tuple[int, Tensor]], float]:
+        """Return these features with IDs for each, and their share of all."""
+        missing = (~self._encoder.look_up(ids)[0]).any(dim=1).nonzero()[:, 0].tolist()
+        self._features = missing or self._features or list(range(len(ids)))
+        chosen = self._features
+        return list(zip(chosen, _unequal(ids[chosen]), strict=True)), len(chosen) / len(ids)
+
+    def encoded_by(self, stacks: DheStacks) -> Callable[[Tensor], tuple[list[tuple[int, Tensor]], float]]:
+        """Return what does as `ids` does, with encoder outputs instead of IDs."""
+
+        def encoded(ids: Tensor) -> tuple[list[tuple[int, Tensor]], float]:
+            chosen, share = self.ids(ids)
+            return [(feature, stacks.encode(own, first=feature)) for feature, own in chosen], share
+
+        return encoded
+
+
+def _as_they_are(ids: Tensor) -> tuple[Tensor, float]:
+    return ids, 1.0
 
 
 def _unequal(ids: Tensor) -> list[Tensor]:
@@ -361,15 +402,11 @@ def _unequal(ids: Tensor) -> list[Tensor]:
     return [twice[feature : feature + 1, :own].contiguous() for feature, own in enumerate(taken)]
 
 
-def _encoded_unequal(stacks: DheStacks) -> Callable[[Tensor], list[Tensor]]:
-    return lambda ids: [stacks.encode(own, first=feature) for feature, own in enumerate(_unequal(ids))]
-
-
-def _one_by_one(work: Callable[..., Tensor]) -> Callable[[Sequence[Tensor]], None]:
+def _one_by_one(work: Callable[..., Tensor]) -> Callable[[Sequence[tuple[int, Tensor]]], None]:
     """Let features be worked on one after the other."""
 
-    def run(values: Sequence[Tensor]) -> None:
-        for feature, own in enumerate(values):
+    def run(values: Sequence[tuple[int, Tensor]]) -> None:
+        for feature, own in values:
             work(own, first=feature)
 
     return run
