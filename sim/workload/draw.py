@@ -23,7 +23,7 @@ from sim.workload.streams import columns
 
 __all__ = ["QueryChunk", "QueryStream"]
 
-CHUNK = 131_072
+CHUNK = 262_144
 """Queries drawn at once: so many that what a chunk costs besides its queries does not count."""
 
 FIRST_CHUNK = 4096

@@ -6,36 +6,48 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["QUERIES", "experiments"]
+__all__ = ["QUERIES", "experiments", "mp_rec", "tabled_services"]
 
 QUERIES = 150
 
 
+MEANS = st.integers(1, 2000).map(lambda us: f"{us}us")
+EXPONENTIAL = st.builds(lambda m: {"distribution": "exponential", "mean": m}, MEANS)
+DETERMINISTIC = st.builds(
+    lambda m, s: {"distribution": "deterministic", "mean": m, "per_sample": f"{s}ns"},
+    MEANS,
+    st.integers(0, 9000),
+)
+GAMMA_OR_LOGNORMAL = st.builds(
+    lambda kind, m, cv: {"distribution": kind, "mean": m, "cv": cv},
+    st.sampled_from(["gamma", "lognormal"]),
+    MEANS,
+    st.floats(0.2, 3),
+)
+QUANTILES = st.builds(
+    lambda low, spread: {
+        "sizes": [1, 500],
+        "quantiles": [0, 0.5, 1],
+        "service": [[f"{low}us", f"{low + spread}us", f"{low + 9 * spread}us"]] * 2,
+    },
+    st.integers(1, 800),
+    st.integers(0, 400),
+)
+
+ONE_TIME = st.builds(
+    lambda one, other: {"sizes": [1, 500], "quantiles": [0.5], "service": [[f"{one}us"], [f"{other}us"]]},
+    st.integers(1, 800),
+    st.integers(1, 1500),
+)
+
+
 def services() -> st.SearchStrategy[dict[str, Any]]:
-    mean = st.integers(1, 2000).map(lambda us: f"{us}us")
-    return st.one_of(
-        st.builds(lambda m: {"distribution": "exponential", "mean": m}, mean),
-        st.builds(
-            lambda m, s: {"distribution": "deterministic", "mean": m, "per_sample": f"{s}ns"},
-            mean,
-            st.integers(0, 9000),
-        ),
-        st.builds(
-            lambda kind, m, cv: {"distribution": kind, "mean": m, "cv": cv},
-            st.sampled_from(["gamma", "lognormal"]),
-            mean,
-            st.floats(0.2, 3),
-        ),
-        st.builds(
-            lambda low, spread: {
-                "sizes": [1, 500],
-                "quantiles": [0, 0.5, 1],
-                "service": [[f"{low}us", f"{low + spread}us", f"{low + 9 * spread}us"]] * 2,
-            },
-            st.integers(1, 800),
-            st.integers(0, 400),
-        ),
-    )
+    return st.one_of(EXPONENTIAL, DETERMINISTIC, GAMMA_OR_LOGNORMAL, QUANTILES)
+
+
+def tabled_services() -> st.SearchStrategy[dict[str, Any]]:
+    """Service times as they are measured or modelled, of one time a size or of several."""
+    return st.one_of(ONE_TIME, QUANTILES)
 
 
 @st.composite
@@ -64,6 +76,18 @@ def fleets(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 QUEUES = st.sampled_from(["ignored", "expected", "actual"])
+
+
+def mp_rec(queues: st.SearchStrategy[str] = QUEUES) -> st.SearchStrategy[dict[str, Any]]:
+    return st.builds(
+        lambda q, m, t, n: {"kind": "mp-rec", "queue": q, "margin": m, "tie_break": t, "when_none_fits": n},
+        queues,
+        st.sampled_from([0.0, 0.25]),
+        st.sampled_from(["fastest", "first"]),
+        st.sampled_from(["fastest", "drop"]),
+    )
+
+
 POLICIES = st.one_of(
     st.just({"kind": "static", "representation": "table"}),
     st.builds(lambda q: {"kind": "fastest", "queue": q}, QUEUES),
@@ -71,13 +95,7 @@ POLICIES = st.one_of(
     st.builds(
         lambda t: {"kind": "size-threshold", "threshold": t, "small": "cpu", "large": "gpu"}, st.integers(1, 300)
     ),
-    st.builds(
-        lambda q, m, t, n: {"kind": "mp-rec", "queue": q, "margin": m, "tie_break": t, "when_none_fits": n},
-        QUEUES,
-        st.sampled_from([0.0, 0.25]),
-        st.sampled_from(["fastest", "first"]),
-        st.sampled_from(["fastest", "drop"]),
-    ),
+    mp_rec(),
 )
 ROUTERS = st.sampled_from(
     [

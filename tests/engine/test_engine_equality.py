@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from sim.engine.compiled.direct import MANY
+from sim.engine.compiled.direct import MANY, _is_common
 from sim.engine.compiled.plain import is_plain
 from sim.engine.compiled.tables import KEPT
+from sim.engine.compiled.world import Draws, lay_out
 from sim.engine.engines import Engine, run_engine
 from sim.engine.record import AttemptEnd, Cause, Outcome, RunRecord, Span
 from sim.engine.reference import Stream
@@ -104,9 +105,16 @@ def features(scenario: PreparedScenario, document: dict[str, Any]) -> Iterator[s
             "trace": document["workload"]["arrivals"]["kind"] == "trace",
             "eight lanes": bool(np.any(np.diff(system.device_lane) == 8)),
             "plain": is_plain(system),
+            "the common kind": is_plain(system) and has_loop_of_its_own(scenario),
         }.items()
         if there
     )
+
+
+def has_loop_of_its_own(scenario: PreparedScenario) -> bool:
+    """Whether a plain system is of the kind for which the compiled engine's loop is compiled once more."""
+    world, _ = lay_out(scenario.system, Draws(scenario.parts, scenario.choices), None)
+    return bool(_is_common.py_func(world.record.view(np.recarray)[0]))
 
 
 def has_long_and_short_queues(record: RunRecord) -> bool:
@@ -225,9 +233,10 @@ def test_any_scenario_is_the_same_on_both_engines(part: int) -> None:
 
 @pytest.mark.parametrize("part", range(2))
 def test_any_plain_system_is_the_same_on_both_engines(part: int) -> None:
-    check = check_all(generated_plain(), 85)
-    assert check.checked >= 75
+    check = check_all(generated_plain(), 110)
+    assert check.checked >= 100
     assert check.met["plain"] == check.checked
+    assert check.met["the common kind"] >= 20
 
 
 def test_tables_that_run_out_of_room_are_made_longer() -> None:
@@ -312,6 +321,36 @@ def test_queues_that_get_long_and_empty_are_the_same_on_both_engines(
     check(Generated(deep, (), 3000))
     assert check.checked == 1
     assert check.met["plain"] == check.met["long and short queues"] == 1
+
+
+@pytest.mark.parametrize("sla", ["2ms", "50ms"])
+@pytest.mark.parametrize("rate_per_node", [300, 3000])
+@pytest.mark.parametrize("nodes", [2, 5, 2 * MANY])
+@pytest.mark.parametrize("devices", [("cpu-broadwell", "gpu-v100"), ("cpu-xeon-m167-1core", "gpu-h200")], ids=str)
+def test_the_common_kind_of_system_is_the_same_on_both_engines(
+    devices: tuple[str, str], nodes: int, rate_per_node: int, sla: str
+) -> None:
+    """Which has a loop of its own: services from tables, of one time or of several, on CPU-GPU nodes that are alike."""
+    common = {
+        "name": "common",
+        "model": "dlrm-kaggle",
+        "sla": sla,
+        "workload": {
+            "arrivals": {"kind": "gamma", "rate": f"{rate_per_node * nodes}/s", "cv": 2},
+            "sizes": {"kind": "lognormal", "mean": 40, "sigma": 1.0, "max": 128},
+            "queries": 4000,
+            "warmup": "0s",
+            "drain": "1h",
+        },
+        "fleet": [{"name": "n", "count": nodes, "devices": dict(zip(("cpu", "gpu"), devices, strict=True))}],
+        "mapping": {"kind": "explicit", "devices": {name: ["hybrid", "dhe", "table"] for name in ("cpu", "gpu")}},
+        "policy": {"kind": "mp-rec"},
+        "router": {"kind": "power-of-d", "d": 2, "measure": "queries"},
+        "replications": 1,
+    }
+    check = Check()
+    check(Generated(common, (), 1000))
+    assert check.checked == check.met["the common kind"] == 1
 
 
 @pytest.mark.parametrize("means", [("30h", "80h"), ("30h", "35h"), ("1h", "2h")])

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import strategies as st
 
 from sim.study.prepare import PreparedScenario
-from tests.engine.scenarios import experiments
+from tests.engine.scenarios import experiments, mp_rec, tabled_services
 from tests.harness import prepare_text, write_trace
 
 __all__ = ["PLAIN_KEYS", "Generated", "flooded", "generated", "generated_plain"]
@@ -238,10 +238,29 @@ def plain_documents(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
+def common(draw: st.DrawFn, document: dict[str, Any]) -> None:
+    """Make a plain system one of the kind that has a loop of its own, see `sim.engine.compiled.direct`."""
+
+    def device() -> dict[str, Any]:
+        held = draw(st.sampled_from([["table"], ["table", "dhe"], ["dhe", "table", "hybrid"]]))
+        return {
+            "profile": {"kind": "cpu", "lanes": 1, "service": {"m": {name: draw(tabled_services()) for name in held}}}
+        }
+
+    group = document["fleet"][0] | {"count": draw(st.integers(2, 5)), "devices": {"cpu": device(), "gpu": device()}}
+    document["fleet"] = [group]
+    document["policy"] = draw(mp_rec(st.sampled_from(["expected", "actual"])))
+    document["router"] = {"kind": "power-of-d", "d": 2}
+    for one in document.get("classes", []):
+        one.pop("model", None)
+
+
 @st.composite
 def generated_plain(draw: st.DrawFn) -> Generated:
     """Systems in which nothing comes between a query's arrival and its end, varied in what leaves them plain."""
     document = draw(plain_documents())
+    if draw(st.booleans()):
+        common(draw, document)
     kept: list[Variation] = [user_policy, cells, ties, no_time, short_drain, overload, longer]
     for vary in draw(st.lists(st.sampled_from(kept), max_size=3, unique=True)):
         vary(draw, document)

@@ -7,7 +7,15 @@ is no calendar: a device is brought up to the present when a router or a policy 
 from __future__ import annotations
 
 from sim.engine.compiled.choice import POWER_OF_D, RANDOM, ROUND_ROBIN, choose, route
-from sim.engine.compiled.flows import expected_wait_of_ns, join, look_at, seen_wait_of_ns, unfinished_of
+from sim.engine.compiled.flows import (
+    end_device_of,
+    expected_wait_of_ns,
+    first_device_of,
+    join,
+    lanes_of,
+    look_at,
+    unfinished_of,
+)
 from sim.engine.compiled.memory import floats, ints, prefetch, reals, words
 from sim.engine.compiled.plain import LEVEL_SHIFT, LINE_BYTES, PATH_BITS
 from sim.engine.compiled.service_times import mean_ns, true_ns
@@ -52,6 +60,23 @@ DROPPED, BY_POLICY = int(Outcome.DROPPED), int(DropReason.POLICY)
 NEVER_NS, PATHLESS, UNANSWERED = NEVER, NO_PATH, NO_ATTEMPT
 
 
+@jit_inline
+def _draw_pair(w: World, i: int, count: int) -> None:
+    """Do for query i of the chunk what `draw_distinct` does with two draws."""
+    u, picks = reals(w.router_u_at), words(w.drawn_at)
+    one = min(int(u[i] * count), count - 1)
+    other = min(int(u[w.chunk + i] * (count - 1)), count - 2)
+    picks[2 * i] = one
+    picks[2 * i + 1] = other + int(one <= other)
+
+
+@jit_inner
+def _draw_pairs(w: World) -> None:
+    """Do what `_draw_nodes` does where two of all nodes are drawn, which numbers them as they are."""
+    for i in range(w.chunk):
+        _draw_pair(w, i, w.nodes)
+
+
 @jit_inner
 def _draw_nodes(w: World, by_count: bool) -> None:
     """Draw the nodes among which power of d choices picks, for all queries of the chunk: they are always the same.
@@ -65,11 +90,7 @@ def _draw_nodes(w: World, by_count: bool) -> None:
         taking = w.nodes_taking_at + 8 * class_model[classes[i]] * (w.nodes + 1)
         count, among = words(taking)[0], words(taking + 8)
         if w.choices == 2 and count > 1:
-            # What `draw_distinct` does with two draws.
-            one = min(int(u[i] * count), count - 1)
-            other = min(int(u[w.chunk + i] * (count - 1)), count - 2)
-            picks[2 * i] = one
-            picks[2 * i + 1] = other + int(one <= other)
+            _draw_pair(w, i, count)
         else:
             draws = floats(w.draws_out_at, w.choices)
             for k in range(w.choices):
@@ -114,21 +135,33 @@ def _route(w: World, i: int, size: int, model: int, now_ns: int) -> int:
 
 
 @jit_inline
+def _drawn_nodes(w: World, model: int) -> int:
+    """Return how many nodes are drawn for a query."""
+    return min(w.choices, words(w.nodes_taking_at + 8 * model * (w.nodes + 1))[0])  # type: ignore[no-any-return]
+
+
+@jit_inline
+def _lighter_of_two(w: World, i: int, now_ns: int) -> int:
+    """Return what `_lightest_drawn` does where two are drawn that have as many lanes."""
+    drawn = words(w.drawn_at + 16 * i)
+    one, other = drawn[0], drawn[1]
+    return other if unfinished_of(w, other, now_ns) < unfinished_of(w, one, now_ns) else one  # type: ignore[no-any-return]
+
+
+@jit_inline
 def _lightest_drawn(w: World, i: int, model: int, now_ns: int) -> int:
     """Return the node with the fewest parts a lane of those drawn for query i, up to date; the first among equals."""
-    count = words(w.nodes_taking_at + 8 * model * (w.nodes + 1))[0]
     drawn = words(w.drawn_at + 8 * i * w.choices)
-    table = plain_nodes(w)
     best = drawn[0]
     least = unfinished_of(w, best, now_ns)
-    lanes = table[best].lanes
-    for j in range(1, min(w.choices, count)):
+    lanes = lanes_of(w, best)
+    for j in range(1, _drawn_nodes(w, model)):
         node = drawn[j]
         unfinished = unfinished_of(w, node, now_ns)
-        lighter_one = lighter(unfinished, table[node].lanes, least, lanes)
+        lighter_one = lighter(unfinished, lanes_of(w, node), least, lanes)
         best = node if lighter_one else best
         least = unfinished if lighter_one else least
-        lanes = table[node].lanes if lighter_one else lanes
+        lanes = lanes_of(w, node) if lighter_one else lanes
     return best  # type: ignore[no-any-return]
 
 
@@ -152,9 +185,7 @@ def _pick(w: World, first: int, count: int, first_device: int, size: int, query_
 
 
 @jit_inline
-def _pick_most_accurate(
-    w: World, node: int, first: int, count: int, size: int, query_class: int, now_ns: int, counted: bool
-) -> int:
+def _pick_most_accurate(w: World, node: int, first: int, count: int, size: int, query_class: int, now_ns: int) -> int:
     """Return the choice of `choose_most_accurate_in_time`, without a branch that depends on what is chosen.
 
     The path's level of accuracy, its completion and its number make one number, the least of which is the choice;
@@ -163,8 +194,8 @@ def _pick_most_accurate(
     mean_at = w.mean_ns_at + 8 * (size * w.paths + first)
     # Shifted like a completion, and above the number of every path: what is not greater is in time.
     limit = (words(w.class_limit_ns_at)[query_class] << PATH_BITS) + LAST_PATH
-    first_device = plain_nodes(w)[node].first_device
-    devices = plain_nodes(w)[node].end_device - first_device if w.sees_queue > 0 else 0
+    first_device = first_device_of(w, node)
+    devices = end_device_of(w, node) - first_device if w.sees_queue > 0 else 0
     longest_ns = 0
     least = FOR_EVER_NS
     for k in range(0, count, EIGHT):
@@ -172,8 +203,7 @@ def _pick_most_accurate(
         completions = eight_at(mean_at + 8 * k)
         waits = eight_alike(0)
         for slot in range(devices):
-            device = first_device + slot
-            wait_ns = seen_wait_of_ns(w, device, now_ns) if counted else expected_wait_of_ns(w, device, now_ns)
+            wait_ns = expected_wait_of_ns(w, first_device + slot, now_ns)
             longest_ns |= wait_ns
             waits = eight_with(waits, slots, slot, wait_ns)
         levels = eight_at(w.path_level_at + 8 * (first + k))
@@ -187,23 +217,25 @@ def _pick_most_accurate(
 
 
 @jit_inline
-def _fetch(w: World, i: int, size: int, by_count: bool) -> None:
+def _fetch(w: World, i: int, size: int, model: int, by_count: bool, common: bool) -> None:
     """Let the processor fetch what query i of the chunk is going to look at."""
     prefetch(w.mean_ns_at + 8 * w.paths * min(size, w.tabulated_sizes))
     if by_count and w.nodes >= MANY:
         drawn = words(w.drawn_at + 8 * i * w.choices)
-        count = words(w.nodes_taking_at + 8 * words(w.class_model_at)[words(w.query_class_at)[i]] * (w.nodes + 1))[0]
-        for j in range(min(w.choices, count, 2)):
+        for j in range(2 if common else min(_drawn_nodes(w, model), 2)):
             node = drawn[j]
-            prefetch(w.plain_node_at + PLAIN_NODE_BYTES * node)
-            device = words(w.node_device_at)[node]
+            device = node * w.node_devices
+            if w.node_devices == 0:
+                prefetch(w.plain_node_at + PLAIN_NODE_BYTES * node)
+                device = words(w.node_device_at)[node]
+            prefetch(w.joined_at + 8 * device)
             for line in range(0, 2 * FLOW_BYTES, LINE_BYTES):
                 prefetch(w.flow_at + FLOW_BYTES * device + line)
 
 
 @jit_inline
-def _serve(w: World, known_ns: int, by_count: bool) -> None:
-    """Let the queries of the chunk arrive, on nodes that were drawn, if they are."""
+def _serve(w: World, known_ns: int, by_count: bool, common: bool) -> None:
+    """Let the queries of the chunk arrive, on nodes that were drawn, if they are; `common`: see `_is_common`."""
     arrival = words(w.arrival_ns_at)
     sizes = words(w.size_at)
     classes = words(w.query_class_at)
@@ -220,16 +252,19 @@ def _serve(w: World, known_ns: int, by_count: bool) -> None:
     for i in range(w.chunk):
         now_ns = arrival[i]
         size = sizes[i]
-        model = class_model[classes[i]]
+        model = 0 if common else class_model[classes[i]]
         if i + AHEAD < w.chunk:
-            _fetch(w, i + AHEAD, sizes[i + AHEAD], by_count)
-        node = _lightest_drawn(w, i, model, now_ns) if by_count else _route(w, i, size, model, now_ns)
+            _fetch(w, i + AHEAD, sizes[i + AHEAD], 0 if common else class_model[classes[i + AHEAD]], by_count, common)
+        if common:
+            node = _lighter_of_two(w, i, now_ns)
+        else:
+            node = _lightest_drawn(w, i, model, now_ns) if by_count else _route(w, i, size, model, now_ns)
         cell = nodes[node].first_cell + model if w.groups > 1 else model
         first = group_path[cell]
-        first_device = nodes[node].first_device
+        first_device = first_device_of(w, node)
         paths = group_path[cell + 1] - first
         if w.has_levels > 0 and size < w.tabulated_sizes and w.largest_mean_ns < LONGEST_NS:
-            pick = _pick_most_accurate(w, node, first, paths, size, classes[i], now_ns, by_count)
+            pick = _pick_most_accurate(w, node, first, paths, size, classes[i], now_ns)
         else:
             w.now = now_ns
             pick = _pick(w, first, paths, first_device, size, classes[i])
@@ -240,7 +275,7 @@ def _serve(w: World, known_ns: int, by_count: bool) -> None:
             continue
         path = first + pick
         m = 1.0
-        if units[path] >= 0:
+        if not common and units[path] >= 0:
             m = multiplier[i * w.units + units[path]]
         service = true_ns(w, path, size, u[i], m)
         expected = service if w.knows_service > 0 else mean_ns(w, path, size)
@@ -270,10 +305,12 @@ def _serve(w: World, known_ns: int, by_count: bool) -> None:
 
 @jit_inline
 def _is_common(w: World) -> bool:
-    """Whether a system is of the kind that most are: one model, nodes that are alike, MP-Rec, two choices."""
+    """Whether a system is of the kind that most are: one model, MP-Rec, two choices, nodes alike, of two devices."""
     return (  # type: ignore[no-any-return]
         w.groups == 1
         and w.models == 1
+        and w.nodes > 1
+        and w.node_devices == 2
         and w.one_lane > 0
         and w.units == 0
         and w.choices == 2
@@ -289,13 +326,14 @@ def run_directly(address: int, known_ns: int) -> None:
     """Let the queries of the chunk arrive; what has ended by `known_ns` is handed on, the rest is pending."""
     w: World = world_at(address)
     by_count = w.router == POWER_OF_D and w.by_work == 0
-    if w.router == POWER_OF_D:
-        _draw_nodes(w, by_count)
     if by_count and _is_common(w):
         # The same loop, compiled without the questions that are answered here.
-        _serve(w, known_ns, True)
+        _draw_pairs(w)
+        _serve(w, known_ns, True, True)
     else:
-        _serve(w, known_ns, by_count)
+        if w.router == POWER_OF_D:
+            _draw_nodes(w, by_count)
+        _serve(w, known_ns, by_count, False)
 
 
 @jit_inner

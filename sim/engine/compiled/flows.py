@@ -10,17 +10,25 @@ from sim.engine.compiled.memory import ints, words
 from sim.engine.compiled.single import (
     FOR_EVER_NS,
     join_one,
-    see_one,
     state_of_one,
     take_later,
-    wait_behind_ns,
+    unfinished_of_one,
     wait_of_one_ns,
 )
-from sim.engine.compiled.tables import NONE, World, flows, later, plain_nodes
+from sim.engine.compiled.tables import NONE, World, later, plain_nodes
 from sim.serving.compiled import jit_inline, jit_inner
 from sim.serving.estimate import expected_wait_ns
 
-__all__ = ["bring_to_now", "expected_wait_of_ns", "join", "look_at", "unfinished_of"]
+__all__ = [
+    "bring_to_now",
+    "end_device_of",
+    "expected_wait_of_ns",
+    "first_device_of",
+    "join",
+    "lanes_of",
+    "look_at",
+    "unfinished_of",
+]
 
 
 @jit_inline
@@ -39,16 +47,20 @@ def _bring_several_to_now(w: World, device: int, node: int, now_ns: int) -> int:
 
     Return when anything of it changes next.
     """
-    f = flows(w)[device]
-    if f.finish_ns > now_ns:
-        return f.finish_ns  # type: ignore[no-any-return]
+    first_waiting, last_waiting, changes_ns = (
+        words(w.first_waiting_at),
+        words(w.last_waiting_at),
+        words(w.changes_ns_at),
+    )
+    if changes_ns[device] > now_ns:
+        return changes_ns[device]  # type: ignore[no-any-return]
     table = later(w)
     waiting_parts, waiting_work_ns = words(w.waiting_parts_at), words(w.waiting_work_ns_at)
     idle_lanes = words(w.idle_lanes_at)
     busy_until_ns, lane_until_ns = words(w.busy_until_ns_at), words(w.lane_until_ns_at)
-    first_lane, end_lane = f.first_lane, words(w.device_lane_at)[device + 1]
+    first_lane, end_lane = words(w.device_lane_at)[device], words(w.device_lane_at)[device + 1]
     before = waiting_parts[device] - idle_lanes[device]
-    entry = f.first
+    entry = first_waiting[device]
     while entry != NONE and table[entry].start_ns <= now_ns:
         e = table[entry]
         waiting_parts[device] -= 1
@@ -59,10 +71,10 @@ def _bring_several_to_now(w: World, device: int, node: int, now_ns: int) -> int:
         e.next = w.free_later
         w.free_later = entry
         entry = following
-    f.first = entry
+    first_waiting[device] = entry
     next_ns = FOR_EVER_NS
     if entry == NONE:
-        f.last = 0
+        last_waiting[device] = 0
     else:
         next_ns = table[entry].start_ns
     idle = 0
@@ -73,7 +85,7 @@ def _bring_several_to_now(w: World, device: int, node: int, now_ns: int) -> int:
         elif busy_until_ns[lane] < next_ns:
             next_ns = busy_until_ns[lane]
     idle_lanes[device] = idle
-    f.finish_ns = next_ns
+    changes_ns[device] = next_ns
     plain_nodes(w)[node].unfinished += waiting_parts[device] - idle - before
     return next_ns
 
@@ -81,7 +93,7 @@ def _bring_several_to_now(w: World, device: int, node: int, now_ns: int) -> int:
 @jit_inline
 def _wait(w: World, device: int, start_ns: int, service: int, expected: int, lane: int) -> None:
     """Let a part wait until it starts on a lane."""
-    f = flows(w)[device]
+    first_waiting, last_waiting = words(w.first_waiting_at), words(w.last_waiting_at)
     table = later(w)
     entry = take_later(w)
     e = table[entry]
@@ -91,20 +103,19 @@ def _wait(w: World, device: int, start_ns: int, service: int, expected: int, lan
     e.lane = lane
     e.next = NONE
     # Before the first that waits there is the row that is none: no branch, which would often be guessed wrong.
-    table[f.last].next = entry
-    f.first = f.first if f.last != 0 else entry
-    f.last = entry
+    table[last_waiting[device]].next = entry
+    first_waiting[device] = first_waiting[device] if last_waiting[device] != 0 else entry
+    last_waiting[device] = entry
 
 
 @jit_inner
 def _join_several(w: World, device: int, node: int, service: int, expected: int, now_ns: int) -> tuple[int, int]:
     """Let a part join a device of several lanes that is up to date; return its lane and its start."""
-    f = flows(w)[device]
     busy_until_ns, free_ns, order = words(w.busy_until_ns_at), words(w.free_ns_at), words(w.lane_order_at)
     idle_lanes = words(w.idle_lanes_at)
-    lane = f.first_lane
+    lane = first_lane = words(w.device_lane_at)[device]
     start_ns = now_ns
-    changes_ns = now_ns + service
+    next_ns = now_ns + service
     if idle_lanes[device] > 0:
         # Nothing waits; the first idle lane starts it at once.
         while busy_until_ns[lane] > now_ns:
@@ -113,17 +124,18 @@ def _join_several(w: World, device: int, node: int, service: int, expected: int,
         busy_until_ns[lane] = now_ns + service
         words(w.lane_until_ns_at)[lane] = now_ns + expected
     else:
-        for other in range(f.first_lane + 1, words(w.device_lane_at)[device + 1]):
+        for other in range(first_lane + 1, words(w.device_lane_at)[device + 1]):
             if free_ns[other] < free_ns[lane] or (free_ns[other] == free_ns[lane] and order[other] < order[lane]):
                 lane = other
         start_ns = free_ns[lane]
-        changes_ns = start_ns
+        next_ns = start_ns
         _wait(w, device, start_ns, service, expected, lane)
         words(w.waiting_parts_at)[device] += 1
         words(w.waiting_work_ns_at)[device] += expected
-    f.finish_ns = min(f.finish_ns, changes_ns)
+    changes_ns = words(w.changes_ns_at)
+    changes_ns[device] = min(changes_ns[device], next_ns)
     n = plain_nodes(w)[node]
-    n.next_ns = min(n.next_ns, changes_ns)
+    n.next_ns = min(n.next_ns, next_ns)
     free_ns[lane] = start_ns + service
     w.serial += 1
     order[lane] = w.serial
@@ -156,18 +168,11 @@ def expected_wait_of_ns(w: World, device: int, now_ns: int) -> int:
 
 
 @jit_inline
-def seen_wait_of_ns(w: World, device: int, now_ns: int) -> int:
-    """Return what `expected_wait_of_ns` does, where the parts of the device's node were counted at this instant."""
-    if _has_one_lane(w, device):
-        return wait_behind_ns(w, device, flows(w)[device].seen, now_ns)
-    return _expected_wait_of_several_ns(w, device, now_ns)
-
-
-@jit_inline
 def join(w: World, device: int, node: int, service: int, expected: int, now_ns: int) -> tuple[int, int]:
     """Let a part join a device, whose node is up to date; return its lane and its start."""
     if _has_one_lane(w, device):
-        lane, start_ns = join_one(w, device, service, expected, now_ns)
+        lane = device if w.one_lane > 0 else words(w.device_lane_at)[device]
+        start_ns = join_one(w, device, service, expected, now_ns)
     else:
         lane, start_ns = _join_several(w, device, node, service, expected, now_ns)
     if w.keeps_state > 0:
@@ -177,6 +182,25 @@ def join(w: World, device: int, node: int, service: int, expected: int, now_ns: 
 
 
 # -- nodes ------------------------------------------------------------------------------------------------------
+# Where all have as many devices of one lane, the number of a node says all that is looked up of others.
+
+
+@jit_inline
+def first_device_of(w: World, node: int) -> int:
+    """Return the first device of a node."""
+    return node * w.node_devices if w.node_devices > 0 else plain_nodes(w)[node].first_device  # type: ignore[no-any-return]
+
+
+@jit_inline
+def end_device_of(w: World, node: int) -> int:
+    """Return the device after the last one of a node."""
+    return first_device_of(w, node + 1) if w.node_devices > 0 else plain_nodes(w)[node].end_device
+
+
+@jit_inline
+def lanes_of(w: World, node: int) -> int:
+    """Return the number of lanes of a node."""
+    return w.node_devices if w.node_devices > 0 else plain_nodes(w)[node].lanes  # type: ignore[no-any-return]
 
 
 @jit_inner
@@ -194,7 +218,7 @@ def bring_to_now(w: World, node: int, now_ns: int) -> None:
             words(w.idle_lanes_at)[device] = int(count == 0)
             words(w.waiting_parts_at)[device] = max(count - 1, 0)
             words(w.waiting_work_ns_at)[device] = work_ns
-            words(w.lane_until_ns_at)[flows(w)[device].first_lane] = until_ns
+            words(w.lane_until_ns_at)[words(w.device_lane_at)[device]] = until_ns
             next_ns = min(next_ns, end_ns)
     n.next_ns = next_ns
     if w.keeps_state > 0:
@@ -211,10 +235,11 @@ def look_at(w: World, node: int, now_ns: int) -> None:
 @jit_inline
 def unfinished_of(w: World, node: int, now_ns: int) -> int:
     """Return how many parts of a node have not ended; bring it up to the present."""
-    look_at(w, node, now_ns)
-    n = plain_nodes(w)[node]
-    count = n.unfinished
-    for device in range(n.first_device, n.end_device):
+    count = 0
+    if w.one_lane == 0:
+        look_at(w, node, now_ns)
+        count = plain_nodes(w)[node].unfinished
+    for device in range(first_device_of(w, node), end_device_of(w, node)):
         if _has_one_lane(w, device):
-            count += see_one(w, device, now_ns)
-    return count  # type: ignore[no-any-return]
+            count += unfinished_of_one(w, device, now_ns)
+    return count

@@ -82,9 +82,6 @@ def lay_out_flows(world: Memory, system: System) -> None:
     """Lay out what a plain system has instead of a calendar; all its lanes are idle."""
     devices, lanes = len(system.device_lane) - 1, int(system.device_lane[-1])
     table = _in_lines(empty(FLOW, devices))
-    table["finish_ns"] = np.iinfo(np.int64).max
-    table["first_lane"] = system.device_lane[:-1]
-    table["last"] = 0
     for k in range(KEPT):
         table[f"end_{k}_ns"] = ENDED_NS
     nodes = _in_lines(np.zeros(len(system.node_group), dtype=PLAIN_NODE))
@@ -97,11 +94,18 @@ def lay_out_flows(world: Memory, system: System) -> None:
     by_queries = system.router.kind == "power-of-d" and system.router.measure == "queries"
     world.set("keeps_state", not by_queries and system.router.kind not in ("random", "round-robin"))
     world.put("flow", table)
-    world.set("one_lane", int(np.all(np.diff(system.device_lane) == 1)))
+    one_lane = bool(np.all(np.diff(system.device_lane) == 1))
+    world.set("one_lane", int(one_lane))
+    node_devices = np.unique(np.diff(system.node_device))
+    world.set("node_devices", int(node_devices[0]) if one_lane and len(node_devices) == 1 else 0)
     world.set("later_used", 1)
     world["idle_lanes"][:] = np.diff(system.device_lane)
     for name in ("busy_until_ns", "free_ns", "lane_order"):
         world.put(name, np.zeros(lanes, dtype=np.int64))
+    for name in ("joined", "older_parts", "last_older"):
+        world.put(name, np.zeros(devices, dtype=np.int64))
+    for name, nothing in {"first_waiting": NONE, "last_waiting": 0, "changes_ns": np.iinfo(np.int64).max}.items():
+        world.put(name, np.full(devices, nothing, dtype=np.int64))
     world.put("drawn", np.zeros(0, dtype=np.int64))
     world.set("free_later", NONE)
     world.put("later", empty(LATER, FIRST_ROOM))

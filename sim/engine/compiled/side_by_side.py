@@ -30,43 +30,47 @@ class EightType(types.Type):
 @register_model(EightType)
 class _EightModel(models.PrimitiveModel):
     def __init__(self, manager: Any, eight: EightType) -> None:
-        super().__init__(manager, eight, _several(EIGHT))
+        super().__init__(manager, eight, _eight())
 
 
-def _several(count: int, bits: int = 64) -> Any:
+def _eight(bits: int = 64) -> Any:
     from llvmlite import ir
 
-    return ir.VectorType(ir.IntType(bits), count)
+    return ir.VectorType(ir.IntType(bits), EIGHT)
 
 
-def _load(builder: Any, address: Any, count: int) -> Any:
-    """Return so many numbers from an address on, which need not be a multiple of their size."""
-    return builder.load(builder.inttoptr(address, _several(count).as_pointer()), align=8)
+def _load(builder: Any, address: Any) -> Any:
+    """Return the eight from an address on, which need not be a multiple of their size."""
+    return builder.load(builder.inttoptr(address, _eight().as_pointer()), align=8)
 
 
-def _alike(builder: Any, number: Any, count: int) -> Any:
-    """Return so many times the same number."""
+def _alike(builder: Any, number: Any) -> Any:
+    """Return eight times the same number."""
     from llvmlite import ir
 
-    nothing = ir.Constant(_several(count), ir.Undefined)
+    nothing = ir.Constant(_eight(), ir.Undefined)
     first = builder.insert_element(nothing, number, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(_several(count, 32), [0] * count))
+    return builder.shuffle_vector(first, nothing, ir.Constant(_eight(32), [0] * EIGHT))
 
 
 eight_type = EightType()
 
 
 def counter_of(count: int) -> Any:
-    """Return a compiled function that tells how many of so many int64 at an address are above a number."""
+    """Return a compiled function ``above(address, number)``.
+
+    It tells how many of the first `count` int64 from an address on are above a number; eight are read.
+    """
 
     @machine_code
     def above(_typing: Any, address: Any, number: Any) -> Any:
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             from llvmlite import ir
 
-            values, numbers = _load(builder, arguments[0], count), _alike(builder, arguments[1], count)
-            mask = builder.bitcast(builder.icmp_signed(">", values, numbers), ir.IntType(count))
-            return context.cast(builder, builder.ctpop(mask), types.Integer.from_bitwidth(count, False), types.int64)
+            bits = ir.IntType(EIGHT)
+            above = builder.icmp_signed(">", _load(builder, arguments[0]), _alike(builder, arguments[1]))
+            counted = builder.and_(builder.bitcast(above, bits), bits((1 << count) - 1))
+            return context.cast(builder, builder.ctpop(counted), types.uint8, types.int64)
 
         return types.int64(address, number), generate
 
@@ -78,7 +82,7 @@ def eight_at(_typing: Any, address: Any) -> Any:
     """Return the eight from an address on; all of them are read."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return _load(builder, arguments[0], EIGHT)
+        return _load(builder, arguments[0])
 
     return eight_type(address), generate
 
@@ -88,7 +92,7 @@ def eight_alike(_typing: Any, number: Any) -> Any:
     """Return eight times the same number."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _alike(builder, context.cast(builder, arguments[0], signature.args[0], types.int64), EIGHT)
+        return _alike(builder, context.cast(builder, arguments[0], signature.args[0], types.int64))
 
     return eight_type(number), generate
 
@@ -109,8 +113,8 @@ def eight_with(_typing: Any, eight: Any, keys: Any, key: Any, number: Any) -> An
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         others, places, key, number = arguments
-        there = builder.icmp_signed("==", places, _alike(builder, key, EIGHT))
-        return builder.select(there, _alike(builder, number, EIGHT), others)
+        there = builder.icmp_signed("==", places, _alike(builder, key))
+        return builder.select(there, _alike(builder, number), others)
 
     return eight_type(eight, keys, types.int64, types.int64), generate
 
@@ -129,17 +133,17 @@ def least_of_eight(number_bits: int, above_limit: int) -> Any:
             from llvmlite import ir
 
             values, ranks, limit, first, count = arguments
-            several, word = _several(EIGHT), ir.IntType(64)
+            several, word = _eight(), ir.IntType(64)
             places = ir.Constant(several, list(range(EIGHT)))
 
             def each(number: int) -> Any:
                 return ir.Constant(several, [number] * EIGHT)
 
             shifted = builder.shl(values, each(number_bits))
-            numbered = builder.add(shifted, builder.add(places, _alike(builder, first, EIGHT)))
-            late = builder.icmp_signed(">", numbered, _alike(builder, limit, EIGHT))
+            numbered = builder.add(shifted, builder.add(places, _alike(builder, first)))
+            late = builder.icmp_signed(">", numbered, _alike(builder, limit))
             added = builder.add(builder.select(late, each(above_limit), ranks), numbered)
-            is_one = builder.icmp_signed("<", places, _alike(builder, count, EIGHT))
+            is_one = builder.icmp_signed("<", places, _alike(builder, count))
             candidates = builder.select(is_one, added, each((1 << 63) - 1))
             of_all = ir.FunctionType(word, [several])
             reduce = cgutils.get_or_insert_function(builder.module, of_all, f"llvm.vector.reduce.smin.v{EIGHT}i64")

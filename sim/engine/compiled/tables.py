@@ -137,18 +137,13 @@ KEPT = 8
 
 _ENDS = " ".join(f"end_{k}_ns" for k in range(KEPT))
 _EXPECTED = " ".join(f"until_{k}_ns work_{k}_ns" for k in range(KEPT))
-FLOW = _table(
-    refs="first",
-    ints=f"last joined work_ns older finish_ns first_lane seen {_ENDS} {_EXPECTED}",
-)
-"""A device of a plain system, in four lines of the cache.
+FLOW = _table(ints=f"{_ENDS} {_EXPECTED}")
+"""A device of one lane of a plain system, in three lines of the cache; routers look at the first one alone.
 
-Of one lane: how many parts have joined it; what is expected of these together; how many have not ended besides the last
-`KEPT`, which are `first` to `last` (-1 and 0 if there are none). Of the last `KEPT`, in the places that the lowest bits
-of their numbers say: when each ends; when it is expected to, and what is expected of all parts up to it. `seen` is how
-many had not ended when a router last counted them.
-
-Of several lanes: `first` to `last` wait, in the order of joining; `finish_ns` is when anything changes next."""
+Of the last `KEPT` parts that joined, in the places that the lowest bits of their numbers say: when each ends; when it is
+expected to, and what is expected of all parts up to it together. How many parts have joined each device is in `joined`,
+how many have not ended besides the last `KEPT` in `older_parts`, the last of these in `last_older`; what comes after it
+in the table of later parts is the first of them."""
 
 PLAIN_NODE = _table(ints="next_ns unfinished lanes first_device end_device first_cell unused also_unused")
 """A node of a plain system: when it has to be looked at next; how many parts of its devices of several lanes have not
@@ -171,7 +166,7 @@ SETTINGS = (
     # The fleet.
     "models groups nodes devices lanes paths node_paths classes "
     # Queues, splitting, batches.
-    "late order shed sheds part_size split_by_part one_lane idle_points "
+    "late order shed sheds part_size split_by_part one_lane node_devices idle_points "
     # Policy, router, and what they know.
     "policy policy_parameters has_levels drops_late choice_at uses_estimates sees_queue knows_service "
     "router by_work choices routers rotates "
@@ -214,7 +209,7 @@ ARRAYS = (
     "held_paths in_force load_ns lane_rate_per_s remap_nodes "
     "fault_ns fault_device fault_change fault_slowdown since_ns since_order "
     # Plain systems.
-    "busy_until_ns free_ns lane_order drawn "
+    "busy_until_ns free_ns lane_order first_waiting last_waiting changes_ns joined older_parts last_older drawn "
     # Sums, and room for what is worked out.
     "totals picks candidates draws_out service_out wait_out accuracy_out rows_out best touched "
     # Draws, of queries that are not over and of the queries at hand.
