@@ -351,7 +351,11 @@ def _measured_table(
     *,
     in_batches: bool,
 ) -> ServiceTable | None:
-    """Service times of a measured path, scaled at each size by what the caches save of the mean."""
+    """Service times of a measured path, scaled at each size by what the caches save of the mean.
+
+    Where all stages were timed behind caches, too, by the ratio of the two sums: a difference would be as far off as
+    the stages and the table, smoothed each by itself, are from each other, which is much of what is left.
+    """
     sizes, centroids = service.sizes, cache.spec.decoder_centroids
 
     def left_ns(stage: str) -> Floats:
@@ -378,8 +382,9 @@ def _measured_table(
     if REST_BEHIND_CACHES in times.stages:
         without = without + sum(times.mean_at(stage, sizes) for stage in OTHER_STAGES if stage in times.stages)
         with_cache = with_cache + times.mean_at(REST_BEHIND_CACHES, sizes)
-    saved = without - with_cache
-    factor = 1.0 - saved / service.mean_ns
+        factor = with_cache / without
+    else:
+        factor = 1.0 - (without - with_cache) / service.mean_ns
     if np.any(factor <= 0):
         worst = int(sizes[np.argmin(factor)])
         findings.report(

@@ -154,7 +154,7 @@ def test_what_is_looked_up_apart_does_all_of_the_work() -> None:
     """By feature as much as in one batch; and handling the cache leaves the embeddings of hits in their places."""
     given = source(cache_stages=CacheSetting(encoder_bytes=100 * 24))
     model = Dlrm(SHAPE, "dhe", seed=7)
-    stages = {stage.name: stage for stage in _apart(given, model).stages}
+    stages = {stage.name: stage for stage in _apart(given, model, _Pool(given, 0, pinned=False)).stages}
     ids = model.stack_ids(drawn_inputs(given, 30, ("pool", 0, 0))[1])
     stacks = model.stacks
     assert stacks is not None
@@ -189,17 +189,37 @@ def test_by_feature_those_are_worked_on_of_which_a_query_misses_an_id() -> None:
     encoder = EncoderCache(stacks, [torch.arange(50), torch.tensor([5])])
     hit = torch.tensor([[3, 3, 4], [5, 5, 5]])
     miss = torch.tensor([[3, 3, 4], [5, 6, 5]])
-    missing = _FeaturesThatMiss(encoder)
-    # Nothing has missed yet: all.
+    others = [hit, hit, miss]
+    missing = _FeaturesThatMiss(encoder, lambda size: others[-1], seed=1)
+    # None of this query's, so those of another one.
     values, share = missing.ids(hit)
-    assert [feature for feature, _ in values] == [0, 1] and share == 1.0
-    values, share = missing.ids(miss)
     assert [feature for feature, _ in values] == [1] and share == 0.5
     assert torch.equal(values[0][1], miss[1:])
-    # None of this query's: those of the one before it.
     values, share = missing.encoded_by(stacks)(hit)
     assert [feature for feature, _ in values] == [1] and share == 0.5
-    torch.testing.assert_close(values[0][1], stacks.encode(hit[1:], first=1))
+    torch.testing.assert_close(values[0][1], stacks.encode(miss[1:], first=1))
+    # No query misses anything: all.
+    values, share = _FeaturesThatMiss(encoder, lambda size: hit, seed=1).ids(hit)
+    assert [feature for feature, _ in values] == [0, 1] and share == 1.0
+
+
+def test_features_are_timed_as_often_as_they_are_worked_on() -> None:
+    """A query in four misses an ID of both features, the others of the second: of five features worked on, one is the
+    first. Were queries drawn evenly, each for the mean of its features, it would count as one of eight."""
+    stacks = Dlrm(SHAPE, "dhe", seed=7).stacks
+    assert stacks is not None
+    encoder = EncoderCache(stacks, [torch.tensor([3]), torch.tensor([5])])
+    kinds = [torch.tensor([[4], [6]])] + [torch.tensor([[3], [6]])] * 3
+    random = np.random.default_rng(2)
+    missing = _FeaturesThatMiss(encoder, lambda size: kinds[random.integers(4)], seed=1)
+    draws = 4000
+    both = 0.0
+    for _ in range(draws):
+        both += missing.ids(kinds[random.integers(4)])[1] == 1.0
+    # Mean time of a feature: those of queries that miss both count half a first one each.
+    first = both / draws / 2
+    error = (0.4 * 0.6 / draws) ** 0.5 / 2
+    assert abs(first - 1 / 5) < 5 * error
 
 
 @pytest.mark.parametrize("features", [1, 2, 5, 26])
@@ -244,7 +264,8 @@ def test_on_a_gpu_copies_and_stages_are_timed_by_events(monkeypatch: pytest.Monk
     setting = CacheSetting(encoder_bytes=2400)
     model = Dlrm(SHAPE, "hybrid", seed=7)
     given = replace(source(cache_stages=setting), device="cuda")
-    subject = CudaSubject(model, _Pool(given, 0, pinned=False), 64, _apart(given, model))
+    pool = _Pool(given, 0, pinned=False)
+    subject = CudaSubject(model, pool, 64, _apart(given, model, pool))
     assert subject.stages[:2] == ("transfer in", "table")
     assert subject.stages[-1] == "transfer out"
     # Misses are worked on in padded batches, which take what the batch of a smaller query takes.

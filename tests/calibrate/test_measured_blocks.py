@@ -101,6 +101,20 @@ def test_a_long_query_warms_nothing_up() -> None:
     assert block.times[Cell("table", 1)].shape == (2, 4) and len(fake.taken) == 2
 
 
+@pytest.mark.parametrize(("size", "dropped"), [(1, 64), (4, 16), (16, 4), (64, 3), (4096, 3)])
+def test_behind_an_mp_cache_a_visit_drops_what_has_been_through_its_features(size: int, dropped: int) -> None:
+    clock = Clock()
+    fake = Fake(clock, 10)
+    cell = Cell("dhe", size)
+    (visit,) = visits_of_block({cell: CellPlan(2, 1000)}, seed=1, block=0, behind_cache=True)
+    block = measure_block({"dhe": fake}, [visit], 0, pacing(clock), Watch, Alone())
+    assert block.times[cell].shape == (2, 4) and len(fake.taken) == dropped + 2
+    (pilot,) = visits_of_pilot([cell], behind_cache=True)
+    assert pilot.dropped == dropped
+    # As long as a query is, it would cost too much.
+    assert replace(visit, usual_ns=100_000_000).dropped == 0
+
+
 def test_what_is_timed_apart_is_timed_with_one_query_of_five() -> None:
     clock = Clock()
     block = measure_block({"dhe": Fake(clock, 10)}, [Visit(Cell("dhe", 1), 25)], 0, pacing(clock), Watch, Alone())

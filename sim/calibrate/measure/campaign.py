@@ -91,7 +91,7 @@ class Measured:
 
 def duration_of_blocks_ns(plan: Mapping[Cell, CellPlan], settings: MeasureSettings) -> int:
     """How long the blocks of a round will take, without what is between them and without extra blocks."""
-    visits = visits_of_block(plan, settings.seed, 0)
+    visits = visits_of_block(plan, settings.seed, 0, behind_cache=settings.behind_cache)
     each = sum((visit.dropped + visit.repeats) * visit.usual_ns for visit in visits)
     return round(each * settings.blocks / settings.load)
 
@@ -169,7 +169,8 @@ class Campaign:
         if pilot is None:
             self._progress(self._done(), self._total(), "loading " + ", ".join(representations))
             stages = lanes.loaded().stages
-            measured = lanes.loaded().lanes.measure(PILOT, visits_of_pilot(settings.cells(representations)))
+            visits = visits_of_pilot(settings.cells(representations), behind_cache=settings.behind_cache)
+            measured = lanes.loaded().lanes.measure(PILOT, visits)
             pilot = Pilot(_usual_ns(measured), stages)
             self._store.keep_pilot(number, pilot)
         plan = self._within_limit(pilot)
@@ -188,7 +189,7 @@ class Campaign:
             found = self._store.block(block)
             if found is None:
                 self._progress(self._done(), self._total(), "measuring")
-                visits = visits_of_block(plan, settings.seed, block)
+                visits = visits_of_block(plan, settings.seed, block, behind_cache=settings.behind_cache)
                 found = lanes.loaded().lanes.measure(block, visits)
                 self._store.keep_block(block, found)
             self._blocks[block] = found

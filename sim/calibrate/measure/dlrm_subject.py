@@ -15,6 +15,7 @@ from torch import Tensor
 from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting
 from sim.calibrate.measure.dlrm_source import DlrmSource
 from sim.calibrate.measure.subject import Served, Subject, Subjects
+from sim.calibrate.measure.visits import queries_behind_cache
 from sim.calibrate.models.dlrm import Activations, DheForward, Dlrm
 from sim.calibrate.models.embeddings import DheStacks
 from sim.calibrate.models.ids import draw_dense, draw_ids, hottest_ids_of_law
@@ -34,11 +35,8 @@ __all__ = ["CpuSubject", "CudaSubject", "load_subjects"]
 ACCESSES = 524_288
 """Samples whose encoder outputs are clustered for a decoder cache; what is looked up are others."""
 
-SAMPLES_BEFORE = 64
-"""Samples behind an MP-Cache after which a CPU's caches are as such queries leave them, in three queries at least.
-
-A query works on those features only of which it misses an ID, so that it takes many small ones until all are touched.
-"""
+TRIES = 4096
+"""Queries among which one is drawn in proportion to the features of which it misses an ID."""
 
 Inputs: TypeAlias = tuple[Tensor, Tensor]
 
@@ -172,7 +170,7 @@ class CpuSubject:
         if self._behind is None:
             return []
         clock, size = self._clock, len(inputs[0])
-        queries = max(3, SAMPLES_BEFORE // size)
+        queries = queries_behind_cache(size)
         last = zip(self.stages, self._serve_behind(self._behind, size, queries), strict=True)
         durations = [sum(took for stage, took in last if stage in OTHER_STAGES)]
         for apart in self._cache_stages:
@@ -267,7 +265,7 @@ def load_subjects(source: DlrmSource, representations: Sequence[str], lane: int)
         representation = cast("RepresentationName", name)
         model = Dlrm(source.shape, representation, seed=source.seed, device=source.device, drawn_on=source.device)
         _put_caches(source, model)
-        apart = _apart(source, model)
+        apart = _apart(source, model, pool)
         if source.device == "cuda":
             loaded[name] = CudaSubject(model, pool, source.largest_size, apart)
         else:
@@ -304,7 +302,7 @@ def _put_caches(source: DlrmSource, model: Dlrm) -> None:
         model.dhe_forward = CachedDhe(model.stacks, encoder, decoder)
 
 
-def _apart(source: DlrmSource, model: Dlrm) -> Apart:
+def _apart(source: DlrmSource, model: Dlrm, pool: _Pool) -> Apart:
     """What the simulator composes a cached service time of, at the full number of IDs.
 
     Behind an encoder cache features have different numbers of misses; a CPU works on them one by one, a GPU in a few
@@ -325,7 +323,7 @@ def _apart(source: DlrmSource, model: Dlrm) -> Apart:
         handled = CachedDhe(_NoWork(stacks), encoder)
         stages.append(CacheStage(ENCODER_CACHE, _as_they_are, lambda ids: handled.decode(handled.encode(ids))))
         if source.device == "cpu":
-            missing = _FeaturesThatMiss(encoder)
+            missing = _FeaturesThatMiss(encoder, lambda size: model.stack_ids(pool.take(size)[1]), source.seed)
             stages.append(CacheStage(by_feature("encoder"), missing.ids, _one_by_one(stacks.encode)))
             # What is needed by one of the decoders is not in the CPU's own caches where queries used the other one.
             stages += [
@@ -354,21 +352,37 @@ class _NoWork(DheStacks):
 class _FeaturesThatMiss:
     """The features that a CPU works on behind an encoder cache, each by itself.
 
-    Those of which a query misses an ID; of a query without any, those of the last one that had some. Their weights are
-    in the CPU's own caches as the queries before left them. Of the others they would come from memory: a feature all of
-    whose IDs are held is never worked on.
+    Those of which a query misses an ID. Their weights are in the CPU's own caches as the queries before left them. Of
+    the others they would come from memory: a feature all of whose IDs are held is never worked on.
+
+    Queries are drawn in proportion to the number of these features. So each feature counts as often as it is worked on,
+    where the mean of all queries would favour the features of those that work on few: they are always the same, and
+    nearer than others.
+
+    Parameters
+    ----------
+    encoder : EncoderCache
+    more : callable
+        Returns the IDs of another query of a size.
+    seed : int
     """
 
-    def __init__(self, encoder: EncoderCache) -> None:
+    def __init__(self, encoder: EncoderCache, more: Callable[[int], Tensor], seed: int) -> None:
         self._encoder = encoder
-        self._features: list[int] = []
+        self._more = more
+        self._random = np.random.Generator(np.random.Philox(seed))
 
     def ids(self, ids: Tensor) -> tuple[list[tuple[int, Tensor]], float]:
-        """Return these features with IDs for each, and their share of all."""
-        missing = (~self._encoder.look_up(ids)[0]).any(dim=1).nonzero()[:, 0].tolist()
-        self._features = missing or self._features or list(range(len(ids)))
-        chosen = self._features
-        return list(zip(chosen, _unequal(ids[chosen]), strict=True)), len(chosen) / len(ids)
+        """Return these features with IDs for each, and their share of all; all of them where no query misses an ID."""
+        features, size = ids.shape
+        for _ in range(TRIES):
+            missing = (~self._encoder.look_up(ids)[0]).any(dim=1).nonzero()[:, 0].tolist()
+            if self._random.random() * features < len(missing):
+                break
+            ids = self._more(size)
+        else:
+            missing = list(range(features))
+        return list(zip(missing, _unequal(ids[missing]), strict=True)), len(missing) / features
 
     def encoded_by(self, stacks: DheStacks) -> Callable[[Tensor], tuple[list[tuple[int, Tensor]], float]]:
         """Return what does as `ids` does, with encoder outputs instead of IDs."""

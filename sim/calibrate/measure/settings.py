@@ -109,6 +109,11 @@ class MeasureSettings:
         return Waiting(self.style, self.load)
 
     @property
+    def behind_cache(self) -> bool:
+        """Whether a CPU serves behind an MP-Cache."""
+        return self.device == "cpu" and bool(self.cache)
+
+    @property
     def repeats_per_block(self) -> int:
         """Repeats of a cell in a block; with all blocks at least `repeats`."""
         return -(-self.repeats // self.blocks)
