@@ -140,10 +140,10 @@ _EXPECTED = " ".join(f"until_{k}_ns work_{k}_ns" for k in range(KEPT))
 FLOW = _table(ints=f"{_ENDS} {_EXPECTED}")
 """A device of one lane of a plain system, in three lines of the cache; routers look at the first one alone.
 
-Of the last `KEPT` parts that joined, in the places that the lowest bits of their numbers say: when each ends; when it is
-expected to, and what is expected of all parts up to it together. How many parts have joined each device is in `joined`,
-how many have not ended besides the last `KEPT` in `older_parts`, the last of these in `last_older`; what comes after it
-in the table of later parts is the first of them."""
+Of the last `KEPT` parts that joined, in the places that the lowest bits of their numbers say: when each ends; when it
+is expected to, and what is expected of all parts up to it together. How many parts have joined each device is in
+`joined`, how many have not ended besides the last `KEPT` in `older_parts`, the last of these in `last_older`; what
+comes after it in the table of later parts is the first of them."""
 
 PLAIN_NODE = _table(ints="next_ns unfinished lanes first_device end_device first_cell unused also_unused")
 """A node of a plain system: when it has to be looked at next; how many parts of its devices of several lanes have not
