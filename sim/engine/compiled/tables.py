@@ -42,7 +42,6 @@ __all__ = [
     "attempts",
     "devices",
     "events",
-    "flows",
     "lanes",
     "later",
     "lines",
@@ -309,10 +308,6 @@ attempt_rows = table_of("attempt_row_at", ATTEMPT_ROW)
 
 span_rows = table_of("span_row_at", SPAN_ROW)
 """``span_rows(w)``: the rows of spans that are to be handed on."""
-
-
-flows = table_of("flow_at", FLOW)
-"""``flows(w)``: the table of devices of a plain system."""
 
 
 plain_nodes = table_of("plain_node_at", PLAIN_NODE)
