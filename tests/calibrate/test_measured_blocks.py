@@ -14,7 +14,7 @@ import pytest
 
 from sim.calibrate.measure.block_store import open_store
 from sim.calibrate.measure.blocks import Alone, MeasuredBlock, measure_block
-from sim.calibrate.measure.campaign import Campaign, Measured, duration_of_blocks_ns
+from sim.calibrate.measure.campaign import Campaign, Measured, duration_of_blocks_ns, in_turn
 from sim.calibrate.measure.interference import BlockReading
 from sim.calibrate.measure.pacing import Pacing, Waiting
 from sim.calibrate.measure.result import interference_lines, sample_set
@@ -231,6 +231,65 @@ def test_undisturbed_blocks_are_all_kept(tmp_path: Path) -> None:
     assert samples.service_ns("m", "dhe", 8, "top MLP").tolist() == [2250] * 40
     assert samples.cells[SampleKey("m", "table", "total", 1, 3)].tolist() == [1010] * 10
     assert samples.about["repeats"] == "40"
+
+
+def test_campaigns_take_turns_block_by_block_until_each_has_enough(tmp_path: Path) -> None:
+    order: list[tuple[str, int]] = []
+    ended: list[str] = []
+
+    class Noting(FakeLanes):
+        def __init__(self, name: str, slow: Sequence[int] = ()) -> None:
+            super().__init__(slow)
+            self.name = name
+
+        def measure(self, block: int, visits: Sequence[Visit]) -> list[MeasuredBlock]:
+            order.append((self.name, block))
+            return super().measure(block, visits)
+
+    def campaign(lanes: Noting) -> Campaign:
+        @contextmanager
+        def opened() -> Any:
+            yield lanes
+            ended.append(lanes.name)
+
+        store = open_store(tmp_path / lanes.name, SETTINGS.described(), resume=True)
+        rounds = [list(SETTINGS.representations)]
+        return Campaign(SETTINGS, rounds, store, opened, lambda *_: None, lambda _: None)
+
+    without, behind = in_turn([campaign(Noting("without")), campaign(Noting("with", slow=[1]))])
+    assert order == [
+        *((name, block) for block in (PILOT, 0, 1, 2, 3) for name in ("without", "with")),
+        ("with", 4),
+    ]
+    assert ended == ["without", "with"]
+    assert without.kept_blocks() == [0, 1, 2, 3] and behind.kept_blocks() == [0, 2, 3, 4]
+    # What is there already is taken in turn, too, and not measured again.
+    order.clear()
+    again = in_turn([campaign(Noting("without")), campaign(Noting("with", slow=[1]))])
+    assert order == [] and [one.kept_blocks() for one in again] == [[0, 1, 2, 3], [0, 2, 3, 4]]
+
+
+def test_what_was_measured_in_turn_is_kept_when_one_fails(tmp_path: Path) -> None:
+    def campaign(name: str, lanes: FakeLanes) -> Campaign:
+        @contextmanager
+        def opened() -> Any:
+            try:
+                yield lanes
+            finally:
+                lanes.loads.append(("closed",))
+
+        store = open_store(tmp_path / name, SETTINGS.described(), resume=True)
+        rounds = [list(SETTINGS.representations)]
+        return Campaign(SETTINGS, rounds, store, opened, lambda *_: None, lambda _: None)
+
+    fine, failing = FakeLanes(), FakeLanes(fail_at=1)
+    with pytest.raises(KeyboardInterrupt):
+        in_turn([campaign("fine", fine), campaign("failing", failing)])
+    assert fine.blocks == [PILOT, 0, 1] and failing.blocks == [PILOT, 0]
+    assert fine.loads[-1] == failing.loads[-1] == ("closed",)
+    rest = FakeLanes(), FakeLanes()
+    in_turn([campaign("fine", rest[0]), campaign("failing", rest[1])])
+    assert rest[0].blocks == [2, 3] and rest[1].blocks == [1, 2, 3]
 
 
 def test_a_block_that_is_set_aside_is_measured_again_as_another(tmp_path: Path) -> None:

@@ -97,6 +97,59 @@ def test_one_command_and_the_profile_runs(tmp_path: Path) -> None:
 
 
 @needs_torch
+def test_with_and_without_a_cache_in_turn(tmp_path: Path) -> None:
+    done = measure(tmp_path, "--keep-unfit", "--cache-effect", "encoder=1kB,decoder=4")
+    assert done.returncode == 0, done.stderr
+    names = ("mine", "mine-mp-cache")
+    files = [f"hwprofiles/{file}" for name in names for file in (f"samples/{name}-tiny.csv.xz", f"devices/{name}.yaml")]
+    assert done.stdout.splitlines() == [f"wrote {file}" for file in files]
+    assert all(f"{name}: interference: " in done.stderr for name in names)
+    assert not (tmp_path / "hwprofiles" / "unfinished").exists()
+    plain, cached = (read_sample_csv(tmp_path / "hwprofiles" / "samples" / f"{name}-tiny.csv.xz") for name in names)
+    assert "decoder cache 4 by feature" in plain.stages("tiny", "dhe")
+    assert "decoder cache 4 by feature" not in cached.stages("tiny", "dhe")
+    assert [name for _, name in plain.pairs()] == ["table", "dhe", "select", "hybrid"]
+    assert [name for _, name in cached.pairs()] == ["dhe", "select", "hybrid"]
+    assert plain.about["cache"] == "none" and cached.about["cache"] == "encoder=1kB,decoder=4"
+    told = "{encoder: 1kB, decoder_centroids: 4, popularity: {kind: zipf, exponent: 1.05}}"
+    compared = mprec(tmp_path, "calibrate", "cache-effect", *names, "--cache", told, "--model", "tiny.yaml")
+    assert compared.returncode == 0, compared.stderr
+    assert "of 15 predicted within 10%" in compared.stdout
+
+    # Only the second is there.
+    for file in (tmp_path / "hwprofiles").rglob("mine[.-]*"):
+        if not file.name.startswith("mine-mp-cache"):
+            file.unlink()
+    left = everything(tmp_path)
+    assert all("mp-cache" in name or name == "tiny.yaml" for name in left)
+    # Both are refused if one is there, before a folder for the blocks of the other is made.
+    again = measure(tmp_path, "--name", "mine", "--cache-effect", "encoder=1kB,decoder=4")
+    assert again.returncode == 2 and "is there already; give --replace" in again.stderr
+    assert everything(tmp_path) == left
+
+
+@needs_torch
+def test_an_interrupted_pair_is_resumed_as_a_whole(tmp_path: Path) -> None:
+    """A rule that nothing can meet stands for a busy machine; the blocks are there and are not measured again."""
+    nothing_will_do = (
+        "import sim.calibrate.measure.campaign as campaign\n"
+        "from sim.calibrate.measure.interference import Rule\n"
+        "campaign.Rule = lambda: Rule(most_clock_drift=-1.0)"
+    )
+    options = ("--representation", "dhe", "--cache-effect", "encoder=1kB")
+    done = measure(tmp_path, *options, code=nothing_will_do)
+    assert done.returncode == 1 and "this measurement is unfit" in done.stderr
+    assert {Path(name).parts[1] for name in everything(tmp_path) if name != "tiny.yaml"} == {"unfinished"}
+    refused = measure(tmp_path, *options)
+    assert refused.returncode == 2 and "holds an unfinished measurement" in refused.stderr
+    kept = measure(tmp_path, *options, "--resume", "--keep-unfit", code=nothing_will_do)
+    assert kept.returncode == 0, kept.stderr
+    for name in ("mine", "mine-mp-cache"):
+        assert "UNFIT" in (tmp_path / "hwprofiles" / "devices" / f"{name}.yaml").read_text()
+    assert not (tmp_path / "hwprofiles" / "unfinished").exists()
+
+
+@needs_torch
 def test_an_unfit_measurement_is_not_saved_but_for_its_blocks(tmp_path: Path) -> None:
     """A rule that nothing can meet stands for a busy machine."""
     nothing_will_do = (
@@ -150,6 +203,9 @@ def test_a_second_model_completes_the_profile(tmp_path: Path) -> None:
         (("--representation", "table", "--cache", "decoder=4"), "there is nothing to cache"),
         (("--cache", "l2=4MB"), "--cache: bad cache"),
         (("--cache", "decoder=4", "--cache-stages", "decoder=4"), "either on or looked up apart"),
+        (("--cache-effect", "l2=4MB"), "--cache-effect: bad cache"),
+        (("--cache-effect", "decoder=4", "--cache", "decoder=4"), "--cache-effect: it measures without a cache"),
+        (("--representation", "table", "--cache-effect", "decoder=4"), "--cache-effect: there is nothing to cache"),
         (("--ids", "normal"), "--ids: bad popularity"),
         (("--load", "2"), "--load: bad load"),
         (("--lanes", "9999"), "9999 lanes of 1 threads need 9999 cores"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -20,7 +20,7 @@ from sim.calibrate.measure.visits import PILOT, CellPlan, Visit, visits_of_block
 from sim.spec.problems import Problem, SpecError
 from sim.spec.units import format_duration_ns
 
-__all__ = ["Campaign", "LaneGroup", "Measured", "Progress", "duration_of_blocks_ns"]
+__all__ = ["Campaign", "LaneGroup", "Measured", "Progress", "duration_of_blocks_ns", "in_turn"]
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 """progress(done, total, what): blocks."""
@@ -146,9 +146,13 @@ class Campaign:
         LaneFailed
         RunDirectoryError
         """
+        return in_turn([self])[0]
+
+    def turns(self) -> Generator[None, None, Measured]:
+        """Do as `run` does, with a pause after each pilot and each block."""
         with _Lazily(self._open_lanes) as lanes:
             for number, representations in enumerate(self._rounds):
-                self._run_round(number, representations, lanes)
+                yield from self._run_round(number, representations, lanes)
         readings, disagreement, verdict = self._judge(list(self._blocks))
         verdict = self._with_enough_repeats(verdict)
         return Measured(
@@ -162,7 +166,7 @@ class Campaign:
             self._rule,
         )
 
-    def _run_round(self, number: int, representations: Sequence[str], lanes: _Lazily) -> None:
+    def _run_round(self, number: int, representations: Sequence[str], lanes: _Lazily) -> Iterator[None]:
         settings = self._settings
         lanes.wanted = representations
         pilot = self._store.pilot(number)
@@ -173,6 +177,7 @@ class Campaign:
             measured = lanes.loaded().lanes.measure(PILOT, visits)
             pilot = Pilot(_usual_ns(measured), stages)
             self._store.keep_pilot(number, pilot)
+            yield
         plan = self._within_limit(pilot)
         self._per_block.update({cell: own.repeats for cell, own in plan.items()})
         expected = duration_of_blocks_ns(plan, settings)
@@ -195,6 +200,7 @@ class Campaign:
             self._blocks[block] = found
             own.append(block)
             self._progress(self._done(), self._total(), "measuring")
+            yield
 
     def _with_enough_repeats(self, verdict: Verdict) -> Verdict:
         """Call the measurement unfit where the blocks that are left do not carry the quantile."""
@@ -240,6 +246,27 @@ class Campaign:
 
     def _total(self) -> int:
         return max(self._settings.blocks * len(self._rounds), self._done())
+
+
+def in_turn(campaigns: Sequence[Campaign]) -> list[Measured]:
+    """Run campaigns block by block in turn: a machine that drifts does so under all of them.
+
+    Raises
+    ------
+    SpecError, LaneFailed, RunDirectoryError
+        As `Campaign.run`; blocks that are finished are kept.
+    """
+    found: dict[int, Measured] = {}
+    with ExitStack() as stack:
+        turns = [stack.enter_context(closing(campaign.turns())) for campaign in campaigns]
+        while len(found) < len(turns):
+            for place, turn in enumerate(turns):
+                try:
+                    if place not in found:
+                        next(turn)
+                except StopIteration as over:
+                    found[place] = over.value
+    return [found[place] for place in range(len(turns))]
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
-from sim.calibrate.measure.block_store import open_store
+from sim.calibrate.measure.block_store import BlockStore, open_store
 from sim.calibrate.measure.blocks import MeasuredBlock
-from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting, parse_popularity
-from sim.calibrate.measure.campaign import Campaign, LaneGroup, Measured, Progress
+from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting, parse_cache, parse_popularity
+from sim.calibrate.measure.campaign import Campaign, LaneGroup, Measured, Progress, in_turn
 from sim.calibrate.measure.dlrm_source import DlrmSource
 from sim.calibrate.measure.energy import PowerMeter, open_meter
-from sim.calibrate.measure.host import gpu_name, memory_bytes, processor_name, profile_name
+from sim.calibrate.measure.host import BEHIND_CACHE, gpu_name, memory_bytes, processor_name, profile_name
 from sim.calibrate.measure.lanes import Lanes, cores_of_lanes
 from sim.calibrate.measure.memory import MemoryNeed, available_bytes, rounds_that_fit
 from sim.calibrate.measure.result import (
@@ -35,6 +35,7 @@ from sim.spec.units import format_bytes, format_power_w
 __all__ = ["MeasureRequest", "Unfit", "measure"]
 
 IDLE_S = 3.0
+NOTHING_TO_CACHE = "there is nothing to cache: MP-Cache stands before DHE stacks, and a table has none"
 
 
 class Unfit(RuntimeError):
@@ -69,13 +70,42 @@ class MeasureRequest:
     keep_unfit: bool = False
     replace: bool = False
 
+    def without_and_with(self, written: str) -> list[MeasureRequest]:
+        """Return what to measure for the effect of an MP-Cache: serving without it, its stages apart, and behind it.
 
-def measure(request: MeasureRequest, progress: Progress, say: Callable[[str], None]) -> list[Path]:
-    """Measure and write what was measured.
+        The latter without tables, which have nothing to cache, and under the name of the former with an ending.
+
+        Raises
+        ------
+        SpecError
+            If `written` is no cache.
+        """
+        option = "--cache-effect"
+        cache = parse_cache(written, option)
+        if not (self.cache == self.cache_stages == NO_CACHE):
+            message = "it measures without a cache, its stages apart, and with it; leave the other option out"
+            raise SpecError([Problem(message, key_path=option)])
+        behind = tuple(name for name in self.settings.representations if name != "table")
+        if not behind:
+            raise SpecError([Problem(NOTHING_TO_CACHE, key_path=option)])
+        return [
+            replace(self, settings=replace(self.settings, cache_stages=written), cache_stages=cache),
+            replace(
+                self,
+                settings=replace(self.settings, cache=written, representations=behind),
+                cache=cache,
+                name=None if self.name is None else self.name + BEHIND_CACHE,
+            ),
+        ]
+
+
+def measure(requests: Sequence[MeasureRequest], progress: Progress, say: Callable[[str], None]) -> list[Path]:
+    """Measure and write what was measured; of several requests block by block in turn, and all are written or none.
 
     Parameters
     ----------
-    request : MeasureRequest
+    requests : sequence of MeasureRequest
+        For the same lanes.
     progress : Progress
         Told of every block.
     say : callable
@@ -89,65 +119,119 @@ def measure(request: MeasureRequest, progress: Progress, say: Callable[[str], No
     Raises
     ------
     SpecError
-        If something is wrong with the request; nothing was measured.
+        If something is wrong with a request; nothing was measured.
     Unfit
         If it was disturbed too much and is not to be kept.
     LaneFailed
     RunDirectoryError
     """
     require_pytorch("mprec calibrate measure")
-    shape = _checked_shape(request)
-    # A model file is named by its path on the command line, and by its name in a profile.
-    model = find_model(request.settings.model)
-    settings = replace(request.settings, model=model.name)
-    settings.check()
-    cores = cores_of_lanes(settings.lanes, settings.threads)
-    source = DlrmSource(
-        shape,
-        settings.device,
-        settings.threads,
-        max(settings.sizes),
-        parse_popularity(settings.ids),
-        settings.seed,
-        request.cache,
-        request.cache_stages,
-    )
-    if settings.device == "cuda":
+    sides = [_Side(request) for request in requests]
+    if sides[0].settings.device == "cuda":
         _require_cuda()
-    rounds = _rounds(source, settings)
-    name = request.name or _hardware_name(settings, request.cache)
-    about = about_settings(settings, name, request.command)
-    check_free(request.folder, name, settings.model, about, replace=request.replace)
-    store = open_store(
-        request.folder / "unfinished" / f"{name}-{settings.model}",
-        {
-            **settings.described(),
-            "host": about["host"],
-            "model_hash": model.content_hash,
-            "rounds": rounds,
-        },
-        resume=request.resume,
-    )
-    if len(rounds) > 1:
-        say("not everything fits in memory at once; measured one after the other: " + "; ".join(map(", ".join, rounds)))
-    power = _Power(open_meter(settings.device), settings)
+    rounds = _rounds(sides)
+    for side in sides:
+        side.check_free()
+    # One folder holds all of it: it is resumed, and removed, as a whole.
+    folder = requests[0].folder / "unfinished" / f"{sides[0].name}-{sides[0].model.name}"
+    folders = [folder, *(folder / side.name for side in sides[1:])]
+    stores = [side.open_store(own, at) for side, own, at in zip(sides, rounds, folders, strict=True)]
+    if len(rounds[0]) > 1:
+        listed = "; ".join(map(", ".join, rounds[0]))
+        say(f"not everything fits in memory at once; measured one after the other: {listed}")
+    told = _Together(progress)
+    campaigns = [
+        Campaign(side.settings, own, store, side.open_lanes, told.of(place), side.saying(say, named=len(sides) > 1))
+        for place, (side, own, store) in enumerate(zip(sides, rounds, stores, strict=True))
+    ]
+    found = in_turn(campaigns)
+    for side, measured in zip(sides, found, strict=True):
+        for line in (*interference_lines(measured), side.power.text()):
+            side.saying(say, named=len(sides) > 1)(line)
+    _refuse_unfit(found, requests[0], folder)
+    written = []
+    for side, measured in zip(sides, found, strict=True):
+        written += side.write(measured)
+    stores[0].remove()
+    return written
+
+
+class _Side:
+    """One request, checked, with all that it takes to measure it and to write what was found."""
+
+    def __init__(self, request: MeasureRequest) -> None:
+        shape = _checked_shape(request)
+        # A model file is named by its path on the command line, and by its name in a profile.
+        self.model = find_model(request.settings.model)
+        self.settings = settings = replace(request.settings, model=self.model.name)
+        settings.check()
+        self.request = request
+        self.source = DlrmSource(
+            shape,
+            settings.device,
+            settings.threads,
+            max(settings.sizes),
+            parse_popularity(settings.ids),
+            settings.seed,
+            request.cache,
+            request.cache_stages,
+        )
+        self.cores = cores_of_lanes(settings.lanes, settings.threads)
+        self.power = _Power(open_meter(settings.device), settings)
+        self.name = request.name or _hardware_name(settings, request.cache)
+        self.about = about_settings(settings, self.name, request.command)
+
+    def check_free(self) -> None:
+        """Check that the result can be put in its place."""
+        request = self.request
+        check_free(request.folder, self.name, self.model.name, self.about, replace=request.replace)
+
+    def open_store(self, rounds: Sequence[Sequence[str]], folder: Path) -> BlockStore:
+        """Open the folder of its blocks."""
+        settings = {
+            **self.settings.described(),
+            "host": self.about["host"],
+            "model_hash": self.model.content_hash,
+            "rounds": [list(names) for names in rounds],
+        }
+        return open_store(folder, settings, resume=self.request.resume)
 
     @contextmanager
-    def open_lanes() -> Iterator[LaneGroup]:
-        power.measure_idle()
-        with Lanes(source, cores, settings.waiting, settings.seed) as lanes:
-            yield _Metered(lanes, power)
+    def open_lanes(self) -> Iterator[LaneGroup]:
+        """Start its lanes."""
+        self.power.measure_idle()
+        with Lanes(self.source, self.cores, self.settings.waiting, self.settings.seed) as lanes:
+            yield _Metered(lanes, self.power)
 
-    measured = Campaign(settings, rounds, store, open_lanes, progress, say).run()
-    for line in interference_lines(measured):
-        say(line)
-    say(power.text())
-    _refuse_unfit(measured, request, store.folder)
-    samples = sample_set(measured, settings, about)
-    memory = _memory_text(settings.device)
-    written = write_device(request.folder, name, samples, settings.model, memory=memory, power=power.written())
-    store.remove()
-    return written
+    def saying(self, say: Callable[[str], None], *, named: bool) -> Callable[[str], None]:
+        """Return `say`, with the name of the profile before each line if there are several."""
+        return (lambda line: say(f"{self.name}: {line}")) if named else say
+
+    def write(self, measured: Measured) -> list[Path]:
+        """Write samples and profile."""
+        samples = sample_set(measured, self.settings, self.about)
+        memory = _memory_text(self.settings.device)
+        return write_device(
+            self.request.folder, self.name, samples, self.settings.model, memory=memory, power=self.power.written()
+        )
+
+
+class _Together:
+    """The progress of several campaigns as one."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._counts: dict[int, tuple[int, int]] = {}
+
+    def of(self, place: int) -> Progress:
+        """Return what the campaign at a place tells its progress."""
+
+        def tell(done: int, total: int, what: str) -> None:
+            self._counts[place] = (done, total)
+            counts = self._counts.values()
+            self._progress(sum(done for done, _ in counts), sum(total for _, total in counts), what)
+
+        return tell
 
 
 def _checked_shape(request: MeasureRequest) -> DlrmShape:
@@ -174,8 +258,7 @@ def _checked_shape(request: MeasureRequest) -> DlrmShape:
         if setting != NO_CACHE
     ]
     if set(settings.representations) == {"table"}:
-        message = "there is nothing to cache: MP-Cache stands before DHE stacks, and a table has none"
-        problems += [Problem(message, key_path=option) for option in caches]
+        problems += [Problem(NOTHING_TO_CACHE, key_path=option) for option in caches]
     if len(caches) == 2:
         problems.append(Problem("caches are either on or looked up apart", key_path="--cache-stages"))
     if problems:
@@ -197,15 +280,29 @@ def _require_cuda() -> None:
         raise SpecError([Problem(message, key_path="--device", value="cuda", allowed="cpu, or a machine with a GPU")])
 
 
-def _rounds(source: DlrmSource, settings: MeasureSettings) -> list[list[str]]:
-    names = cast("Sequence[RepresentationName]", settings.representations)
-    needed: dict[str, MemoryNeed] = {name: source.memory_need(name, settings.lanes) for name in names}
-    if settings.device == "cuda":
+def _rounds(sides: Sequence[_Side]) -> list[list[list[str]]]:
+    """Return, for each request, which representations are loaded together."""
+    available, where = available_bytes(), "this machine"
+    if sides[0].settings.device == "cuda":
         import torch
 
-        free, _ = torch.cuda.mem_get_info()
-        return rounds_that_fit(needed, free, "the GPU")
-    return rounds_that_fit(needed, available_bytes(), "this machine")
+        available, where = torch.cuda.mem_get_info()[0], "the GPU"
+    needs = [
+        {
+            name: side.source.memory_need(cast("RepresentationName", name), side.settings.lanes)
+            for name in side.settings.representations
+        }
+        for side in sides
+    ]
+    if len(sides) == 1:
+        return [rounds_that_fit(needs[0], available, where)]
+    # Those that take turns are loaded all the time.
+    every = MemoryNeed(
+        sum(need.kept_bytes for own in needs for need in own.values()),
+        sum(max(need.working_bytes for need in own.values()) for own in needs),
+    )
+    rounds_that_fit({"all that is measured in turn": every}, available, where)
+    return [[list(side.settings.representations)] for side in sides]
 
 
 def _memory_text(device: Literal["cpu", "cuda"]) -> str | None:
@@ -217,10 +314,11 @@ def _memory_text(device: Literal["cpu", "cuda"]) -> str | None:
     return None if memory is None else format_bytes(memory)
 
 
-def _refuse_unfit(measured: Measured, request: MeasureRequest, blocks: Path) -> None:
-    if measured.verdict.unfit and not request.keep_unfit:
+def _refuse_unfit(found: Sequence[Measured], request: MeasureRequest, blocks: Path) -> None:
+    reasons = list(dict.fromkeys(one.verdict.unfit for one in found if one.verdict.unfit))
+    if reasons and not request.keep_unfit:
         raise Unfit(
-            f"this measurement is unfit: {measured.verdict.unfit}. No profile was written. Measure again on a quieter "
+            f"this measurement is unfit: {'; '.join(reasons)}. No profile was written. Measure again on a quieter "
             f"machine (remove {blocks} first), or keep it, marked as unfit: the same command with --resume --keep-unfit"
         )
 

@@ -48,6 +48,12 @@ def measure(
     cache_stages: Annotated[
         str | None, typer.Option(metavar="SIZES", help="Serve without; time its look-ups apart, as stages.")
     ] = None,
+    cache_effect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZES", help="Both, block by block in turn, as two profiles: NAME, and NAME-mp-cache behind it."
+        ),
+    ] = None,
     cell_limit: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Sizes whose repeats take longer, as in 60s, are left out or get fewer."),
@@ -69,6 +75,8 @@ def measure(
     Blocks that were disturbed (steal time, waiting for a core, clock drift, disagreement) are set aside by a fixed rule
     and said; with too many of them the measurement is unfit, nothing is saved and the exit code is 1. Leaves
     FOLDER/devices/NAME.yaml, its tables, and all samples. A second model under the same name completes the profile.
+    With --cache-effect there are two profiles, both are written or none, and `mprec calibrate cache-effect` compares
+    the service times of the one with what is composed of the stages of the other.
     Ctrl-C loses no finished block; --resume goes on. Needs PyTorch: pip install 'mprec-sim[calibrate]'.
     """
     from sim.calibrate.measure.cache_setting import NO_CACHE, parse_cache
@@ -114,10 +122,11 @@ def measure(
         keep_unfit=keep_unfit,
         replace=replace,
     )
+    requests = [request] if cache_effect is None else request.without_and_with(cache_effect)
     again = "what is finished is kept: run the same command with --resume to go on"
     try:
         with _progress(quiet) as progress:
-            written = measured(request, progress, _say)
+            written = measured(requests, progress, _say)
     except Unfit as error:
         _say(error)
         raise typer.Exit(FAILED) from error

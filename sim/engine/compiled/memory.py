@@ -348,9 +348,9 @@ class Memory:
         if room is not None:
             self._words[room] = len(array)
 
-    def grow(self, name: str, room: int) -> None:
-        """Make an array longer, keeping what is in it; what is new is zero."""
-        old = self._arrays[name]
+    def grow(self, name: str, room: int, kept: int | None = None) -> None:
+        """Make an array longer, keeping its first `kept` elements, all by default; what is new is zero."""
+        old = self._arrays[name][:kept]
         new = np.zeros((room, *old.shape[1:]), dtype=old.dtype)
         new[: len(old)] = old
         self.put(name, new)

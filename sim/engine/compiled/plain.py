@@ -127,13 +127,9 @@ def make_room_for(world: Memory, queries: int) -> None:
     pending = world.get("pending_row_count")
     if world["drawn"].size < queries * world.get("choices"):
         world.put("drawn", np.zeros(queries * world.get("choices"), dtype=np.int64))
-    needed = {
-        "later": world.get("later_used") + queries,
-        "pending_row": pending + queries,
-    }
-    for name, room in needed.items():
-        if room > world.get(f"{name}_room"):
-            world.grow(name, 2 * room)
+    for name, used in {"later": world.get("later_used"), "pending_row": pending}.items():
+        if used + queries > world.get(f"{name}_room"):
+            world.grow(name, 2 * (used + queries), used)
     # These are empty, so that nothing has to be kept.
     for name, room in {"served_row": pending + queries, "query_row": queries}.items():
         if room > world.get(f"{name}_room"):
