@@ -1,6 +1,6 @@
 """MP-Cache on the devices of a fleet: hit rates from the popularity of IDs, and what is left of the service time.
 
-What it means is in docs/model.md; that each query has the mean number of misses, and why, too.
+What it means is in docs/model.md; that each query takes the mean over the numbers of misses, too.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -121,17 +122,15 @@ class Misses:
         Notes
         -----
         The features share the time of a stage equally, and each takes what its own misses take: nothing where a query
-        has none. IDs are independent, so a query of n IDs has misses with probability p = 1 - hit_rate^n, and then
-        n (1 - hit_rate) / p of them on average. Where the time is a line in the work, this is its exact mean.
+        has none. IDs are independent, so a query of n IDs has m misses of a feature with the probability of the
+        binomial law, and this is the mean over it: with few misses the time is no line in their number.
         """
-        samples = np.asarray(size, dtype=np.float64)
-        total = np.zeros(samples.shape)
-        for rate in self.hit_rates:
-            if rate >= 1.0:
-                continue
-            some = -np.expm1(samples * self.ids_per_feature * math.log(rate)) if rate > 0 else np.ones(samples.shape)
-            total += some * times.mean_at(stage, samples * (1.0 - rate) / some)
-        return np.asarray(total / len(self.hit_rates))
+        means = []
+        for samples in np.asarray(size).tolist():
+            features = _features_by_misses(self.hit_rates, round(samples * self.ids_per_feature))
+            misses = np.arange(1, len(features) + 1)
+            means.append(float(features @ times.mean_at(stage, misses / self.ids_per_feature)))
+        return np.array(means) / len(self.hit_rates)
 
     def batched_ns(self, times: StageTimes, stage: str, size: ArrayLike) -> Floats:
         """Return what `mean_ns` does, of a stage that works on misses in a few padded batches, as a GPU does.
@@ -157,6 +156,20 @@ class Misses:
             padded = (last - first) * max(misses[first:last])
             total += float(times.mean_at(stage, padded / len(misses) / self.ids_per_feature))
         return total * (1.0 - float(np.prod(hits)))
+
+
+@lru_cache(maxsize=256)
+def _features_by_misses(hit_rates: tuple[float, ...], ids: int) -> Floats:
+    """Return how many features have 1, 2, ... misses, on average over queries that look up `ids` in each."""
+    from scipy.special import gammaln, xlogy
+
+    rates, features = np.unique(np.array(hit_rates), return_counts=True)
+    misses = np.arange(1, ids + 1)
+    ways = gammaln(ids + 1) - gammaln(misses + 1) - gammaln(ids - misses + 1)
+    chances = np.exp(ways + xlogy(misses, 1.0 - rates[:, None]) + xlogy(ids - misses, rates[:, None]))
+    counts = np.asarray(features @ chances, dtype=np.float64)
+    counts.setflags(write=False)
+    return counts
 
 
 def find_cache(spec: CacheSpec | None, path: KeyPath, base_dir: Path, findings: Findings) -> DeviceCache | None:

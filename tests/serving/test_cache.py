@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.stats import binom
 
 from sim.engine.engines import Engine
 from sim.profile.library import find_device, find_model
@@ -200,6 +202,12 @@ def test_no_hits_change_no_stage_and_all_hits_leave_nothing() -> None:
         times.mean_at("encoder", [1, 4, 8, 20]).tolist()
     )
     assert Misses((1.0, 1.0)).mean_ns(times, "encoder", [1, 100]).tolist() == [0.0, 0.0]
+    # By hand: of four IDs 1, 2, 3 or 4 miss in 4, 6, 4 and 1 of 16 cases, and the time is no line in their number.
+    bent = StageTimes({"encoder": (np.array([1, 2, 4]), np.array([100.0, 110.0, 200.0]))})
+    by_hand = (4 * 100 + 6 * 110 + 4 * 155 + 1 * 200) / 16
+    assert Misses((0.5,)).mean_ns(bent, "encoder", [4]).tolist() == pytest.approx([by_hand])
+    # A feature that always hits takes its share of the stage away.
+    assert Misses((1.0, 0.5, 0.5)).mean_ns(bent, "encoder", [4]).tolist() == pytest.approx([by_hand * 2 / 3])
     # Two IDs a feature and sample: a query of one sample has misses with 1 - 0.5^2, and 1 of 2 IDs on average.
     expected = 0.75 * times.mean_at("encoder", 0.5 / 0.75)
     assert Misses((0.5,), ids_per_feature=2).mean_ns(times, "encoder", [1])[0] == pytest.approx(expected)
@@ -230,20 +238,17 @@ def test_a_modelled_path_is_the_roofline_stage_by_stage(tmp_path: Path) -> None:
         left = 0.0
         for name in ("encoder", "decoder cache 256"):
             assert name in seconds and "decoder" not in seconds
-            for rate in rates:
-                if rate == 1.0:
-                    continue
-                some = 1 - rate**size
-                work = size * (1 - rate) / some
-                left += some * between(roofline, changed, name, work) / 26
+            misses = np.arange(1, size + 1)
+            takes = between(roofline, changed, name, misses)
+            left += sum(float(binom.pmf(misses, size, 1 - rate) @ takes) for rate in rates) / 26
         rest = sum(value for name, value in seconds.items() if name not in ("encoder", "decoder cache 256"))
         assert table.mean_at(size) == pytest.approx((rest + left) * 1e9, abs=0.51)
 
 
-def between(roofline: Roofline, changed: Representation, name: str, work: float) -> float:
-    """The time of a stage at a fractional size, on the line between the sizes of the roofline's grid around it."""
+def between(roofline: Roofline, changed: Representation, name: str, work: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The time of a stage, on the line between the sizes of the roofline's grid around each amount of work."""
     parts = [roofline_seconds(roofline, changed, size) for size in GRID]
-    return float(np.interp(work, np.array(GRID), [part[name] for part in parts if part is not None]))
+    return np.interp(work, np.array(GRID), [part[name] for part in parts if part is not None])
 
 
 def test_caches_that_hold_everything_leave_the_rest_and_the_look_up(tmp_path: Path) -> None:

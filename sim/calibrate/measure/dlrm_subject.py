@@ -316,9 +316,7 @@ def _apart(source: DlrmSource, model: Dlrm, pool: _Pool) -> Apart:
     # A cache of embeddings may be combined with either.
     decoders: dict[str, tuple[Callable[..., Tensor], DecoderCache | None]] = {"decoder": (stacks.decode, None)}
     if decoder is not None:
-        name = decoder_cache_stage(setting.centroids)
-        decoders[name] = (decoder.decode, decoder)
-        stages.append(CacheStage(name, lambda ids: (stacks.encode(ids), 1.0), decoder.decode))
+        decoders[decoder_cache_stage(setting.centroids)] = (decoder.decode, decoder)
     if encoder is not None:
         handled = CachedDhe(_NoWork(stacks), encoder)
         stages.append(CacheStage(ENCODER_CACHE, _as_they_are, lambda ids: handled.decode(handled.encode(ids))))
@@ -332,6 +330,10 @@ def _apart(source: DlrmSource, model: Dlrm, pool: _Pool) -> Apart:
                 )
                 for name, (decode, used) in decoders.items()
             ]
+    if decoder is not None:
+        # The last: it goes through the centroids of all features, and leaves nothing of what queries left there.
+        name = decoder_cache_stage(setting.centroids)
+        stages.append(CacheStage(name, lambda ids: (stacks.encode(ids), 1.0), decoder.decode))
     return Apart(tuple(stages), CachedDhe(stacks, encoder, decoder))
 
 
