@@ -129,6 +129,28 @@ def test_with_and_without_a_cache_in_turn(tmp_path: Path) -> None:
 
 
 @needs_torch
+def test_a_pair_of_which_one_could_not_be_written_is_finished_by_resuming(tmp_path: Path) -> None:
+    full_disk = (
+        "import sim.calibrate.measure.measuring as measuring\n"
+        "from sim.report.rundir import RunDirectoryError\n"
+        "write = measuring.write_device\n"
+        "def fails(folder, name, *rest, **more):\n"
+        "    if name.endswith('-mp-cache'): raise RunDirectoryError('no space left on device')\n"
+        "    return write(folder, name, *rest, **more)\n"
+        "measuring.write_device = fails"
+    )
+    options = ("--representation", "dhe", "--keep-unfit", "--cache-effect", "encoder=1kB")
+    done = measure(tmp_path, *options, code=full_disk)
+    assert done.returncode == 1 and "no space left on device; what is finished is kept" in done.stderr
+    assert (tmp_path / "hwprofiles" / "devices" / "mine.yaml").exists()
+    assert measure(tmp_path, *options).returncode == 2
+    resumed = measure(tmp_path, *options, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / "hwprofiles" / "devices" / "mine-mp-cache.yaml").exists()
+    assert not (tmp_path / "hwprofiles" / "unfinished").exists()
+
+
+@needs_torch
 def test_an_interrupted_pair_is_resumed_as_a_whole(tmp_path: Path) -> None:
     """A rule that nothing can meet stands for a busy machine; the blocks are there and are not measured again."""
     nothing_will_do = (

@@ -100,7 +100,7 @@ class MeasureRequest:
 
 
 def measure(requests: Sequence[MeasureRequest], progress: Progress, say: Callable[[str], None]) -> list[Path]:
-    """Measure and write what was measured; of several requests block by block in turn, and all are written or none.
+    """Measure and write what was measured; several requests block by block in turn, and none if one is unfit.
 
     Parameters
     ----------
@@ -130,10 +130,12 @@ def measure(requests: Sequence[MeasureRequest], progress: Progress, say: Callabl
     if sides[0].settings.device == "cuda":
         _require_cuda()
     rounds = _rounds(sides)
-    for side in sides:
-        side.check_free()
     # One folder holds all of it: it is resumed, and removed, as a whole.
     folder = requests[0].folder / "unfinished" / f"{sides[0].name}-{sides[0].model.name}"
+    # What is there although its blocks are, too, was written by a command that was interrupted before all was.
+    half_written = requests[0].resume and folder.exists()
+    for side in sides:
+        side.check_free(replace=side.request.replace or half_written)
     folders = [folder, *(folder / side.name for side in sides[1:])]
     stores = [side.open_store(own, at) for side, own, at in zip(sides, rounds, folders, strict=True)]
     if len(rounds[0]) > 1:
@@ -181,10 +183,9 @@ class _Side:
         self.name = request.name or _hardware_name(settings, request.cache)
         self.about = about_settings(settings, self.name, request.command)
 
-    def check_free(self) -> None:
+    def check_free(self, *, replace: bool) -> None:
         """Check that the result can be put in its place."""
-        request = self.request
-        check_free(request.folder, self.name, self.model.name, self.about, replace=request.replace)
+        check_free(self.request.folder, self.name, self.model.name, self.about, replace=replace)
 
     def open_store(self, rounds: Sequence[Sequence[str]], folder: Path) -> BlockStore:
         """Open the folder of its blocks."""

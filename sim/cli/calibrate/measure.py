@@ -75,7 +75,7 @@ def measure(
     Blocks that were disturbed (steal time, waiting for a core, clock drift, disagreement) are set aside by a fixed rule
     and said; with too many of them the measurement is unfit, nothing is saved and the exit code is 1. Leaves
     FOLDER/devices/NAME.yaml, its tables, and all samples. A second model under the same name completes the profile.
-    With --cache-effect there are two profiles, both are written or none, and `mprec calibrate cache-effect` compares
+    With --cache-effect there are two profiles, none if one is unfit, and `mprec calibrate cache-effect` compares
     the service times of the one with what is composed of the stages of the other.
     Ctrl-C loses no finished block; --resume goes on. Needs PyTorch: pip install 'mprec-sim[calibrate]'.
     """
