@@ -144,13 +144,12 @@ def add_offered(
 def _is_sound(arrival_ns: NDArray[np.int64], query_class: NDArray[np.int64], last_ns: int, classes: int) -> bool:
     """Whether queries are in order, none before `last_ns` or 0, and of one class that there is."""
     one = query_class[0]
-    sooner, later = arrival_ns[:-1], arrival_ns[1:]
-    others, earlier = 0, int(arrival_ns[0] < max(last_ns, 0))
-    # Two loops without anything carried from step to step, so that several steps are one instruction.
-    for i in range(len(query_class)):
+    before = max(last_ns, 0)
+    others = earlier = 0
+    for i in range(len(arrival_ns)):
         others += query_class[i] != one
-    for i in range(len(later)):
-        earlier += later[i] < sooner[i]
+        earlier += arrival_ns[i] < before
+        before = arrival_ns[i]
     return 0 <= one < classes and others == 0 and earlier == 0
 
 
