@@ -41,6 +41,13 @@ policy: {kind: mp-rec}
 replications: 2
 seed: 1
 """
+NOTHING_WILL_DO = (
+    "import sim.calibrate.measure.campaign as campaign\n"
+    "from sim.calibrate.measure.interference import Rule\n"
+    "campaign.Rule = lambda: Rule(most_clock_drift=-1.0)"
+)
+"""A rule that nothing can meet stands for a busy machine."""
+
 has_torch = importlib.util.find_spec("torch") is not None
 needs_torch = pytest.mark.skipif(not has_torch, reason="PyTorch is not installed")
 
@@ -151,20 +158,34 @@ def test_a_pair_of_which_one_could_not_be_written_is_finished_by_resuming(tmp_pa
 
 
 @needs_torch
-def test_an_interrupted_pair_is_resumed_as_a_whole(tmp_path: Path) -> None:
-    """A rule that nothing can meet stands for a busy machine; the blocks are there and are not measured again."""
-    nothing_will_do = (
-        "import sim.calibrate.measure.campaign as campaign\n"
-        "from sim.calibrate.measure.interference import Rule\n"
-        "campaign.Rule = lambda: Rule(most_clock_drift=-1.0)"
+def test_a_pair_has_to_fit_in_memory_together(tmp_path: Path) -> None:
+    """Half as much again as one side needs: that one fits alone, and so would the other."""
+    narrow = (
+        "import sim.calibrate.measure.measuring as measuring\n"
+        "fit, need, needed = measuring.rounds_that_fit, measuring.DlrmSource.memory_need, []\n"
+        "def noted(self, *rest):\n"
+        "    needed.append(need(self, *rest))\n"
+        "    return needed[-1]\n"
+        "measuring.DlrmSource.memory_need = noted\n"
+        "measuring.rounds_that_fit = lambda asked, _, where: fit(asked, needed[0].total_bytes * 3 // 2, where)"
     )
+    refused = measure(tmp_path, "--representation", "dhe", "--cache-effect", "encoder=1kB", code=narrow)
+    assert refused.returncode == 2, refused.stderr
+    assert "all that is measured in turn does not fit in the memory of this machine" in refused.stderr
+    assert everything(tmp_path) == ["tiny.yaml"]
+    alone = measure(tmp_path, "--representation", "dhe", "--cache-stages", "encoder=1kB", "--keep-unfit", code=narrow)
+    assert alone.returncode == 0, alone.stderr
+
+
+@needs_torch
+def test_an_interrupted_pair_is_resumed_as_a_whole(tmp_path: Path) -> None:
     options = ("--representation", "dhe", "--cache-effect", "encoder=1kB")
-    done = measure(tmp_path, *options, code=nothing_will_do)
+    done = measure(tmp_path, *options, code=NOTHING_WILL_DO)
     assert done.returncode == 1 and "this measurement is unfit" in done.stderr
     assert {Path(name).parts[1] for name in everything(tmp_path) if name != "tiny.yaml"} == {"unfinished"}
     refused = measure(tmp_path, *options)
     assert refused.returncode == 2 and "holds an unfinished measurement" in refused.stderr
-    kept = measure(tmp_path, *options, "--resume", "--keep-unfit", code=nothing_will_do)
+    kept = measure(tmp_path, *options, "--resume", "--keep-unfit", code=NOTHING_WILL_DO)
     assert kept.returncode == 0, kept.stderr
     for name in ("mine", "mine-mp-cache"):
         assert "UNFIT" in (tmp_path / "hwprofiles" / "devices" / f"{name}.yaml").read_text()
@@ -173,14 +194,8 @@ def test_an_interrupted_pair_is_resumed_as_a_whole(tmp_path: Path) -> None:
 
 @needs_torch
 def test_an_unfit_measurement_is_not_saved_but_for_its_blocks(tmp_path: Path) -> None:
-    """A rule that nothing can meet stands for a busy machine."""
-    nothing_will_do = (
-        "import sim.calibrate.measure.campaign as campaign\n"
-        "from sim.calibrate.measure.interference import Rule\n"
-        "campaign.Rule = lambda: Rule(most_clock_drift=-1.0)"
-    )
     options = ("--representation", "table", "--load", "0.5", "--waiting", "block")
-    done = measure(tmp_path, *options, code=nothing_will_do)
+    done = measure(tmp_path, *options, code=NOTHING_WILL_DO)
     assert done.returncode == 1
     assert "this measurement is unfit: 4 of 4 blocks were disturbed, more than 25%" in done.stderr
     assert "--resume --keep-unfit" in done.stderr and "Traceback" not in done.stderr
@@ -188,7 +203,7 @@ def test_an_unfit_measurement_is_not_saved_but_for_its_blocks(tmp_path: Path) ->
 
     refused = measure(tmp_path, *options)
     assert refused.returncode == 2 and "holds an unfinished measurement" in refused.stderr
-    kept = measure(tmp_path, *options, "--resume", "--keep-unfit", code=nothing_will_do)
+    kept = measure(tmp_path, *options, "--resume", "--keep-unfit", code=NOTHING_WILL_DO)
     assert kept.returncode == 0, kept.stderr
     written = yaml.safe_load((tmp_path / "hwprofiles" / "devices" / "mine.yaml").read_text())
     assert written["description"].startswith("UNFIT: ")
