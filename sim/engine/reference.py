@@ -44,7 +44,7 @@ from sim.engine.remapping import Remapper
 from sim.engine.scaling import Scaler
 from sim.engine.station import Attempt, Fifo, Lane, Line, Part, Queue, Sorted
 from sim.serving.faults import FaultSchedule, slowdowns
-from sim.serving.idling import extra_ns
+from sim.serving.idling import counted_idle_ns, extra_ns
 from sim.serving.queueing import Order
 from sim.serving.system import System
 
@@ -147,6 +147,7 @@ class Cell:
         self.path_overhead_ns: list[int] = system.path_overhead_ns.tolist()
         costs = system.idle_costs
         self.idle_costs: tuple[list[int], ...] = (costs.first.tolist(), costs.idle_ns.tolist(), costs.extra_ns.tolist())
+        self.idle_carry: list[float] = costs.carry.tolist()
         self.queues = self._queues()
         self.dispatcher = Dispatcher(system, env, ledger, self.queues, self.fail)
         self.paces = self._paces() if system.controls_lanes else []
@@ -417,8 +418,9 @@ class Cell:
         return first.service_ns + overhead_ns, first.expected_ns + overhead_ns
 
     def after_idle_ns(self, lane: Lane, path: int) -> int:
-        """Return what service that starts now on the lane takes longer because it stood idle."""
-        return extra_ns(self.env.now - lane.ended_ns, path, *self.idle_costs)
+        """Return what service that starts now on the lane takes longer because it stood idle, and let this count."""
+        lane.idle_ns = counted_idle_ns(self.env.now - lane.ended_ns, lane.idle_ns, self.idle_carry[path])
+        return extra_ns(lane.idle_ns, path, *self.idle_costs)
 
     def stop(self) -> None:
         """Settle the accounts when the clock stops."""

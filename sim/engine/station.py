@@ -209,6 +209,8 @@ class Lane:
         Where the records of these parts begin.
     ended_ns : int
         When it ended what it served last; 0 before the first.
+    idle_ns : int
+        The idle time that counted for what it served last (`sim.serving.idling.counted_idle_ns`); 0 before the first.
     """
 
     __slots__ = (
@@ -218,6 +220,7 @@ class Lane:
         "ended_ns",
         "env",
         "first_record",
+        "idle_ns",
         "left",
         "node",
         "number",
@@ -242,6 +245,7 @@ class Lane:
         self.serving: Sequence[Part] = ()
         self.first_record = 0
         self.ended_ns = 0
+        self.idle_ns = 0
         # How a controlled lane ends what it serves, see `sim.engine.pace`.
         self.left = 0
         self.done = self.woken

@@ -1,4 +1,4 @@
-"""Extra service time of what a lane serves first after it stood idle."""
+"""Extra service time of what a lane serves after it stood idle."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ class AfterIdle:
         Idle times, which increase, in ns.
     extra_ns : tuple of int
         Extra service time after each, in ns.
+    carry : float
+        Share of the idle time that counted for what the lane served last which counts again for what it serves next;
+        from 0, where one service warms a lane, to below 1.
     """
 
     idle_ns: tuple[int, ...]
     extra_ns: tuple[int, ...]
+    carry: float = 0.0
 
-    def text(self) -> dict[str, list[str]]:
+    def text(self) -> dict[str, list[str] | float]:
         """Return it as a profile has it."""
-        return {"idle": [f"{ns}ns" for ns in self.idle_ns], "extra": [f"{ns}ns" for ns in self.extra_ns]}
+        points = {"idle": [f"{ns}ns" for ns in self.idle_ns], "extra": [f"{ns}ns" for ns in self.extra_ns]}
+        return {**points, "carry": self.carry} if self.carry else {**points}
 
 
 def after_idle(spec: AfterIdleSpec | None) -> AfterIdle | None:
     """Return the extra service time that a profile gives, None where it gives none."""
-    return None if spec is None else AfterIdle(spec.idle, spec.extra)
+    return None if spec is None else AfterIdle(spec.idle, spec.extra, spec.carry)

@@ -47,7 +47,8 @@ def device_text(device: Device, models: Sequence[Model]) -> str:
                     said = ", ".join(
                         f"+{extra_ns / 1e3:.4g} us ({idle_ns / 1e6:.4g} ms)" for idle_ns, extra_ns in points
                     )
-                    lines.append(f"    after idle time: {said}")
+                    carried = f"; {cost.carry:.0%} of the idle time counts again for the next" if cost.carry else ""
+                    lines.append(f"    after idle time: {said}{carried}")
     return "\n".join(lines)
 
 

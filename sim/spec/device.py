@@ -24,6 +24,7 @@ from sim.spec.units import (
     DurationOrZeroNs,
     FlopsPerS,
     Fraction,
+    FractionOrZero,
     PowerW,
     PriceUsdPerH,
 )
@@ -80,6 +81,11 @@ class AfterIdleSpec(SpecModel):
         min_length=1, description="Idle times; linear between them and from 0 to the first, constant after the last."
     )
     extra: tuple[DurationOrZeroNs, ...] = Field(min_length=1, description="Extra service time after each of them.")
+    carry: FractionOrZero = Field(
+        default=0.0,
+        lt=1.0,
+        description="Share of the idle time that counted for what a lane served last and counts again for the next.",
+    )
 
     @field_validator("idle")
     @classmethod
@@ -96,6 +102,14 @@ class AfterIdleSpec(SpecModel):
         if idle is not None and len(idle) != len(values):
             raise ValueError(f"{len(values)} extra service times for {len(idle)} idle times")
         return values
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # As for `_ServiceOptions`: profiles from before there was a carry keep their hashes.
+        written: dict[str, Any] = handler(self)
+        if not self.carry:
+            del written["carry"]
+        return written
 
 
 class _ServiceOptions(SpecModel):

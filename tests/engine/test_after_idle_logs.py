@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.serving.idling import extra_ns
+from sim.profile.after_idle import AfterIdle
+from sim.serving.idling import counted_idle_ns, extra_ns, pack_idle_costs
 from tests.engine.test_event_logs import device, parts, run
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -45,6 +46,41 @@ def test_a_batch_takes_longer_once(tmp_path: Path) -> None:
         more="batching: {queries: 4}",
     )
     assert parts(record) == [(0, 0, 0, 10), (1, 0, 10, 20), (2, 0, 10, 20), (3, 0, 43, 50 + 600 / 1000)]
+
+
+def test_idle_time_is_carried_over(tmp_path: Path) -> None:
+    carries = "{distribution: deterministic, mean: 10us, after_idle: {idle: [10us], extra: [4us], carry: 50%}}"
+    record = run(tmp_path, [0, 8, 9, 28, 45, 45], {"d": device(carries)})
+    assert parts(record) == [
+        # Nothing before 0, so nothing is carried to what waits, either.
+        (0, 0, 0, 10),
+        (1, 0, 10, 20),
+        (2, 0, 20, 30),
+        (3, 0, 30, 40),
+        # Idle for 5 us: 2 us more. For the next 2.5 us count: 1 us more.
+        (4, 0, 45, 57),
+        (5, 0, 57, 68),
+    ]
+
+
+def test_idle_time_that_was_carried_over_adds_to_more_of_it(tmp_path: Path) -> None:
+    carries = "{distribution: deterministic, mean: 10us, after_idle: {idle: [100us], extra: [50us], carry: 50%}}"
+    record = run(tmp_path, [0, 30, 31, 75, 200], {"d": device(carries)})
+    assert parts(record) == [
+        # 20 us count for the second; half of them; 10 and half of these 10; 107.5 and half of 15.
+        (0, 0, 0, 10),
+        (1, 0, 30, 50),
+        (2, 0, 50, 65),
+        (3, 0, 75, 75 + 10 + 7.5),
+        (4, 0, 200, 260),
+    ]
+
+
+def test_of_what_a_lane_served_last_the_idle_time_is_carried_by_the_path_that_serves_next() -> None:
+    assert [counted_idle_ns(idle, 7, 0.5) for idle in (0, 10)] == [3, 13]
+    assert counted_idle_ns(10, 7, 0.0) == 10
+    packed = pack_idle_costs([None, AfterIdle((5,), (1,), 0.25)])
+    assert packed.carry.tolist() == [0.0, 0.25]
 
 
 def test_it_is_slowed_as_all_service_is(tmp_path: Path) -> None:

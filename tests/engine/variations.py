@@ -139,6 +139,7 @@ def cold_lanes(draw: st.DrawFn, document: dict[str, Any]) -> None:
             {"idle": ["1ns"], "extra": ["300us"]},
             {"idle": ["100us", "1ms"], "extra": ["7us", "333us"]},
             {"idle": ["3ms", "4ms", "50ms"], "extra": ["1ms", "0s", "9ms"]},
+            {"idle": ["2ms", "7ms"], "extra": ["400us", "401us"], "carry": "61.8%"},
         ]
     )
     for use in devices_of(document):

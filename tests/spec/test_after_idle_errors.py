@@ -31,6 +31,9 @@ service:
         ("{idle: [1ms, 2ms], extra: [1us]}", "1 extra service times for 2 idle times"),
         ("{idle: [1ms], extra: [-1us]}", "extra[0]"),
         ("{idle: [1ms], extra: [1us], ilde: 2}", "ilde"),
+        ("{idle: [1ms], extra: [1us], carry: -10%}", "carry"),
+        ("{idle: [1ms], extra: [1us], carry: 100%}", "carry"),
+        ("{idle: [1ms], extra: [1us], carry: much}", "carry"),
     ],
 )
 def test_errors(tmp_path: Path, after_idle: str, expected: str) -> None:
@@ -54,3 +57,16 @@ def test_a_profile_shows_it_and_its_hash_is_that_of_before_without_it(tmp_path: 
     assert "after idle time: +0 us (0.2 ms), +225 us (4 ms)" in device_text(device, [model])
     assert device.content_hash != plain.content_hash
     assert device.with_overrides(lanes=2).after_idle(model, "table") == cost
+
+
+def test_a_profile_without_carry_keeps_the_hash_that_it_had(tmp_path: Path) -> None:
+    hashes = {}
+    for carry in ("", ", carry: 0%", ", carry: 25%"):
+        file = tmp_path / "mine.yaml"
+        file.write_text(DEVICE.replace("AFTER_IDLE", f"after_idle: {{idle: [200us], extra: [5us]{carry}}}"))
+        device = load_device(file)
+        hashes[carry] = device.content_hash
+        cost = device.after_idle(find_model("rm2"), "table")
+        assert cost is not None and cost.carry == (0.25 if "25%" in carry else 0.0)
+    assert hashes[""] == hashes[", carry: 0%"] != hashes[", carry: 25%"]
+    assert "+5 us (0.2 ms); 25% of the idle time counts again for the next" in device_text(device, [find_model("rm2")])

@@ -13,18 +13,18 @@ from sim.engine.compiled.knowledge import IDLE as IDLE_LANES
 from sim.engine.compiled.knowledge import busy_until, change
 from sim.engine.compiled.ledger import bring_to_now, end_part, start_part
 from sim.engine.compiled.lines import fits, idle, next_of, ready_line, remove, wake_if_ready
-from sim.engine.compiled.memory import ints, reals, words
+from sim.engine.compiled.memory import floats, ints, reals, words
 from sim.engine.compiled.pace import ASLEEP, CUT, IDLE, SERVING, complete_paced, start_paced
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, devices, lanes, nodes, parts, scalers
 from sim.serving.compiled import jit_inner, jit_once
-from sim.serving.idling import extra_ns
+from sim.serving.idling import counted_idle_ns, extra_ns
 
 __all__ = ["complete_lane", "go_on", "take"]
 
 LANE_COMPLETION, ANSWER = int(Kind.COMPLETION), int(Kind.ANSWER)
 
-_extra_ns = jit_inner(extra_ns)
+_extra_ns, _counted_idle_ns = jit_inner(extra_ns), jit_inner(counted_idle_ns)
 
 
 @jit_once
@@ -136,9 +136,13 @@ def _start(w: World, lane: int, service_ns: int, expected_ns: int) -> None:
 
 @jit_once
 def _after_idle_ns(w: World, lane: int, path: int) -> int:
-    """Return what service that starts now takes longer because its lane stood idle."""
+    """Return what service that starts now takes longer because its lane stood idle, and let this count."""
+    of_lane = lanes(w)[lane]
+    of_lane.idle_ns = _counted_idle_ns(
+        w.now - of_lane.ended_ns, of_lane.idle_ns, floats(w.idle_carry_at, w.paths)[path]
+    )
     return _extra_ns(
-        w.now - lanes(w)[lane].ended_ns,
+        of_lane.idle_ns,
         path,
         ints(w.idle_first_at, w.paths + 1),
         ints(w.idle_ns_at, w.idle_points),

@@ -146,6 +146,7 @@ def _lay_out_fleet(world: Memory, system: System) -> None:
     _set(world, idle_points=len(costs.idle_ns))
     for name, values in (("idle_first", costs.first), ("idle_ns", costs.idle_ns), ("idle_extra_ns", costs.extra_ns)):
         world.put(name, np.ascontiguousarray(values, dtype=np.int64))
+    world.put("idle_carry", np.ascontiguousarray(costs.carry, dtype=np.float64))
     world.put("path_accuracy", np.ascontiguousarray(system.path_accuracy, dtype=np.float64))
     world.put("path_slot", np.append(system.paths[:, 0], np.zeros(EIGHT)).astype(np.int64))
     world.put("path_slot_service", np.ascontiguousarray(system.paths, dtype=np.int64))
