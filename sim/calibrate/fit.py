@@ -105,7 +105,9 @@ def fit_table(
     skip : int
         Repeats to leave out at the start of every block of a cell, as warm-up.
     levels : sequence of float, optional
-        Quantile levels with 0.5 among them; left out, those that the size with fewest samples can carry.
+        Quantile levels with 0.5 among them; left out, those that the size with most samples can carry. The tail of a
+        size with fewer ends in its largest sample. With the levels that the sparsest size carries every other size
+        would lose its tail, and what lies between the last level and the largest sample would be drawn evenly.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def fit_table(
     cells = [kept_samples(samples, model, representation, size, skip=skip) for size in sizes]
     if not sizes or any(cell.size == 0 for cell in cells):
         raise ValueError(f"no samples of {model}, {representation} are left to fit")
-    levels = tuple(levels) if levels is not None else levels_for(min(cell.size for cell in cells))
+    levels = tuple(levels) if levels is not None else levels_for(max(cell.size for cell in cells))
     plain = np.array([quantile_row(cell, levels) for cell in cells], dtype=np.float64)
     rows = fit_quantiles(plain, [cell.size for cell in cells])
     medians = np.array([np.median(cell) for cell in cells])

@@ -60,6 +60,19 @@ def test_outliers_are_kept_and_told_and_warm_up_is_left_out_when_asked() -> None
     assert (skipped.outliers, skipped.repeats, skipped.samples) == (2, 99, 198)
 
 
+def test_a_size_with_few_samples_takes_nothing_from_the_tail_of_the_others() -> None:
+    random = np.random.default_rng(1)
+    # 1 ms and a little, but 20 ms twice in a thousand.
+    many = (1e6 * random.gamma(100, 1 / 100, 3_000)).astype(np.int64)
+    many[::500] = 20_000_000
+    samples = samples_of({1: many.tolist(), 2: many.tolist(), 4: (2 * many[1:40]).tolist()})
+    table = service_table(fit_table(samples, "m", "table").rows)
+    for size in (1, 2):
+        assert table.mean_at(size) == pytest.approx(many.mean(), rel=1e-3)
+        for level in (0.9, 0.95, 0.99):
+            assert table.quantile_at(size, level) == pytest.approx(np.quantile(many, level), rel=0.01)
+
+
 def test_a_fit_refuses_sizes_that_were_not_measured() -> None:
     table = service_table(fit_table(samples_of({2: [10] * 20, 4: [20] * 20}), "m", "table").rows)
     assert table.mean_at(3) == 15

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sim.calibrate.measure.interference import BlockReading, judge
-from sim.calibrate.observe.calibration import CalibrationBlock, grid_of
+from sim.calibrate.observe.calibration import CalibrationBlock, PausedRun, grid_of
 from sim.calibrate.observe.fitness import MOST_GAP_NS, RULE, Block, assess, combined
 from sim.calibrate.observe.idling import fit_after_idle
 from sim.calibrate.observe.layout import real_devices
@@ -26,6 +26,7 @@ from sim.calibrate.sample_set import read_sample_csv
 from sim.cli.main import app
 from sim.profile.after_idle import AfterIdle
 from sim.profile.library import load_device
+from sim.serving.idling import counted_idle_ns
 from sim.spec.problems import SpecError
 from sim.study.scenario import find_experiment
 from sim.study.variation import LaidOut, Variable
@@ -318,10 +319,18 @@ def test_the_grid_holds_the_bounds_and_stands_for_equal_parts() -> None:
     grid = grid_of(DiscreteSizes(values, np.full(1200, 1 / 1200)))
     # The middles of 24 parts, the tail and the bounds, to the rounding of a sum of probabilities.
     np.testing.assert_allclose(grid.body, [25 + 50 * part for part in range(24)], atol=1)
-    np.testing.assert_allclose(grid.rare, [1, 1188, 1194, 1199, 1200], atol=1)
-    assert (grid.rare[0], grid.rare[-1]) == (1, 1200)
+    np.testing.assert_allclose(list(grid.tail), [1188, 1194, 1199], atol=1)
+    assert grid.bounds == (1, 1200)
+    # From half way to the level before to half way to the next one, in 24ths of the distribution.
+    parts = [(0.9925 - (0.99 + 23.5 / 24) / 2) * 24, (0.997 - 0.9925) * 24, (1 - 0.997) * 24]
+    assert list(grid.tail.values()) == [round(1 / part) for part in parts] == [5, 9, 14]
+    assert grid.of_pass(0) == grid.body
+    asked = [size for number in range(5 * 9 * 14) for size in grid.of_pass(number)]
+    assert np.mean(np.array(asked) > np.quantile(values, 0.985)) == pytest.approx(0.015, rel=0.05)
+    assert grid.missing(set(asked)) == [1, 1200]
+    assert grid.missing({*grid.body, 1}) == [*grid.tail, 1200]
     only = grid_of(DiscreteSizes(np.array([7]), np.array([1.0])))
-    assert set(only.body) == {7} and only.rare == ()
+    assert set(only.body) == {7} and only.tail == {} and only.bounds == () and only.missing({7}) == []
 
 
 def scenario_of(tmp_path: Path) -> LaidOut:
@@ -334,14 +343,17 @@ def test_capacity_and_profile_follow_from_the_samples(tmp_path: Path) -> None:
     (device,) = real_devices(scenario)
     assert device.lanes == (0, 1, 2)
     names = [scenario.plan.eligible[path].representation for path in device.paths]
-    times, idled = {}, {}
+    times, runs = {}, []
     for path, name in zip(device.paths, names, strict=True):
         for size in (1, 64):
             busy_ns = 1000 * (size if name == "table" else 3 * size)
             times[path, size, False] = np.full(10, busy_ns)
-            idled[path, size] = np.repeat([10_000, 90_000], 60)
-            times[path, size, True] = busy_ns + idled[path, size] // 100
-    block = CalibrationBlock(times, idled)
+            # The first does not count: nobody knows how long the lane was idle before it.
+            idle_ns = np.repeat([10_000, 90_000], [61, 60])
+            took_ns = busy_ns + idle_ns // 100
+            times[path, size, True] = took_ns[1:]
+            runs.append(PausedRun(np.full(121, path), np.full(121, size), idle_ns, took_ns))
+    block = CalibrationBlock(times, tuple(runs))
     fitted = fit_device([block], scenario, device, "cpu-observed")
     # Back to back a size of 33 takes 33 us. Idle time costs 100 ns after 10 us and 900 ns after 90 us, of any size.
     only_33 = DiscreteSizes(np.array([33]), np.array([1.0]))
@@ -358,33 +370,43 @@ def test_capacity_and_profile_follow_from_the_samples(tmp_path: Path) -> None:
     assert costs.extra_ns.tolist() == [100, 900] * len(names)
 
 
-def test_the_extra_time_after_idle_time_is_found_again() -> None:
-    """Planted: it grows with the idle time, the machine is 10% slower in every second block, sizes differ 20-fold."""
+@pytest.mark.parametrize("carry", [0.0, 0.35, 0.8])
+def test_the_extra_time_after_idle_time_is_found_again(carry: float) -> None:
+    """Planted: it grows with the idle time that counts; every second block is 10% slower; sizes differ."""
     random = np.random.default_rng(3)
     blocks = []
-    for number in range(10):
-        speed, times, idled = 1.0 + 0.1 * (number % 2), {}, {}
-        for size in (50, 200, 1000):
-            mean_ns = 1000.0 * size * speed
-            times[0, size, False] = (mean_ns * random.gamma(100, 1 / 100, 400)).astype(np.int64)
-            idled[0, size] = (100_000 * 2 ** random.uniform(0, 7, 200)).astype(np.int64)
-            extra_ns = 50_000 * (1 - np.exp(-idled[0, size] / 2e6))
-            times[0, size, True] = (mean_ns * random.gamma(100, 1 / 100, 200) + extra_ns).astype(np.int64)
-        blocks.append(CalibrationBlock(times, idled))
+    for number in range(20):
+        speed, times = 1.0 + 0.1 * (number % 2), {}
+        for size in (50, 200, 400):
+            times[0, size, False] = (1000.0 * size * speed * random.gamma(100, 1 / 100, 400)).astype(np.int64)
+        sizes = random.choice([50, 200, 400], 1000)
+        idle_ns = np.where(random.random(1000) < 0.5, 100_000 * 2 ** random.uniform(0, 7, 1000), 0).astype(np.int64)
+        counted_ns, extra_ns = 0, np.zeros(1000)
+        for query, idle in enumerate(idle_ns.tolist()):
+            counted_ns = counted_idle_ns(idle, counted_ns, carry)
+            extra_ns[query] = 50_000 * (1 - np.exp(-counted_ns / 4e6))
+        took_ns = 1000.0 * sizes * speed * random.gamma(100, 1 / 100, 1000) + extra_ns
+        # The machine stands still now and then.
+        took_ns += 5e6 * (random.random(1000) < 0.001)
+        run = PausedRun(np.zeros(1000, dtype=np.int64), sizes, idle_ns, took_ns.astype(np.int64))
+        blocks.append(CalibrationBlock(times, (run,)))
     found = fit_after_idle(blocks, 0)
-    assert found is not None and len(found.idle_ns) == 8
-    expected_ns = 50_000 * (1 - np.exp(-np.array(found.idle_ns) / 2e6))
-    # 250 queries of each size behind a point, which vary by a tenth of their mean: 2 us are one standard error or less.
-    error_ns = 0.1 * np.sqrt(np.mean(np.square([50e3, 200e3, 1000e3]))) / np.sqrt(6000 / 8)
-    assert np.all(np.abs(np.array(found.extra_ns) - expected_ns) < 4 * error_ns)
+    assert found is not None and len(found.idle_ns) == 12
+    # One step of the fit.
+    assert found.carry == pytest.approx(carry, abs=0.0501)
+    expected_ns = 50_000 * (1 - np.exp(-np.array(found.idle_ns) / 4e6))
+    # Some 800 queries behind a point; service varies by a tenth of its mean, and 5 ms once in a thousand are 160 us.
+    error_ns = np.sqrt(0.01 * np.mean(np.square([50e3, 200e3, 400e3])) + 160e3**2) / np.sqrt(10_000 / 12)
+    assert np.all(np.abs(np.array(found.extra_ns) - expected_ns) < 4 * error_ns + 5_000)
     assert list(found.extra_ns) == sorted(found.extra_ns)
 
 
 @pytest.mark.parametrize("queries", [29, 300])
 def test_where_nothing_is_found_nothing_is_claimed(queries: int) -> None:
     """Too few queries; or none that takes longer."""
-    times = {(0, 8, False): np.full(100, 1000), (0, 8, True): np.full(queries, 1000 + (queries < 30))}
-    block = CalibrationBlock(times, {(0, 8): np.arange(1, queries + 1)})
+    took_ns = np.full(queries + 1, 1000 + (queries < 30))
+    run = PausedRun(np.zeros(queries + 1), np.full(queries + 1, 8), np.arange(queries + 1), took_ns)
+    block = CalibrationBlock({(0, 8, False): np.full(100, 1000)}, (run,))
     assert fit_after_idle([block], 0) is None
     assert fit_after_idle([block], 1) is None
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sim.calibrate.observe import server as server_module
-from sim.calibrate.observe.arrivals import Queries, back_to_back, on_schedule, with_pauses
+from sim.calibrate.observe.arrivals import WITH_IT, Queries, back_to_back, on_schedule, with_pauses
 from sim.calibrate.observe.server import Server
 from sim.calibrate.observe.subject import BusyLoop, Empty, TorchModel
 from sim.calibrate.observe.worker import Waiting, Worker, WorkerFailed
@@ -169,6 +169,19 @@ def test_pauses_leave_the_server_idle(tmp_path: Path, monkeypatch: pytest.Monkey
     assert record.path.tolist() == [2, 0, 1]
     np.testing.assert_array_equal(record.arrival_ns[1:] - record.finish_ns[:-1], [5000, 7000])
     np.testing.assert_array_equal(record.part_start_ns, record.arrival_ns)
+
+
+def test_queries_without_a_pause_are_there_when_the_one_before_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = laid_out(tmp_path)
+    pause_ns = [0, WITH_IT, 5000, WITH_IT, WITH_IT, 7000]
+    record = replayed(scenario, monkeypatch, with_pauses([0] * 6, [10, 20, 30, 40, 50, 60], pause_ns), 0)
+    idle_ns = record.part_start_ns[1:] - record.part_finish_ns[:-1]
+    assert record.part_query.tolist() == list(range(6))
+    assert idle_ns.tolist() == [0, 5000, 0, 0, 7000]
+    arrival_ns, finish_ns = record.arrival_ns, record.finish_ns
+    assert arrival_ns.tolist() == [0, 0, *[finish_ns[1] + 5000] * 3, finish_ns[4] + 7000]
 
 
 # -- real workers: what is checked does not depend on how fast or busy the machine is ---------------------------

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.calibrate.fit import fit_table, levels_for
+from sim.calibrate.fit import fit_table
 from sim.calibrate.measure.blocks import NOT_TIMED
 from sim.calibrate.measure.campaign import Measured
 from sim.calibrate.measure.host import host_text
 from sim.calibrate.measure.settings import MeasureSettings, least_repeats
-from sim.calibrate.profile_folder import DeviceText, TableRows, device_file, name_problems, write_profile
+from sim.calibrate.profile_folder import DeviceText, device_file, name_problems, write_profile
 from sim.calibrate.sample_set import TOTAL, SampleKey, SampleSet, read_sample_csv, write_sample_csv
 from sim.profile.device import UNFIT
 from sim.spec.problems import Problem, SpecError
@@ -208,7 +208,7 @@ def write_device(
     own = sample_file(folder, device, model)
     others = [read_sample_csv(file) for file in _sample_files(folder, device) if file != own]
     every = SampleSet.joined([*others, samples])
-    tables = [_fitted(every, *pair) for pair in every.pairs()]
+    tables = [fit_table(every, *pair).rows for pair in every.pairs()]
     before = own.read_bytes() if own.exists() else None
     write_sample_csv(own, samples)
     try:
@@ -260,16 +260,6 @@ def _device_text(
         lanes=int(about["lanes"]),
         power=power,
     )
-
-
-def _fitted(samples: SampleSet, model: str, representation: str) -> TableRows:
-    """Fit a table whose tail is as fine as the repeats of most sizes can carry.
-
-    Where a size has fewer, which was asked for and is in the notes, its tail ends in its largest sample; with the
-    levels that it carries, every other size would lose its tail.
-    """
-    repeats = [samples.service_ns(model, representation, size).size for size in samples.sizes(model, representation)]
-    return fit_table(samples, model, representation, levels=levels_for(max(repeats))).rows
 
 
 def _description(about: Mapping[str, str]) -> str:

@@ -1,15 +1,15 @@
-"""Calibration blocks: service times of every path at chosen sizes, back to back and at low load, on the real server."""
+"""Calibration blocks: service times of each path at chosen sizes, back to back and after pauses, on the real server."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.calibrate.observe.arrivals import back_to_back, with_pauses
+from sim.calibrate.observe.arrivals import WITH_IT, back_to_back, with_pauses
 from sim.calibrate.observe.layout import EMPTY, RealDevice
 from sim.calibrate.observe.server import Observed, Server
 from sim.calibrate.observe.worker import Worker
@@ -17,7 +17,7 @@ from sim.serving.queueing import Order, Shed
 from sim.serving.system import System
 from sim.workload.sizes import SizeDistribution
 
-__all__ = ["CalibrationBlock", "Calibrator", "Cell", "Grid", "grid_of", "overhead_ns"]
+__all__ = ["CalibrationBlock", "Calibrator", "Cell", "Grid", "PausedRun", "grid_of", "overhead_ns"]
 
 Cell = tuple[int, int, bool]
 """Path, size, and whether the query found the server idle."""
@@ -27,14 +27,16 @@ BODY_SIZES = 24
 with half as many, a curve that bends cost 0.2% of the mean, which is over 1% of latency at a load of 0.85."""
 
 TAIL_LEVELS = (0.99, 0.995, 0.999)
-"""Further sizes, because large queries make the tail of latency."""
+"""Further sizes, because large queries make the tail of latency. They are asked as often as the workload has what they
+stand for: large ones take from those after them what these would find in the CPU's caches. Measured on an EPYC, one of
+932 samples makes the next one take half as long again."""
 
-COMMON = 8
-"""The tail and the bounds are asked in one of so many passes over the body: large queries must not come much more often
-than in the workload, because they take from the ones after them what these would find in the CPU's caches."""
+BACK_TO_BACK, PAUSED = 3, 2
+"""Of as many passes so many are back to back, and so many with pauses, which take most of the time."""
 
-BACK_TO_BACK = 3
-"""Passes back to back for one with pauses, which take most of the time."""
+PAUSED_SHARE = 0.5
+"""Queries of a pass with pauses that come after one; the others are there when the one before ends, so that what a
+pause leaves for later queries is seen, too."""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 1 / 8, 16.0
 """Pauses as parts of the mean service time, evenly spread over the logarithm: at a load of 0.3 a lane with exponential
@@ -53,12 +55,23 @@ class Grid:
     ----------
     body : tuple of int
         Sizes of equally likely parts; several times where parts have the same.
-    rare : tuple of int
-        Of the tail, and the bounds, so that nothing needs to be extrapolated.
+    tail : mapping of int to int
+        Of the tail: one of how many passes over the body has each.
+    bounds : tuple of int
+        The smallest and the largest, so that nothing needs to be extrapolated; none that are in the body.
     """
 
     body: tuple[int, ...]
-    rare: tuple[int, ...]
+    tail: Mapping[int, int]
+    bounds: tuple[int, ...]
+
+    def of_pass(self, number: int) -> tuple[int, ...]:
+        """Return the sizes of a pass over the body."""
+        return (*self.body, *(size for size, every in self.tail.items() if number % every == every - 1))
+
+    def missing(self, sizes: Set[int]) -> list[int]:
+        """Return the sizes that are not among some, the largest last."""
+        return sorted({*self.body, *self.tail, *self.bounds} - sizes)
 
 
 def grid_of(sizes: SizeDistribution) -> Grid:
@@ -68,7 +81,31 @@ def grid_of(sizes: SizeDistribution) -> Grid:
     rows = np.minimum(np.searchsorted(cumulative, levels * cumulative[-1]), len(cumulative) - 1)
     found = sizes.values[rows].tolist()
     body = tuple(found[:BODY_SIZES])
-    return Grid(body, tuple(sorted({*found[BODY_SIZES:], *sizes.bounds} - set(body))))
+    # A level of the tail stands for the queries up to half way to its neighbours.
+    tail = levels[BODY_SIZES - 1 :]
+    shares = np.diff([*((tail[1:] + tail[:-1]) / 2), 1.0])
+    every = {size: round(1 / (BODY_SIZES * share)) for size, share in zip(found[BODY_SIZES:], shares, strict=True)}
+    return Grid(
+        body,
+        {size: passes for size, passes in every.items() if size not in body},
+        tuple(size for size in sizes.bounds if size not in body),
+    )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PausedRun:
+    """Queries that a lane served one after the other, with pauses before some of them.
+
+    Attributes
+    ----------
+    path, size, idle_ns, took_ns : int64, shape (queries,)
+        How long the lane had been idle before each, which is not known of the first, and what it cost on its lane.
+    """
+
+    path: NDArray[np.int64]
+    size: NDArray[np.int64]
+    idle_ns: NDArray[np.int64]
+    took_ns: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,15 +115,16 @@ class CalibrationBlock:
     Attributes
     ----------
     times_ns : mapping of `Cell` to int64 array
-        What each query cost on its lane, the cost of dispatch included.
-    idle_ns : mapping of (path, size) to int64 array
-        How long the lane had been idle before each query that found it idle.
+        What each query cost on its lane, the cost of dispatch included. Of passes with pauses only those that found the
+        lane idle.
+    paused : tuple of PausedRun
+        The passes with pauses, by lane.
     longest_gap_ns : int
         Longest time that the dispatcher stood still.
     """
 
     times_ns: Mapping[Cell, NDArray[np.int64]]
-    idle_ns: Mapping[tuple[int, int], NDArray[np.int64]] = field(default_factory=dict)
+    paused: tuple[PausedRun, ...] = ()
     longest_gap_ns: int = 0
 
     def mean_ns(self, path: int) -> float:
@@ -133,6 +171,7 @@ class Calibrator:
         self.random = random
         self.passes: dict[int, int] = {}
         self.mean_ns: dict[int, float] = {}
+        self.asked: dict[tuple[int, bool], int] = {}
 
     def prepare(self) -> None:
         """Warm everything up, and find out how many passes over the grid fit a block."""
@@ -140,57 +179,68 @@ class Calibrator:
         for device in self.devices:
             for lane in device.lanes:
                 for _ in range(2):
-                    asked = self._passes(device, 1)
+                    asked = self._with_missing(device, self._pass(device, 0))
                     took = _part_times(self._serve_back_to_back(lane, asked))
-                rare = np.isin([size for _, size in asked], self.grid.rare)
-                weight = np.where(rare, 1.0 / COMMON, 1.0)
-                served_ns = float(took @ weight)
-                self.mean_ns[lane] = served_ns / float(weight.sum())
+                body = len(device.paths) * len(self.grid.body)
+                served_ns = float(took[:body].sum())
+                self.mean_ns[lane] = served_ns / body
                 # A query with a pause costs the pause besides.
                 pause_ns = self.mean_ns[lane] * (LONGEST_PAUSE - SHORTEST_PAUSE) / log(LONGEST_PAUSE / SHORTEST_PAUSE)
-                pass_ns = (BACK_TO_BACK + 1) * served_ns + pause_ns * float(weight.sum())
+                pass_ns = (BACK_TO_BACK + PAUSED) * served_ns
+                pass_ns += PAUSED * PAUSED_SHARE * pause_ns * body
                 self.passes[lane] = int(np.clip(self.budget_ns / lanes / pass_ns, 1, MOST_PASSES))
 
     def block(self) -> CalibrationBlock:
-        """Ask the whole grid of every path, back to back and after pauses, in an order drawn anew.
+        """Ask the whole grid of every path, back to back and with pauses, in an order drawn anew.
 
-        Sizes of the body come up to `COMMON` times as often as the others.
+        Sizes that are so rare that no pass back to back had them come at the end, where none comes after them.
         """
         times: dict[Cell, list[NDArray[np.int64]]] = {}
-        idled: dict[Cell, list[NDArray[np.int64]]] = {}
+        runs: list[PausedRun] = []
         longest_gap_ns = 0
         for device in self.devices:
             for lane in device.lanes:
-                asked = self._passes(device, BACK_TO_BACK * self.passes[lane])
+                asked = self._passes(device, lane, False, BACK_TO_BACK * self.passes[lane])
+                asked = self._with_missing(device, asked)
                 seen = self._serve_back_to_back(lane, asked)
-                _sort_in(times, asked, False, _part_times(seen))
+                took_ns = _part_times(seen)
+                _sort_in(times, asked, False, took_ns, range(len(asked)))
                 longest_gap_ns = max(longest_gap_ns, seen.longest_gap_ns)
-                asked = self._passes(device, self.passes[lane])
+                asked = self._passes(device, lane, True, PAUSED * self.passes[lane])
                 seen = self._serve_with_pauses(lane, asked, self._pauses(lane, len(asked)))
-                _sort_in(times, asked, True, _part_times(seen), first=1)
-                _sort_in(idled, asked, True, _idle_times(seen), first=1)
+                idle_ns, took_ns = _idle_times(seen), _part_times(seen)
+                _sort_in(times, asked, True, took_ns, np.flatnonzero(idle_ns[1:]) + 1)
+                paths, sizes = np.array(asked, dtype=np.int64).T
+                runs.append(PausedRun(paths, sizes, idle_ns, took_ns))
                 longest_gap_ns = max(longest_gap_ns, seen.longest_gap_ns)
         return CalibrationBlock(
-            {cell: np.concatenate(parts) for cell, parts in times.items()},
-            {(path, size): np.concatenate(parts) for (path, size, _), parts in idled.items()},
-            longest_gap_ns,
+            {cell: np.concatenate(parts) for cell, parts in times.items()}, tuple(runs), longest_gap_ns
         )
 
-    def _passes(self, device: RealDevice, passes: int) -> list[tuple[int, int]]:
-        """Return paths and sizes to ask, each pass in an order of its own."""
-        asked = []
-        for number in range(passes):
-            sizes = self.grid.body if number % COMMON else (*self.grid.body, *self.grid.rare)
-            once = [(path, size) for path in device.paths for size in sizes]
-            asked += [once[i] for i in self.random.permutation(len(once)).tolist()]
-        return asked
+    def _passes(self, device: RealDevice, lane: int, paused: bool, passes: int) -> list[tuple[int, int]]:
+        """Return paths and sizes of the next passes of a lane, back to back or with pauses."""
+        first = self.asked.get((lane, paused), 0)
+        self.asked[lane, paused] = first + passes
+        return [one for number in range(first, first + passes) for one in self._pass(device, number)]
+
+    def _with_missing(self, device: RealDevice, asked: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return paths and sizes with those at the end that are not among them."""
+        missing = self.grid.missing({size for _, size in asked})
+        return [*asked, *((path, size) for size in missing for path in device.paths)]
+
+    def _pass(self, device: RealDevice, number: int) -> list[tuple[int, int]]:
+        """Return paths and sizes of a pass, in an order of its own."""
+        once = [(path, size) for path in device.paths for size in self.grid.of_pass(number)]
+        return [once[i] for i in self.random.permutation(len(once)).tolist()]
 
     def _pauses(self, lane: int, count: int) -> list[int]:
-        """Return pauses in ns, from all parts of their range alike, in an order drawn anew."""
-        levels = (self.random.permutation(count) + self.random.random(count)) / count
+        """Return pauses in ns, from all parts of their range alike, and `WITH_IT` where there is none, in any order."""
+        after_one = max(1, round(PAUSED_SHARE * count))
+        levels = (np.arange(after_one) + self.random.random(after_one)) / after_one
         shortest_ns = SHORTEST_PAUSE * self.mean_ns[lane]
-        pauses_ns = shortest_ns * (LONGEST_PAUSE / SHORTEST_PAUSE) ** levels
-        found: list[int] = pauses_ns.astype(np.int64).tolist()
+        pauses_ns = np.full(count, WITH_IT, dtype=np.int64)
+        pauses_ns[:after_one] = shortest_ns * (LONGEST_PAUSE / SHORTEST_PAUSE) ** levels
+        found: list[int] = self.random.permutation(pauses_ns).tolist()
         return found
 
     def _serve_back_to_back(self, lane: int, asked: Sequence[tuple[int, int]]) -> Observed:
@@ -266,11 +316,11 @@ def _sort_in(
     asked: Sequence[tuple[int, int]],
     idle: bool,
     numbers: NDArray[np.int64],
-    first: int = 0,
+    which: Iterable[int],
 ) -> None:
-    """Sort a number of each query into cells, from the `first` on; how long a lane idled before it is not known."""
+    """Sort a number of these queries into cells."""
     rows: dict[Cell, list[int]] = {}
-    for row, (path, size) in enumerate(asked[first:], first):
-        rows.setdefault((path, size, idle), []).append(row)
+    for row in which:
+        rows.setdefault((*asked[row], idle), []).append(row)
     for cell, mine in rows.items():
         found.setdefault(cell, []).append(numbers[mine])

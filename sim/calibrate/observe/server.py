@@ -20,7 +20,7 @@ from heapq import heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.calibrate.observe.arrivals import NOT_YET, Queries
+from sim.calibrate.observe.arrivals import NOT_YET, WITH_IT, Queries
 from sim.calibrate.observe.worker import Worker
 from sim.engine.audit import InvariantError, audit
 from sim.engine.binding import ChoiceSet
@@ -240,8 +240,13 @@ class Server:
                 clock.tell(now_ns)
                 self._complete(ended)
                 last_ended = now_ns
-                if arrived < count and arrival_ns[arrived] == NOT_YET:
-                    arrival_ns[arrived] = recorded[arrived] = now_ns + queries.pause_ns[arrived]
+                if arrived < count and arrival_ns[arrived] == NOT_YET and ledger.in_system <= queries.most_left:
+                    at_ns = now_ns + queries.pause_ns[arrived]
+                    arrival_ns[arrived] = recorded[arrived] = at_ns
+                    together = arrived + 1
+                    while together < count and queries.pause_ns[together] == WITH_IT:
+                        arrival_ns[together] = recorded[together] = at_ns
+                        together += 1
             elif arrived == count and not ledger.in_system:
                 break
             if now_ns + origin - looked_ns > LOOK_NS:
