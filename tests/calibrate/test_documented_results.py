@@ -62,7 +62,7 @@ def test_rooflines_of_what_was_measured(device: str, count: int) -> None:
     assert words(" ".join(summary_lines(checks))) in documented
 
 
-@pytest.mark.parametrize("name", ["gpu-h200", "cpu-xeon-m167-1core"])
+@pytest.mark.parametrize("name", ["gpu-h200", "cpu-epyc-1core", "cpu-xeon-m167-1core"])
 def test_the_effect_of_a_cache(name: str) -> None:
     plain, cached = find_device(name), find_device(f"{name}-mp-cache")
     effects = cache_effects(plain, cached, [find_model("dlrm-kaggle")], CACHE)

@@ -36,7 +36,10 @@ MODELLED = (
     *(f"gpu-{name}" for name in TRITON),
 )
 UNFIT = ("cpu-xeon-1core", "cpu-xeon-1core-mp-cache", "gpu-h200", "gpu-h200-mp-cache")
-OWN = ("cpu-epyc-1core", "cpu-xeon-m167-1core", "cpu-xeon-m167-1core-mp-cache", *UNFIT)
+OWN = (
+    *("cpu-epyc-1core", "cpu-epyc-1core-mp-cache", "cpu-xeon-m167-1core", "cpu-xeon-m167-1core-mp-cache"),
+    *UNFIT,
+)
 PUBLISHED = tuple(f"triton-{name}" for name in TRITON)
 
 

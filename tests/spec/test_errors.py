@@ -97,8 +97,8 @@ def test_a_good_file_has_no_problems(tmp_path: Path) -> None:
             "cpu: cpu-broadwell",
             "cpu: cpu-broadwel",
             "e.yaml:10:20: fleet[0].devices.cpu: unknown device (got 'cpu-broadwel'; allowed: cpu-broadwell, "
-            "cpu-epyc-1core, cpu-epyc-1core-roofline, cpu-xeon-1core, cpu-xeon-1core-mp-cache, cpu-xeon-m167-1core, "
-            "cpu-xeon-m167-1core-mp-cache, gpu-a100, gpu-a30, gpu-h200, "
+            "cpu-epyc-1core, cpu-epyc-1core-mp-cache, cpu-epyc-1core-roofline, cpu-xeon-1core, "
+            "cpu-xeon-1core-mp-cache, cpu-xeon-m167-1core, cpu-xeon-m167-1core-mp-cache, gpu-a100, gpu-a30, gpu-h200, "
             "gpu-h200-mp-cache, gpu-h200-roofline, gpu-t4, gpu-v100, ipu-gc200, ipu-pod16, "
             "kairos-c5n.2xlarge, kairos-g4dn.xlarge, kairos-r5n.large, kairos-t3.xlarge, ribbon-c5.2xlarge, "
             "ribbon-c5a.2xlarge, ribbon-g4dn.xlarge, ribbon-m5.xlarge, ribbon-m5n.xlarge, ribbon-r5.large, "
