@@ -329,6 +329,8 @@ def test_the_grid_holds_the_bounds_and_stands_for_equal_parts() -> None:
     assert np.mean(np.array(asked) > np.quantile(values, 0.985)) == pytest.approx(0.015, rel=0.05)
     assert grid.missing(set(asked)) == [1, 1200]
     assert grid.missing({*grid.body, 1}) == [*grid.tail, 1200]
+    coarse = grid_of(DiscreteSizes(np.array([5, 50]), np.array([0.985, 0.015])))
+    assert set(coarse.body) == {5} and coarse.tail == {50: 3} and coarse.bounds == (50,)
     only = grid_of(DiscreteSizes(np.array([7]), np.array([1.0])))
     assert set(only.body) == {7} and only.tail == {} and only.bounds == () and only.missing({7}) == []
 

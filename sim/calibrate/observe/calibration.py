@@ -84,10 +84,13 @@ def grid_of(sizes: SizeDistribution) -> Grid:
     # A level of the tail stands for the queries up to half way to its neighbours.
     tail = levels[BODY_SIZES - 1 :]
     shares = np.diff([*((tail[1:] + tail[:-1]) / 2), 1.0])
-    every = {size: round(1 / (BODY_SIZES * share)) for size, share in zip(found[BODY_SIZES:], shares, strict=True)}
+    # Levels of the same size stand for what they stand for together.
+    of_size: dict[int, float] = {}
+    for size, share in zip(found[BODY_SIZES:], shares.tolist(), strict=True):
+        of_size[size] = of_size.get(size, 0.0) + share
     return Grid(
         body,
-        {size: passes for size, passes in every.items() if size not in body},
+        {size: max(1, round(1 / (BODY_SIZES * share))) for size, share in of_size.items() if size not in body},
         tuple(size for size in sizes.bounds if size not in body),
     )
 
