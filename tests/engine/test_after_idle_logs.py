@@ -76,7 +76,7 @@ def test_idle_time_that_was_carried_over_adds_to_more_of_it(tmp_path: Path) -> N
     ]
 
 
-def test_of_what_a_lane_served_last_the_idle_time_is_carried_by_the_path_that_serves_next() -> None:
+def test_what_is_carried_is_cut_to_whole_nanoseconds_and_given_by_path() -> None:
     assert [counted_idle_ns(idle, 7, 0.5) for idle in (0, 10)] == [3, 13]
     assert counted_idle_ns(10, 7, 0.0) == 10
     packed = pack_idle_costs([None, AfterIdle((5,), (1,), 0.25)])
