@@ -22,6 +22,7 @@ from sim.profile.after_idle import AfterIdle
 from sim.profile.device import Device
 from sim.profile.library import data_dir, load_device, ships
 from sim.profile.service import Evidence
+from sim.profile.spells import Spells
 from sim.profile.stage_file import format_stage_csv
 from sim.profile.table_file import format_service_csv
 from sim.report.rundir import RunDirectoryError
@@ -79,6 +80,8 @@ class DeviceText:
         How every table is read, by the keys of `sim.spec.device.TableFileSpec`.
     after_idle : mapping of (model, representation) to AfterIdle
         What service takes longer on a lane that stood idle, where that was measured.
+    spells : Spells or None
+        How its service times depend on those before, where that was measured.
     """
 
     name: str
@@ -93,6 +96,7 @@ class DeviceText:
     per_query_overhead: str | None = None
     table_options: Mapping[str, str] = field(default_factory=dict)
     after_idle: Mapping[tuple[str, str], AfterIdle] = field(default_factory=dict)
+    spells: Spells | None = None
 
 
 def device_file(folder: Path, name: str) -> Path:
@@ -195,6 +199,7 @@ def _write(trial: Path, device: DeviceText, tables: Sequence[TableRows]) -> list
         "memory": device.memory,
         "lanes": device.lanes,
         "per_query_overhead": device.per_query_overhead,
+        "spells": None if device.spells is None else device.spells.text(),
         "power": None if device.power is None else dict(device.power),
         "price": device.price,
     }

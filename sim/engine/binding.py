@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.instant import Clock
-from sim.engine.station import Part
+from sim.engine.station import Lane, Part
 from sim.serving.compiled import jit
 from sim.serving.estimate import estimate_paths
 from sim.serving.lookup import expected_ns, service_ns
 from sim.serving.policies.base import DROP
+from sim.serving.spells import next_level
 from sim.serving.state import State
 from sim.serving.system import System
 
@@ -69,6 +71,11 @@ class Binder:
         self.device_choices = self._device_choices() if system.late_lanes is not None else {}
         self.node_device: list[int] = system.node_device.tolist()
         self.restricted: set[int] = set()
+        spells = system.spells
+        self.spell_of_device = [
+            (own, spells.decay[first:end], spells.weight[first:end]) if end > first else None
+            for own, (first, end) in zip(spells.own.tolist(), pairwise(spells.first.tolist()), strict=True)
+        ]
 
     def _device_choices(self) -> dict[tuple[int, int], ChoiceSet]:
         """Return the paths of each (group * models + model, slot): what there is when the device is given."""
@@ -150,6 +157,16 @@ class Binder:
             self.time(part, part.size, int(choice.service_ns[pick]))
         else:
             self.time(part, part.size)
+
+    def enter_spell(self, part: Part, samples: int, lane: Lane) -> None:
+        """Let the true service time of what a lane begins with be that of the spell in which the lane is, if any."""
+        spell = self.spell_of_device[lane.device]
+        if spell is None:
+            return
+        level = next_level(part.multipliers[-1], lane.served, lane.past, *spell)
+        lane.served += 1
+        services = self.system.services
+        part.service_ns = service_ns(services.index, services.grid, part.path, samples, level, 1.0)
 
     def time(self, part: Part, samples: int, mean_ns: int | None = None) -> None:
         """Give the part its true and expected service times for so many samples; `mean_ns` where it is known."""

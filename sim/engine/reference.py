@@ -216,9 +216,9 @@ class Cell:
         numbers = range(len(lane_device)) if system.late_lanes is None else system.late_lanes.tolist()
         for rank, number in enumerate(numbers):
             device = lane_device[number]
-            lane = Lane(self.env, number, device, device_node[device], self.queues[device], rank)
+            queue, components = self.queues[device], int(system.spells.first[device + 1] - system.spells.first[device])
+            lane = Lane(self.env, number, device, device_node[device], queue, rank, components)
             lanes[device].append(lane)
-            queue = lane.queue
             self.env.process(self.serve_batches(lane, queue) if isinstance(queue, BatchQueue) else self.serve(lane))
         return lanes
 
@@ -259,6 +259,7 @@ class Cell:
                 yield from self.rest(lane)
             part = waiting.popleft()
             if is_served(part, lane):
+                self.dispatcher.binder.enter_spell(part, part.size, lane)
                 service_ns = part.service_ns + self.after_idle_ns(lane, part.path)
                 self.ledger.start((part,), lane, service_ns, part.expected_ns)
                 served = yield self.work(lane, service_ns)
@@ -280,7 +281,7 @@ class Cell:
                     samples += part.size
             queue.wake_if_ready()
             if batch:
-                service_ns, expected_ns = self.batch_times(batch, samples)
+                service_ns, expected_ns = self.batch_times(batch, samples, lane)
                 service_ns += self.after_idle_ns(lane, batch[0].path)
                 self.ledger.start(batch, lane, service_ns, expected_ns)
                 served = yield self.work(lane, service_ns)
@@ -405,15 +406,15 @@ class Cell:
         if self.client is not None:
             self.client.answered(attempt, node)
 
-    def batch_times(self, batch: list[Part], samples: int) -> tuple[int, int]:
-        """Return the true and the expected service time of a batch.
+    def batch_times(self, batch: list[Part], samples: int, lane: Lane) -> tuple[int, int]:
+        """Return the true and the expected service time of a batch that a lane begins.
 
         The draw is that of the first part; a batch of one part takes exactly as long as the part alone.
         """
         first = batch[0]
-        if len(batch) == 1:
-            return first.service_ns, first.expected_ns
-        self.dispatcher.binder.time(first, samples)
+        if len(batch) > 1:
+            self.dispatcher.binder.time(first, samples)
+        self.dispatcher.binder.enter_spell(first, samples, lane)
         overhead_ns = (len(batch) - 1) * self.path_overhead_ns[first.path]
         return first.service_ns + overhead_ns, first.expected_ns + overhead_ns
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
+import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from sim.engine.instant import Clock, trigger
 from sim.engine.record import NO_PATH
@@ -211,6 +213,10 @@ class Lane:
         When it ended what it served last; 0 before the first.
     idle_ns : int
         The idle time that counted for what it served last (`sim.serving.idling.counted_idle_ns`); 0 before the first.
+    served : int
+        What it began to serve, where its device has spells.
+    past : float64[components]
+        The draws of these services, summed up; see `sim.serving.spells.next_level`.
     """
 
     __slots__ = (
@@ -224,15 +230,19 @@ class Lane:
         "left",
         "node",
         "number",
+        "past",
         "queue",
         "rank",
         "resting",
+        "served",
         "serving",
         "takes",
         "woken",
     )
 
-    def __init__(self, env: Clock, number: int, device: int, node: int, queue: Queue, rank: int) -> None:
+    def __init__(
+        self, env: Clock, number: int, device: int, node: int, queue: Queue, rank: int, components: int = 0
+    ) -> None:
         self.env = env
         self.number = number
         self.device = device
@@ -246,6 +256,8 @@ class Lane:
         self.first_record = 0
         self.ended_ns = 0
         self.idle_ns = 0
+        self.served = 0
+        self.past: NDArray[np.float64] = np.zeros(components)
         # How a controlled lane ends what it serves, see `sim.engine.pace`.
         self.left = 0
         self.done = self.woken

@@ -15,6 +15,7 @@ from sim.profile.after_idle import AfterIdle, after_idle
 from sim.profile.model import Model
 from sim.profile.roofline import Roofline, roofline_table
 from sim.profile.service import Beyond, Evidence, ParametricService, Service, ServiceTable, SizeStep
+from sim.profile.spells import Spells, spells
 from sim.profile.stage_file import parse_stage_csv
 from sim.profile.stage_times import StageTimes
 from sim.profile.table_file import parse_service_csv
@@ -81,6 +82,7 @@ class Device:
     any_model: Profile | None = field(default=None, repr=False)
     roofline: Roofline | None = None
     per_query_overhead_ns: int = 0
+    spells: Spells | None = None
 
     @property
     def unfit(self) -> bool:
@@ -236,6 +238,7 @@ def build_device(
         any_model=any_model,
         roofline=None if spec.roofline is None else _roofline(spec.roofline),
         per_query_overhead_ns=spec.per_query_overhead,
+        spells=spells(spec.spells),
     )
 
 

@@ -29,6 +29,7 @@ def device_text(device: Device, models: Sequence[Model]) -> str:
         f"  lanes      {device.lanes}",
         f"  power      {_known(device.busy_w, 'W busy')}, {_known(device.idle_w, 'W idle')}",
         f"  price      {_known(device.price_usd_per_h, 'US$/h')}",
+        *_spell_lines(device),
         f"  hash       {device.content_hash[:16]}",
         "  provenance",
         *_indented(device.provenance or "not given"),
@@ -50,6 +51,14 @@ def device_text(device: Device, models: Sequence[Model]) -> str:
                     carried = f"; {cost.carry:.0%} of the idle time counts again for the next" if cost.carry else ""
                     lines.append(f"    after idle time: {said}{carried}")
     return "\n".join(lines)
+
+
+def _spell_lines(device: Device) -> list[str]:
+    if device.spells is None:
+        return []
+    parts = zip(device.spells.share, device.spells.services, strict=True)
+    said = ", ".join(f"{share:.0%} of the variance for {services:g} services" for share, services in parts)
+    return [f"  spells     {said}"]
 
 
 def _indented(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,13 @@ SIZES_AT, SIZES, LEVELS_AT, LEVELS, VALUES_AT, SLOPES_AT, MEANS_AT, UNIT, ROUND,
 COLUMNS = 10
 
 
+class Unit(Protocol):
+    """What a service draw is turned into before a run."""
+
+    def unit_quantile(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a number for each draw in [0, 1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackedServices:
     """Services as arrays.
@@ -33,14 +40,15 @@ class PackedServices:
         Offsets into `grid` and options of each service.
     grid : float64[numbers]
         Sizes, quantile levels, service times and mean service times in ns.
-    units : tuple of ParametricService
+    units : tuple of Unit
         The distinct parametric shapes. A query's service draw is turned into one multiplier of mean 1 for
-        each of them before the run, so that no engine evaluates a special function.
+        each of them before the run, so that no engine evaluates the quantile function of a law. Of a system with spells
+        the last one is the normal score of the draw.
     """
 
     index: NDArray[np.int64]
     grid: NDArray[np.float64]
-    units: tuple[ParametricService, ...]
+    units: tuple[Unit, ...]
 
     @property
     def unit_of_service(self) -> NDArray[np.int64]:
@@ -48,8 +56,8 @@ class PackedServices:
         return self.index[:, UNIT]
 
 
-def pack_services(services: Sequence[Service]) -> PackedServices:
-    """Pack `services`; row i of the index is service i."""
+def pack_services(services: Sequence[Service], more_units: Sequence[Unit] = ()) -> PackedServices:
+    """Pack `services`; row i of the index is service i. `more_units` are what draws are turned into besides."""
     index = np.zeros((len(services), COLUMNS), dtype=np.int64)
     grid: list[NDArray[np.float64]] = []
     filled = 0
@@ -80,7 +88,7 @@ def pack_services(services: Sequence[Service]) -> PackedServices:
                 units.append(service)
                 shapes.append((service.distribution, service.cv))
             row[UNIT] = shapes.index((service.distribution, service.cv))
-    return PackedServices(index, np.concatenate(grid) if grid else np.zeros(0), tuple(units))
+    return PackedServices(index, np.concatenate(grid) if grid else np.zeros(0), (*units, *more_units))
 
 
 @jit_inline

@@ -20,6 +20,7 @@ from sim.serving.policies.user import load_function
 from sim.serving.queueing import Order, Shed
 from sim.serving.remapping import Remapping, build_remapping
 from sim.serving.scaling import Scaling, build_scaling
+from sim.serving.spells import NormalScore, PackedSpells, pack_spells
 from sim.spec.experiment import (
     Experiment,
     LateBindingSpec,
@@ -93,6 +94,9 @@ class System:
         Extra service time for each part of a batch after its first.
     idle_costs : IdleCosts
         Extra service time by path and by how long the lane stood idle.
+    spells : PackedSpells
+        How the service times of a lane depend on those before, by device. Where there are any, the last of the units
+        of `services` is the normal score.
     routers : int
         Routers that share the queries; where there are several each sees only what it sent itself.
     has_network : bool
@@ -144,6 +148,7 @@ class System:
     batch_timeout_ns: NDArray[np.int64]
     path_overhead_ns: NDArray[np.int64]
     idle_costs: IdleCosts
+    spells: PackedSpells
     knowledge_delay_ns: int
     routers: int
     has_network: bool
@@ -263,6 +268,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         dtype=np.int64,
     )
     speeds = device_speeds(experiment, plan)
+    spells = pack_spells([device.profile.spells for _, device in devices])
     clients = build_clients(experiment)
     has_faults = experiment.faults is not None
     return System(
@@ -287,7 +293,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         serving_nodes=tuple(
             np.flatnonzero(np.diff(group_path)[node_group * models + m] > 0).astype(np.int64) for m in range(models)
         ),
-        services=pack_services([path.service for path in eligible]),
+        services=pack_services([path.service for path in eligible], [NormalScore()] if spells else []),
         choose=choose,
         compiles=policy.choose is not None and policy.uses_estimates,
         policy_parameters=np.array(
@@ -329,4 +335,5 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
             dtype=np.int64,
         ),
         idle_costs=pack_idle_costs([path.after_idle for path in eligible]),
+        spells=spells,
     )

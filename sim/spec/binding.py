@@ -205,6 +205,7 @@ WORDS = {
     "model_type": "expected keys and values",
     "model_attributes_type": "expected keys and values",
     "too_short": "has too few entries",
+    "too_long": "has too many entries",
     "string_too_short": "must not be empty",
 }
 

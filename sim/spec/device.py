@@ -38,6 +38,7 @@ __all__ = [
     "ProvenanceSpec",
     "RooflineSpec",
     "ServiceSpec",
+    "SpellsSpec",
     "TableFileSpec",
 ]
 
@@ -110,6 +111,37 @@ class AfterIdleSpec(SpecModel):
         if not self.carry:
             del written["carry"]
         return written
+
+
+class SpellsSpec(SpecModel):
+    """Correlation of the service times of a lane: what is slow now is slow for a while."""
+
+    share: tuple[Fraction, ...] = Field(
+        min_length=1,
+        max_length=4,
+        description="Shares of the variance of the normal scores of service times that last; together below 1.",
+    )
+    services: tuple[Annotated[float, Field(ge=0.5, le=1e5, allow_inf_nan=False)], ...] = Field(
+        min_length=1, description="Services of a lane after which each share has fallen to 1/e."
+    )
+
+    @field_validator("share")
+    @classmethod
+    def _leaves_some(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if sum(values) >= 1:
+            raise ValueError(f"the shares come to {sum(values):g}: together they must be below 1")
+        return values
+
+    @field_validator("services")
+    @classmethod
+    def _increasing(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        share = info.data.get("share")
+        if share is not None and len(share) != len(values):
+            raise ValueError(f"{len(values)} numbers of services for {len(share)} shares")
+        for before, after in pairwise(values):
+            if after <= before:
+                raise ValueError(f"must increase strictly: {after:g} follows {before:g}")
+        return values
 
 
 class _ServiceOptions(SpecModel):
@@ -295,6 +327,9 @@ class DeviceSpec(SpecModel):
     per_query_overhead: DurationOrZeroNs = Field(
         default=0, description="Extra service time of a batch for each query after its first."
     )
+    spells: SpellsSpec | None = Field(
+        default=None, description="How the service times of a lane depend on those before; of service tables only."
+    )
     power: PowerSpec | None = None
     price: PriceUsdPerH | None = None
     provenance: ProvenanceSpec | None = None
@@ -320,4 +355,19 @@ class DeviceSpec(SpecModel):
             raise ValueError(f"a roofline or a parametric service is modelled, not {self.evidence}")
         if self.evidence != "modelled" and self.provenance is None:
             raise ValueError(f"evidence: {self.evidence} needs a provenance block")
+        entries = (
+            [one for of_model in self.service.values() for one in of_model.values()]
+            if isinstance(self.service, dict)
+            else [self.service]
+        )
+        if self.spells is not None and any(not isinstance(one, _TableOptions) for one in entries):
+            raise ValueError("spells need service tables: no roofline, and no distribution")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # As for `_ServiceOptions`: profiles without spells keep their hashes.
+        written: dict[str, Any] = handler(self)
+        if self.spells is None:
+            written.pop("spells", None)
+        return written

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sim.calibrate.measure.interference import BlockReading, judge
-from sim.calibrate.observe.calibration import CalibrationBlock, PausedRun, grid_of
+from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun, grid_of
 from sim.calibrate.observe.fitness import MOST_GAP_NS, RULE, Block, assess, combined
 from sim.calibrate.observe.idling import fit_after_idle
 from sim.calibrate.observe.layout import real_devices
@@ -354,7 +354,7 @@ def test_capacity_and_profile_follow_from_the_samples(tmp_path: Path) -> None:
             idle_ns = np.repeat([10_000, 90_000], [61, 60])
             took_ns = busy_ns + idle_ns // 100
             times[path, size, True] = took_ns[1:]
-            runs.append(PausedRun(np.full(121, path), np.full(121, size), idle_ns, took_ns))
+            runs.append(LaneRun(np.full(121, path), np.full(121, size), idle_ns, took_ns))
     block = CalibrationBlock(times, tuple(runs))
     fitted = fit_device([block], scenario, device, "cpu-observed")
     # Back to back a size of 33 takes 33 us. Idle time costs 100 ns after 10 us and 900 ns after 90 us, of any size.
@@ -390,7 +390,7 @@ def test_the_extra_time_after_idle_time_is_found_again(carry: float) -> None:
         took_ns = 1000.0 * sizes * speed * random.gamma(100, 1 / 100, 1000) + extra_ns
         # The machine stands still now and then.
         took_ns += 5e6 * (random.random(1000) < 0.001)
-        run = PausedRun(np.zeros(1000, dtype=np.int64), sizes, idle_ns, took_ns.astype(np.int64))
+        run = LaneRun(np.zeros(1000, dtype=np.int64), sizes, idle_ns, took_ns.astype(np.int64))
         blocks.append(CalibrationBlock(times, (run,)))
     found = fit_after_idle(blocks, 0)
     assert found is not None and len(found.idle_ns) == 12
@@ -407,7 +407,7 @@ def test_the_extra_time_after_idle_time_is_found_again(carry: float) -> None:
 def test_where_nothing_is_found_nothing_is_claimed(queries: int) -> None:
     """Too few queries; or none that takes longer."""
     took_ns = np.full(queries + 1, 1000 + (queries < 30))
-    run = PausedRun(np.zeros(queries + 1), np.full(queries + 1, 8), np.arange(queries + 1), took_ns)
+    run = LaneRun(np.zeros(queries + 1), np.full(queries + 1, 8), np.arange(queries + 1), took_ns)
     block = CalibrationBlock({(0, 8, False): np.full(100, 1000)}, (run,))
     assert fit_after_idle([block], 0) is None
     assert fit_after_idle([block], 1) is None

@@ -149,6 +149,20 @@ def cold_lanes(draw: st.DrawFn, document: dict[str, Any]) -> None:
             services[model] = {name: {**one, "after_idle": draw(points)} for name, one in services[model].items()}
 
 
+def slow_spells(draw: st.DrawFn, document: dict[str, Any]) -> None:
+    """Service times depend on those before, on some devices."""
+    give_services(document, lambda: draw(tabled_services()))
+    kinds = [
+        {"share": [0.5], "services": [3]},
+        {"share": ["20%", "70%"], "services": [0.5, 40]},
+        {"share": [0.1, 0.1, 0.1], "services": [2, 3, 1000]},
+    ]
+    for use in devices_of(document):
+        spells = draw(st.sampled_from([None, *kinds]))
+        if spells is not None:
+            use["profile"] |= {"spells": dict(spells)}
+
+
 def priorities(draw: st.DrawFn, document: dict[str, Any]) -> None:
     if len(document.get("classes", [])) > 1:
         document["queue"] = {**document.get("queue", {}), "order": "priority"}
@@ -185,6 +199,8 @@ VARIATIONS: tuple[Variation, ...] = (
     no_time,
     cold_lanes,
     cold_lanes,
+    slow_spells,
+    slow_spells,
     priorities,
     priorities,
     small_parts,

@@ -17,7 +17,7 @@ from sim.serving.queueing import Order, Shed
 from sim.serving.system import System
 from sim.workload.sizes import SizeDistribution
 
-__all__ = ["CalibrationBlock", "Calibrator", "Cell", "Grid", "PausedRun", "grid_of", "overhead_ns"]
+__all__ = ["CalibrationBlock", "Calibrator", "Cell", "Grid", "LaneRun", "grid_of", "overhead_ns"]
 
 Cell = tuple[int, int, bool]
 """Path, size, and whether the query found the server idle."""
@@ -96,8 +96,8 @@ def grid_of(sizes: SizeDistribution) -> Grid:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class PausedRun:
-    """Queries that a lane served one after the other, with pauses before some of them.
+class LaneRun:
+    """Queries that a lane served one after the other.
 
     Attributes
     ----------
@@ -120,15 +120,18 @@ class CalibrationBlock:
     times_ns : mapping of `Cell` to int64 array
         What each query cost on its lane, the cost of dispatch included. Of passes with pauses only those that found the
         lane idle.
-    paused : tuple of PausedRun
+    paused : tuple of LaneRun
         The passes with pauses, by lane.
+    busy : tuple of LaneRun
+        The passes back to back, by lane; in the order of serving.
     longest_gap_ns : int
         Longest time that the dispatcher stood still.
     """
 
     times_ns: Mapping[Cell, NDArray[np.int64]]
-    paused: tuple[PausedRun, ...] = ()
+    paused: tuple[LaneRun, ...] = ()
     longest_gap_ns: int = 0
+    busy: tuple[LaneRun, ...] = ()
 
     def mean_ns(self, path: int) -> float:
         """Mean over the cells of a path, of the mean of each."""
@@ -199,7 +202,8 @@ class Calibrator:
         Sizes that are so rare that no pass back to back had them come at the end, where none comes after them.
         """
         times: dict[Cell, list[NDArray[np.int64]]] = {}
-        runs: list[PausedRun] = []
+        runs: list[LaneRun] = []
+        busy: list[LaneRun] = []
         longest_gap_ns = 0
         for device in self.devices:
             for lane in device.lanes:
@@ -208,16 +212,18 @@ class Calibrator:
                 seen = self._serve_back_to_back(lane, asked)
                 took_ns = _part_times(seen)
                 _sort_in(times, asked, False, took_ns, range(len(asked)))
+                paths, sizes = np.array(asked, dtype=np.int64).T
+                busy.append(LaneRun(paths, sizes, np.zeros_like(took_ns), took_ns))
                 longest_gap_ns = max(longest_gap_ns, seen.longest_gap_ns)
                 asked = self._passes(device, lane, True, PAUSED * self.passes[lane])
                 seen = self._serve_with_pauses(lane, asked, self._pauses(lane, len(asked)))
                 idle_ns, took_ns = _idle_times(seen), _part_times(seen)
                 _sort_in(times, asked, True, took_ns, np.flatnonzero(idle_ns[1:]) + 1)
                 paths, sizes = np.array(asked, dtype=np.int64).T
-                runs.append(PausedRun(paths, sizes, idle_ns, took_ns))
+                runs.append(LaneRun(paths, sizes, idle_ns, took_ns))
                 longest_gap_ns = max(longest_gap_ns, seen.longest_gap_ns)
         return CalibrationBlock(
-            {cell: np.concatenate(parts) for cell, parts in times.items()}, tuple(runs), longest_gap_ns
+            {cell: np.concatenate(parts) for cell, parts in times.items()}, tuple(runs), longest_gap_ns, tuple(busy)
         )
 
     def _passes(self, device: RealDevice, lane: int, paused: bool, passes: int) -> list[tuple[int, int]]:

@@ -13,9 +13,11 @@ from sim.calibrate.fit import FittedTable, fit_table, service_table
 from sim.calibrate.observe.calibration import CalibrationBlock
 from sim.calibrate.observe.idling import fit_after_idle
 from sim.calibrate.observe.layout import LaidOut, RealDevice
+from sim.calibrate.observe.spells import fit_spells
 from sim.calibrate.profile_folder import DeviceText
 from sim.calibrate.sample_set import TOTAL, SampleKey, SampleSet
 from sim.profile.after_idle import AfterIdle
+from sim.profile.spells import Spells
 from sim.spec.experiment import DeviceUseSpec
 from sim.workload.sizes import SizeDistribution
 
@@ -36,6 +38,8 @@ class CalibratedDevice:
         By path, in the order of the device's paths; of queries that were served back to back.
     after_idle : tuple of AfterIdle or None
         By path: what a query takes longer that finds its lane idle.
+    spells : Spells or None
+        How the service times of a lane depend on those before.
     """
 
     device: RealDevice
@@ -43,6 +47,7 @@ class CalibratedDevice:
     samples: SampleSet
     tables: tuple[FittedTable, ...]
     after_idle: tuple[AfterIdle | None, ...]
+    spells: Spells | None
 
     def text(self, provenance: Mapping[str, str | int], lanes: int, memory_bytes: int | None) -> DeviceText:
         """Return what its file says beside its tables."""
@@ -59,6 +64,7 @@ class CalibratedDevice:
                 for table, after_idle in zip(self.tables, self.after_idle, strict=True)
                 if after_idle is not None
             },
+            spells=self.spells,
         )
 
 
@@ -77,7 +83,7 @@ def samples_of(blocks: Sequence[CalibrationBlock], scenario: LaidOut, device: Re
 def fit_device(
     blocks: Sequence[CalibrationBlock], scenario: LaidOut, device: RealDevice, name: str
 ) -> CalibratedDevice:
-    """Fit the tables of every path of a device, and what service takes longer after idle time."""
+    """Fit the tables of every path of a device, what service takes longer after idle time, and its spells."""
     samples = samples_of(blocks, scenario, device)
     busy = SampleSet({key: times for key, times in samples.cells.items() if key.block % 2 == 0})
     paths = [scenario.plan.eligible[path] for path in device.paths]
@@ -88,6 +94,7 @@ def fit_device(
         samples,
         tuple(fit_table(busy, model, one.representation) for one in paths),
         tuple(fit_after_idle(blocks, path) for path in device.paths),
+        fit_spells(blocks, device.paths),
     )
 
 
@@ -143,5 +150,6 @@ def device_override(one: CalibratedDevice, scenario: LaidOut, provenance: Mappin
         "evidence": "measured",
         "provenance": dict(provenance),
         "service": service,
+        **({} if one.spells is None else {"spells": one.spells.text()}),
     }
     return f'fleet."{group.name}".devices."{one.device.name}"={json.dumps(use)}'

@@ -15,10 +15,12 @@ from sim.engine.compiled.ledger import bring_to_now, end_part, start_part
 from sim.engine.compiled.lines import fits, idle, next_of, ready_line, remove, wake_if_ready
 from sim.engine.compiled.memory import floats, ints, reals, words
 from sim.engine.compiled.pace import ASLEEP, CUT, IDLE, SERVING, complete_paced, start_paced
+from sim.engine.compiled.service_times import true_ns
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, devices, lanes, nodes, parts, scalers
 from sim.serving.compiled import jit_inner, jit_once
 from sim.serving.idling import counted_idle_ns, extra_ns
+from sim.serving.spells import next_level
 
 __all__ = ["complete_lane", "go_on", "take"]
 
@@ -72,6 +74,7 @@ def take(w: World, lane: int) -> None:
                 p.leads = True
                 p.batch_samples = p.size
                 of_lane.first_part = part
+                _enter_spell(w, lane, part)
                 _start(w, lane, p.service_ns, p.expected_ns)
                 return
 
@@ -108,8 +111,35 @@ def _take_batch(w: World, lane: int, queue: int, line: int) -> bool:
     while part != NONE:
         table[part].batch_samples = samples
         part = table[part].companion
+    _enter_spell(w, lane, first)
     _start(w, lane, table[first].service_ns + overhead_ns, table[first].expected_ns + overhead_ns)
     return True
+
+
+@jit_inner
+def _enter_spell(w: World, lane: int, part: int) -> None:
+    """Let the true service time of what a lane begins with be that of the spell in which the lane is, if any."""
+    if w.spell_components == 0:
+        return
+    of_lane = lanes(w)[lane]
+    device = of_lane.device
+    first = words(w.spell_first_at)[device]
+    components = words(w.spell_first_at)[device + 1] - first
+    if components == 0:
+        return
+    p = parts(w)[part]
+    # The score is the last of the units.
+    score = reals(w.query_multiplier_at)[(p.query * w.draws + p.draw + 1) * w.units - 1]
+    level = next_level(
+        score,
+        of_lane.served,
+        floats(w.spell_past_at + 8 * lane * w.spell_components, components),
+        reals(w.spell_own_at)[device],
+        floats(w.spell_decay_at + 8 * first, components),
+        floats(w.spell_weight_at + 8 * first, components),
+    )
+    of_lane.served += 1
+    p.service_ns = true_ns(w, p.path, p.batch_samples, level, 1.0)
 
 
 @jit_inner

@@ -147,6 +147,12 @@ def _lay_out_fleet(world: Memory, system: System) -> None:
     for name, values in (("idle_first", costs.first), ("idle_ns", costs.idle_ns), ("idle_extra_ns", costs.extra_ns)):
         world.put(name, np.ascontiguousarray(values, dtype=np.int64))
     world.put("idle_carry", np.ascontiguousarray(costs.carry, dtype=np.float64))
+    spells = system.spells
+    _set(world, spell_components=spells.most)
+    world.put("spell_first", spells.first)
+    for name, numbers in (("spell_own", spells.own), ("spell_decay", spells.decay), ("spell_weight", spells.weight)):
+        world.put(name, np.ascontiguousarray(numbers, dtype=np.float64))
+    world.put("spell_past", np.zeros(lanes * spells.most))
     world.put("path_accuracy", np.ascontiguousarray(system.path_accuracy, dtype=np.float64))
     world.put("path_slot", np.append(system.paths[:, 0], np.zeros(EIGHT)).astype(np.int64))
     world.put("path_slot_service", np.ascontiguousarray(system.paths, dtype=np.int64))

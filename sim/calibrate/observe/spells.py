@@ -1,0 +1,134 @@
+"""How the service times of a lane depend on those before, from the calibration blocks that were served back to back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun
+from sim.profile.spells import Spells
+
+__all__ = ["fit_spells", "score_correlation"]
+
+LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200)
+"""How far apart services are that are compared; evenly spread over the logarithm."""
+
+MOST_COMPONENTS = 2
+
+FEWEST = 20
+"""Services of a path and size, at least, for which each has a rank that says something."""
+
+FEWEST_PAIRS = 200
+"""Pairs of services in all blocks, at least, behind the correlation at a lag."""
+
+SERVICES_RANGE = (0.5, 1000.0)
+LEAST_SHARE = 0.01
+
+
+def fit_spells(blocks: Sequence[CalibrationBlock], paths: Sequence[int]) -> Spells | None:
+    """Fit the correlation of the service times of a device's lanes.
+
+    Parameters
+    ----------
+    blocks : sequence of CalibrationBlock
+    paths : sequence of int
+        Those of the device.
+
+    Returns
+    -------
+    Spells or None
+        The fewest components, at most `MOST_COMPONENTS`, that come within one standard error of what was measured, as a
+        root mean square over the lags; the most where fewer do not. None where none are needed, or where there are too
+        few services or blocks to tell.
+
+    Notes
+    -----
+    Each service has the normal score of its rank among those of its path and size in all blocks, so that neither the
+    size nor the shape of the law counts. That one block is slower than another is correlation, too. The standard error
+    of the correlation at a lag is that of its mean over the blocks.
+    """
+    lags, found, errors = score_correlation(blocks, paths)
+    if len(lags) < 2 * MOST_COMPONENTS or _distance(found, errors, np.zeros(len(lags))) <= 1.0:
+        return None
+    fitted: Spells | None = None
+    for components in range(1, MOST_COMPONENTS + 1):
+        one = _fit(lags, found, components)
+        if one is not None:
+            fitted = one
+            if _distance(found, errors, np.array([one.correlation(lag) for lag in lags.tolist()])) <= 1.0:
+                break
+    return fitted
+
+
+def score_correlation(
+    blocks: Sequence[CalibrationBlock], paths: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return lags, the correlation of the normal scores of services so far apart, and its standard error.
+
+    Only lags that enough pairs of services have; none where there is one block.
+    """
+    runs = [[run for run in block.busy if set(paths) & {*run.path.tolist()}] for block in blocks]
+    scores = iter(_scores([run for of_block in runs for run in of_block]))
+    by_block = [[next(scores) for _ in of_block] for of_block in runs]
+    lags, found, errors = [], [], []
+    for lag in LAGS:
+        products = [np.concatenate([np.zeros(0), *(one[lag:] * one[:-lag] for one in mine)]) for mine in by_block]
+        known = [one[np.isfinite(one)] for one in products]
+        known = [one for one in known if len(one)]
+        pairs = sum(len(one) for one in known)
+        if pairs < FEWEST_PAIRS or len(known) < 2:
+            break
+        mean = float(np.concatenate(known).mean())
+        beyond = np.array([(one - mean).sum() for one in known])
+        lags.append(lag)
+        found.append(mean)
+        errors.append(float(np.sqrt(len(known) / (len(known) - 1) * np.square(beyond).sum()) / pairs))
+    return np.array(lags, dtype=np.int64), np.array(found), np.array(errors)
+
+
+def _scores(runs: Sequence[LaneRun]) -> list[NDArray[np.float64]]:
+    """Return the normal scores of all services by run; NaN of those whose path and size are too rare."""
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    if not runs:
+        return []
+    took_ns = np.concatenate([run.took_ns for run in runs])
+    kinds = np.stack([np.concatenate([run.path for run in runs]), np.concatenate([run.size for run in runs])])
+    _, kind = np.unique(kinds, axis=1, return_inverse=True)
+    scores = np.full(len(took_ns), np.nan)
+    for number in range(int(kind.max()) + 1):
+        rows = np.flatnonzero(kind == number)
+        if len(rows) >= FEWEST:
+            scores[rows] = ndtri((rankdata(took_ns[rows]) - 0.5) / len(rows))
+    return np.split(scores, np.cumsum([len(run.took_ns) for run in runs])[:-1])
+
+
+def _fit(lags: NDArray[np.int64], found: NDArray[np.float64], components: int) -> Spells | None:
+    """Return the spells of so many components that come closest; None where they are not spells."""
+    from scipy.optimize import least_squares
+
+    low, high = (np.log(bound) for bound in SERVICES_RANGE)
+
+    def beyond(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        share, services = numbers[:components], np.exp(numbers[components:])
+        return np.asarray((share * np.exp(-lags[:, None] / services)).sum(axis=1) - found)
+
+    start = np.array([0.5 / components] * components + np.linspace(low, high, components + 2)[1:-1].tolist())
+    bounds = [0.0] * components + [low] * components, [1.0] * components + [high] * components
+    numbers = least_squares(beyond, start, bounds=bounds).x
+    order = np.argsort(numbers[components:])
+    share = [round(float(one), 3) for one in numbers[:components][order]]
+    services = [float(f"{one:.3g}") for one in np.exp(numbers[components:][order])]
+    kept = [(one, last) for one, last in zip(share, services, strict=True) if one >= LEAST_SHARE]
+    if not kept or sum(one for one, _ in kept) >= 1 or any(b[1] <= a[1] for a, b in pairwise(kept)):
+        return None
+    return Spells(tuple(one for one, _ in kept), tuple(last for _, last in kept))
+
+
+def _distance(found: NDArray[np.float64], errors: NDArray[np.float64], said: NDArray[np.float64]) -> float:
+    """Return how far what is said is from what was found, in standard errors, as a root mean square."""
+    return float(np.sqrt(np.mean(np.square((found - said) / np.maximum(errors, 1e-12)))))

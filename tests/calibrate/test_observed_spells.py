@@ -1,0 +1,84 @@
+"""The correlation of service times that was planted is found again in calibration blocks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun
+from sim.calibrate.observe.spells import fit_spells, score_correlation
+from sim.profile.spells import Spells
+from sim.serving.spells import moving_average, next_level
+
+SIZES = (5, 60, 400)
+
+
+def planted(
+    spells: Spells | None, *, blocks: int = 30, services: int = 1500, lanes: int = 1, seed: int = 7, drift: float = 0.0
+) -> list[CalibrationBlock]:
+    """Blocks of two paths, served in any order, whose times come from the engines' own draws.
+
+    `drift` is by how much, in standard deviations, every second block is slower.
+    """
+    random = np.random.default_rng(seed)
+    found = []
+    for number in range(blocks):
+        runs = []
+        for _ in range(lanes):
+            path, size = random.integers(0, 2, services), random.choice(SIZES, services)
+            score = random.standard_normal(services)
+            if spells is not None:
+                own, decay, weight = moving_average(spells)
+                past = np.zeros(len(decay))
+                level = np.array([next_level(one, n, past, own, decay, weight) for n, one in enumerate(score)])
+            else:
+                level = ndtr(score)
+            took_ns = 1e3 * (1 + path) * size * (1 - 0.2 * np.log1p(-level) + drift * (number % 2))
+            runs.append(LaneRun(path, size, np.zeros(services, dtype=np.int64), took_ns.astype(np.int64)))
+        found.append(CalibrationBlock({}, (), 0, tuple(runs)))
+    return found
+
+
+@pytest.mark.parametrize("spells", [Spells((0.4,), (6.0,)), Spells((0.25, 0.3), (1.5, 40.0))])
+def test_planted_spells_are_found_again(spells: Spells) -> None:
+    blocks = planted(spells, lanes=2)
+    found = fit_spells(blocks, [0, 1])
+    assert found is not None and len(found.share) == len(spells.share)
+    lags, measured, errors = score_correlation(blocks, [0, 1])
+    assert lags[-1] == 200
+    for lag, one, error in zip(lags.tolist(), measured.tolist(), errors.tolist(), strict=True):
+        # Ranks among all of a size are off by what these have in common.
+        assert abs(one - spells.correlation(lag)) < 4 * error + 0.01
+        assert found.correlation(lag) == pytest.approx(spells.correlation(lag), abs=0.04)
+    # Of another device nothing is known.
+    assert fit_spells(blocks, [2]) is None
+
+
+def test_independent_services_have_none() -> None:
+    distances = []
+    for seed in range(20):
+        found = fit_spells(planted(None, services=400, blocks=10, seed=seed), [0, 1])
+        distances.append(0.0 if found is None else found.correlation(1))
+    # Where chance gives some, it is little: a correlation of 4,000 services has a standard error of 0.016.
+    assert distances.count(0.0) >= 8 and max(distances) < 0.1
+
+
+def test_blocks_of_another_speed_are_spells_that_last() -> None:
+    found = fit_spells(planted(None, drift=0.1), [0, 1])
+    assert found is not None and found.services[-1] > 100
+    assert all(later <= earlier for earlier, later in pairwise(found.correlation(lag) for lag in (1, 10, 100)))
+
+
+def test_too_little_says_nothing() -> None:
+    assert fit_spells([], [0]) is None
+    assert fit_spells(planted(Spells((0.4,), (6.0,)), blocks=1), [0, 1]) is None
+    assert fit_spells(planted(Spells((0.4,), (6.0,)), blocks=3, services=50), [0, 1]) is None
+    # Sizes of which there are few have no ranks.
+    rare = planted(Spells((0.4,), (6.0,)), blocks=5, services=300)
+    for block in rare:
+        (run,) = block.busy
+        run.size[:] = np.arange(300)
+    assert fit_spells(rare, [0, 1]) is None
