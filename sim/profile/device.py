@@ -61,6 +61,8 @@ class Device:
         Power in W and price in US$ per hour, where known.
     evidence : {"measured", "published", "modelled"}
         Of its service times.
+    spells : Spells or None
+        How the service times of a lane depend on those before; None where they do not.
     provenance : str
         Where the numbers come from, for people.
     content_hash : str
@@ -136,6 +138,7 @@ class Device:
         beyond: Beyond | None = None,
         round_to_ns: int | None = None,
         size_step: SizeStep | None = None,
+        spells: Spells | None = None,
     ) -> Device:
         """Return this device with some settings replaced; what is left out stays.
 
@@ -145,7 +148,8 @@ class Device:
         Raises
         ------
         ValueError
-            If a table cannot be read that way: `beyond="linear"` with a single size.
+            If a table cannot be read that way: `beyond="linear"` with a single size. If there are to be spells where
+            not all service times are tables.
         """
         given = {
             key: value
@@ -156,9 +160,13 @@ class Device:
                 "beyond": beyond,
                 "round_to_ns": round_to_ns,
                 "size_step": size_step,
+                "spells": None if spells is None else spells.text(),
             }.items()
             if value is not None
         }
+        services = [one.service for one in (*self.profiles.values(), self.any_model) if one is not None]
+        if spells is not None and not (services and all(isinstance(one, ServiceTable) for one in services)):
+            raise ValueError("spells need service tables: no roofline, and no distribution")
 
         def read(service: Service) -> Service:
             if isinstance(service, ServiceTable):
@@ -181,6 +189,7 @@ class Device:
             price_usd_per_h=self.price_usd_per_h if price_usd_per_h is None else price_usd_per_h,
             profiles={key: read_profile(profile) for key, profile in self.profiles.items()},
             any_model=None if self.any_model is None else read_profile(self.any_model),
+            spells=self.spells if spells is None else spells,
             content_hash=_digest({"profile": self.content_hash, **given}, []) if given else self.content_hash,
         )
 

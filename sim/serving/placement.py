@@ -10,6 +10,7 @@ from sim.profile.device import Device
 from sim.profile.library import UnknownName, build_device, find_device
 from sim.profile.model import Model
 from sim.profile.service import Service
+from sim.profile.spells import spells
 from sim.serving.cache import CachedPath, cached_path, find_cache
 from sim.serving.classes import PlannedModel
 from sim.serving.findings import Findings
@@ -71,14 +72,17 @@ def _find_device(path: KeyPath, reference: str | DeviceSpec, base_dir: FolderPat
 
 
 def _read_as_asked(path: KeyPath, use: DeviceUseSpec, base_dir: FolderPath, findings: Findings) -> Device | None:
-    """Return the profile of `use` with its tables read as `use` says."""
+    """Return the profile of `use` with its tables read, and with the spells, that `use` says."""
     device = _find_device((*path, "profile"), use.profile, base_dir, findings)
-    if device is None or (use.beyond is None and use.size_step is None and use.round_to is None):
-        return device
+    if device is None:
+        return None
+    at = "beyond"
     try:
-        return device.with_overrides(beyond=use.beyond, round_to_ns=use.round_to, size_step=use.size_step)
+        device = device.with_overrides(beyond=use.beyond, round_to_ns=use.round_to, size_step=use.size_step)
+        at = "spells"
+        return device.with_overrides(spells=spells(use.spells))
     except ValueError as error:
-        findings.report((*path, "beyond"), str(error))
+        findings.report((*path, at), str(error))
         return None
 
 

@@ -10,7 +10,7 @@ from sim.spec.binding import Contradiction, Name, SpecModel, inline_or_name
 from sim.spec.cache import CacheSpec
 from sim.spec.classes import ClassSpec
 from sim.spec.clients import HedgingSpec, RetriesSpec, TimeoutSpec
-from sim.spec.device import DeviceSpec
+from sim.spec.device import DeviceSpec, SpellsSpec
 from sim.spec.faults import FaultsSpec
 from sim.spec.interference import InterferenceSpec
 from sim.spec.mapping import ExplicitMappingSpec, MappingSpec, MostAccurateFirstSpec, Representation
@@ -88,6 +88,9 @@ class DeviceUseSpec(SpecModel):
     )
     round_to: DurationNs | None = Field(
         None, description="Round service times to multiples of this; as the profile says by default."
+    )
+    spells: SpellsSpec | None = Field(
+        None, description="How the service times of a lane depend on those before; as the profile says by default."
     )
     cache: CacheSpec | None = Field(None, description="MP-Cache of the paths that compute embeddings; off by default.")
 

@@ -8,7 +8,7 @@ import pytest
 
 from sim.profile.after_idle import AfterIdle
 from sim.serving.idling import counted_idle_ns, extra_ns, pack_idle_costs
-from tests.engine.test_event_logs import device, parts, run
+from tests.engine.test_event_logs import MP_REC_MODEL, device, parts, run
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -73,6 +73,27 @@ def test_idle_time_that_was_carried_over_adds_to_more_of_it(tmp_path: Path) -> N
         (2, 0, 50, 65),
         (3, 0, 75, 75 + 10 + 7.5),
         (4, 0, 200, 260),
+    ]
+
+
+def test_the_carry_is_that_of_the_path_that_serves_now(tmp_path: Path) -> None:
+    dhe = "{distribution: deterministic, mean: 20us, after_idle: {idle: [10us], extra: [4us], carry: 50%}}"
+    table = "{distribution: deterministic, mean: 10us, after_idle: {idle: [10us], extra: [2us], carry: 20%}}"
+    record = run(
+        tmp_path,
+        [0, 25, 30, 60],
+        {"d": device(f"{{m: {{dhe: {dhe}, table: {table}}}}}")},
+        model=MP_REC_MODEL,
+        more="policy: {kind: mp-rec}",
+    )
+    assert parts(record) == [
+        (0, 0, 0, 20),
+        # Idle for 5 us, of which nothing was carried.
+        (1, 0, 25, 47),
+        # The lane is expected to be free at 45, too late for dhe: the table, for which 20% of the 5 us count.
+        (2, 0, 47, 57.2),
+        # Idle for 2.8 us; for dhe half of the 1 us that counted counts again.
+        (3, 0, 60, 81.32),
     ]
 
 

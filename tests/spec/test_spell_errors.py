@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from math import exp
 from pathlib import Path
 
 import pytest
 
-from sim.profile.library import find_model, load_device
+from sim.profile.library import find_device, find_model, load_device
 from sim.profile.spells import Spells
 from sim.report.profiles import device_text
 from sim.spec.problems import SpecError
+from tests.harness import prepare_text
 
 DEVICE = """\
 name: mine
@@ -73,3 +75,44 @@ def test_a_profile_shows_them_and_its_hash_is_that_of_before_without(tmp_path: P
     assert "spells" not in device_text(plain, [model])
     assert device.content_hash != plain.content_hash
     assert device.with_overrides(lanes=2).spells == device.spells
+
+
+EXPERIMENT = """\
+name: beside a name
+model: dlrm-kaggle
+sla: 20ms
+workload: {arrivals: {kind: poisson, rate: 100/s}, sizes: {kind: fixed, size: 64}, queries: 10}
+fleet:
+  - name: n
+    devices:
+      cpu:
+        profile: DEVICE
+        spells: {share: [20%], services: [4]}
+policy: {kind: fastest}
+"""
+
+
+def test_a_fleet_puts_a_device_on_a_noisy_host(tmp_path: Path) -> None:
+    (scenario,) = prepare_text(tmp_path, EXPERIMENT.replace("DEVICE", "cpu-epyc-1core"))
+    spells = scenario.system.spells
+    assert spells.first.tolist() == [0, 1] and spells.decay == pytest.approx([exp(-1 / 4)])
+    (quiet,) = prepare_text(
+        tmp_path, EXPERIMENT.replace("DEVICE", "cpu-epyc-1core").replace("spells:", "memory: 30GB #")
+    )
+    assert not quiet.system.spells
+
+
+@pytest.mark.parametrize("device", ["cpu-epyc-1core-roofline", "{service: {distribution: exponential, mean: 1ms}}"])
+def test_a_fleet_cannot_give_spells_to_what_has_no_tables(device: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as raised:
+        prepare_text(tmp_path, EXPERIMENT.replace("DEVICE", device))
+    message = str(raised.value)
+    assert "spells need service tables: no roofline, and no distribution" in message
+    assert "fleet[0].devices.cpu.spells" in message and ":10:" in message
+
+
+def test_spells_beside_a_name_change_the_hash() -> None:
+    device = find_device("cpu-epyc-1core", Path())
+    asked = device.with_overrides(spells=Spells((0.2,), (4.0,)))
+    assert asked.spells is not None and asked.content_hash != device.content_hash
+    assert asked.with_overrides(lanes=2).spells == asked.spells

@@ -24,6 +24,10 @@ FEWEST = 20
 FEWEST_PAIRS = 200
 """Pairs of services in all blocks, at least, behind the correlation at a lag."""
 
+CLOSE = 0.01
+"""Difference of correlations that is not worth another component. Standard errors are too wide to go by: most of them
+is that some blocks are slower than others, which shifts all lags alike."""
+
 SERVICES_RANGE = (0.5, 1000.0)
 LEAST_SHARE = 0.01
 
@@ -40,9 +44,9 @@ def fit_spells(blocks: Sequence[CalibrationBlock], paths: Sequence[int]) -> Spel
     Returns
     -------
     Spells or None
-        The fewest components, at most `MOST_COMPONENTS`, that come within one standard error of what was measured, as a
-        root mean square over the lags; the most where fewer do not. None where none are needed, or where there are too
-        few services or blocks to tell.
+        The fewest components, at most `MOST_COMPONENTS`, that come within `CLOSE` of what was measured, as a root mean
+        square over the lags; the most where fewer do not. None where what was measured is within its own standard
+        error of nothing, or where there are too few services or blocks to tell.
 
     Notes
     -----
@@ -51,14 +55,14 @@ def fit_spells(blocks: Sequence[CalibrationBlock], paths: Sequence[int]) -> Spel
     of the correlation at a lag is that of its mean over the blocks.
     """
     lags, found, errors = score_correlation(blocks, paths)
-    if len(lags) < 2 * MOST_COMPONENTS or _distance(found, errors, np.zeros(len(lags))) <= 1.0:
+    if len(lags) < 2 * MOST_COMPONENTS or _root_mean_square(found / np.maximum(errors, 1e-12)) <= 1.0:
         return None
     fitted: Spells | None = None
     for components in range(1, MOST_COMPONENTS + 1):
         one = _fit(lags, found, components)
         if one is not None:
             fitted = one
-            if _distance(found, errors, np.array([one.correlation(lag) for lag in lags.tolist()])) <= 1.0:
+            if _root_mean_square(found - [one.correlation(lag) for lag in lags.tolist()]) <= CLOSE:
                 break
     return fitted
 
@@ -129,6 +133,5 @@ def _fit(lags: NDArray[np.int64], found: NDArray[np.float64], components: int) -
     return Spells(tuple(one for one, _ in kept), tuple(last for _, last in kept))
 
 
-def _distance(found: NDArray[np.float64], errors: NDArray[np.float64], said: NDArray[np.float64]) -> float:
-    """Return how far what is said is from what was found, in standard errors, as a root mean square."""
-    return float(np.sqrt(np.mean(np.square((found - said) / np.maximum(errors, 1e-12)))))
+def _root_mean_square(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
