@@ -18,7 +18,6 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from sim.profile.after_idle import AfterIdle
 from sim.profile.device import Device
 from sim.profile.library import data_dir, load_device, ships
 from sim.profile.service import Evidence
@@ -78,8 +77,8 @@ class DeviceText:
         As in "20us".
     table_options : dict
         How every table is read, by the keys of `sim.spec.device.TableFileSpec`.
-    after_idle : mapping of (model, representation) to AfterIdle
-        What service takes longer on a lane that stood idle, where that was measured.
+    aftereffects : mapping of (model, representation) to dict
+        ``after_idle`` and ``after_size`` of a service time, where they were measured.
     spells : Spells or None
         How its service times depend on those before, where that was measured.
     """
@@ -95,7 +94,7 @@ class DeviceText:
     power: Mapping[str, str] | None = None
     per_query_overhead: str | None = None
     table_options: Mapping[str, str] = field(default_factory=dict)
-    after_idle: Mapping[tuple[str, str], AfterIdle] = field(default_factory=dict)
+    aftereffects: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     spells: Spells | None = None
 
 
@@ -190,9 +189,7 @@ def _write(trial: Path, device: DeviceText, tables: Sequence[TableRows]) -> list
             rows = ((stage, size, ns) for stage, means in table.stage_means_ns.items() for size, ns in means.items())
             (trial / names[-1]).write_text(format_stage_csv(rows), encoding="utf-8")
             entry["stages"] = f"../{names[-1]}"
-        extra = device.after_idle.get((table.model, table.representation))
-        if extra is not None:
-            entry["after_idle"] = extra.text()
+        entry |= device.aftereffects.get((table.model, table.representation), {})
         service.setdefault(table.model, {})[table.representation] = entry
     optional = {
         "description": device.description or None,

@@ -43,8 +43,8 @@ from sim.engine.record import RunRecord
 from sim.engine.remapping import Remapper
 from sim.engine.scaling import Scaler
 from sim.engine.station import Attempt, Fifo, Lane, Line, Part, Queue, Sorted
+from sim.serving.aftereffects import Aftereffects, counted, extra_ns
 from sim.serving.faults import FaultSchedule, slowdowns
-from sim.serving.idling import counted_idle_ns, extra_ns
 from sim.serving.queueing import Order
 from sim.serving.system import System
 
@@ -145,9 +145,11 @@ class Cell:
         self.ledger = ledger
         self.accuracy: list[float] = system.path_accuracy.tolist()
         self.path_overhead_ns: list[int] = system.path_overhead_ns.tolist()
-        costs = system.idle_costs
-        self.idle_costs: tuple[list[int], ...] = (costs.first.tolist(), costs.idle_ns.tolist(), costs.extra_ns.tolist())
-        self.idle_carry: list[float] = costs.carry.tolist()
+        self.idle_costs = _lists(system.idle_costs)
+        self.idle_carry: list[float] = system.idle_costs.carry.tolist()
+        self.size_costs = _lists(system.size_costs)
+        self.size_carry: list[float] = system.size_costs.carry.tolist()
+        self.typical_size_ns: list[int] = system.size_costs.typical_ns.tolist()
         self.queues = self._queues()
         self.dispatcher = Dispatcher(system, env, ledger, self.queues, self.fail)
         self.paces = self._paces() if system.controls_lanes else []
@@ -260,7 +262,7 @@ class Cell:
             part = waiting.popleft()
             if is_served(part, lane):
                 self.dispatcher.binder.enter_spell(part, part.size, lane)
-                service_ns = part.service_ns + self.after_idle_ns(lane, part.path)
+                service_ns = self.with_aftereffects_ns(part.service_ns, lane, part.path, part.size)
                 self.ledger.start((part,), lane, service_ns, part.expected_ns)
                 served = yield self.work(lane, service_ns)
                 lane.ended_ns = self.env.now
@@ -282,7 +284,7 @@ class Cell:
             queue.wake_if_ready()
             if batch:
                 service_ns, expected_ns = self.batch_times(batch, samples, lane)
-                service_ns += self.after_idle_ns(lane, batch[0].path)
+                service_ns = self.with_aftereffects_ns(service_ns, lane, batch[0].path, samples)
                 self.ledger.start(batch, lane, service_ns, expected_ns)
                 served = yield self.work(lane, service_ns)
                 lane.ended_ns = self.env.now
@@ -418,10 +420,15 @@ class Cell:
         overhead_ns = (len(batch) - 1) * self.path_overhead_ns[first.path]
         return first.service_ns + overhead_ns, first.expected_ns + overhead_ns
 
-    def after_idle_ns(self, lane: Lane, path: int) -> int:
-        """Return what service that starts now on the lane takes longer because it stood idle, and let this count."""
-        lane.idle_ns = counted_idle_ns(self.env.now - lane.ended_ns, lane.idle_ns, self.idle_carry[path])
-        return extra_ns(lane.idle_ns, path, *self.idle_costs)
+    def with_aftereffects_ns(self, service_ns: int, lane: Lane, path: int, samples: int) -> int:
+        """Return how long service that starts now takes, after what the lane did before, and let all this count."""
+        lane.idle_ns = counted(self.env.now - lane.ended_ns, lane.idle_ns, self.idle_carry[path])
+        service_ns += extra_ns(lane.idle_ns, path, *self.idle_costs)
+        if lane.last_size > 0:
+            lane.counted_size = counted(lane.last_size, lane.counted_size, self.size_carry[path])
+            service_ns += extra_ns(lane.counted_size, path, *self.size_costs) - self.typical_size_ns[path]
+        lane.last_size = samples
+        return max(service_ns, 0)
 
     def stop(self) -> None:
         """Settle the accounts when the clock stops."""
@@ -433,6 +440,10 @@ class Cell:
             self.availability.stop()
         for scaler in self.scalers:
             scaler.stop()
+
+
+def _lists(costs: Aftereffects) -> tuple[list[int], list[int], list[int]]:
+    return costs.first.tolist(), costs.at.tolist(), costs.extra_ns.tolist()
 
 
 def _service_draws(service_u: NDArray[np.float64], system: System) -> Iterable[Draws]:

@@ -212,7 +212,9 @@ class Lane:
     ended_ns : int
         When it ended what it served last; 0 before the first.
     idle_ns : int
-        The idle time that counted for what it served last (`sim.serving.idling.counted_idle_ns`); 0 before the first.
+        The idle time that counted for what it served last (`sim.serving.aftereffects.counted`); 0 before the first.
+    last_size, counted_size : int
+        The samples of what it served last, and those that counted for that; 0 before the first.
     served : int
         What it began to serve, where its device has spells.
     past : float64[components]
@@ -221,12 +223,14 @@ class Lane:
 
     __slots__ = (
         "completion",
+        "counted_size",
         "device",
         "done",
         "ended_ns",
         "env",
         "first_record",
         "idle_ns",
+        "last_size",
         "left",
         "node",
         "number",
@@ -256,6 +260,8 @@ class Lane:
         self.first_record = 0
         self.ended_ns = 0
         self.idle_ns = 0
+        self.last_size = 0
+        self.counted_size = 0
         self.served = 0
         self.past: NDArray[np.float64] = np.zeros(components)
         # How a controlled lane ends what it serves, see `sim.engine.pace`.

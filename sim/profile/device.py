@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sim.profile.after_idle import AfterIdle, after_idle
+from sim.profile.aftereffects import AfterIdle, AfterSize, after_idle, after_size
 from sim.profile.model import Model
 from sim.profile.roofline import Roofline, roofline_table
 from sim.profile.service import Beyond, Evidence, ParametricService, Service, ServiceTable, SizeStep
@@ -34,13 +34,14 @@ UNFIT = "UNFIT: "
 class Profile:
     """Service times of one representation of one model: computing alone, with the data loaded first, and by stage.
 
-    `after_idle` is what service takes longer on a lane that stood idle before.
+    `after_idle` and `after_size` are what service takes longer on a lane that stood idle or served many samples before.
     """
 
     service: Service
     with_loading: Service | None = None
     stages: StageTimes | None = None
     after_idle: AfterIdle | None = None
+    after_size: AfterSize | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +124,11 @@ class Device:
         """Extra service time of a representation after idle time; None where the profile gives none."""
         profile = self.any_model or self.profiles.get((model.name, representation))
         return None if profile is None else profile.after_idle
+
+    def after_size(self, model: Model, representation: str) -> AfterSize | None:
+        """Extra service time of a representation after many samples; None where the profile gives none."""
+        profile = self.any_model or self.profiles.get((model.name, representation))
+        return None if profile is None else profile.after_size
 
     def representations(self, model: Model) -> tuple[str, ...]:
         """Names of the model's representations that this device has a profile of, in the model's order."""
@@ -266,6 +272,7 @@ class _Builder:
             return Profile(
                 ParametricService(entry.distribution, mean_ns=entry.mean, per_sample_ns=entry.per_sample, cv=entry.cv),
                 after_idle=after_idle(entry.after_idle),
+                after_size=after_size(entry.after_size),
             )
         if isinstance(entry, InlineTableSpec):
             return Profile(
@@ -279,6 +286,7 @@ class _Builder:
                     evidence=self.evidence,
                 ),
                 after_idle=after_idle(entry.after_idle),
+                after_size=after_size(entry.after_size),
             )
         service = self._file(entry, entry.table, (*path, "table"))
         loading = None
@@ -287,7 +295,7 @@ class _Builder:
         if service is None:
             return None
         stages = None if entry.stages is None else self._stages(entry.stages, service, (*path, "stages"))
-        return Profile(service, loading, stages, after_idle(entry.after_idle))
+        return Profile(service, loading, stages, after_idle(entry.after_idle), after_size(entry.after_size))
 
     def _read(self, file: str, what: str, path: tuple[str, ...]) -> bytes | None:
         try:

@@ -42,15 +42,25 @@ def device_text(device: Device, models: Sequence[Model]) -> str:
                 profile = device.profiles.get((model.name, representation))
                 if profile is not None and profile.stages is not None:
                     lines.append(f"    stages: {', '.join(profile.stages.stages)}")
-                cost = device.after_idle(model, representation)
-                if cost is not None:
-                    points = zip(cost.idle_ns, cost.extra_ns, strict=True)
-                    said = ", ".join(
-                        f"+{extra_ns / 1e3:.4g} us ({idle_ns / 1e6:.4g} ms)" for idle_ns, extra_ns in points
-                    )
-                    carried = f"; {cost.carry:.0%} of the idle time counts again for the next" if cost.carry else ""
-                    lines.append(f"    after idle time: {said}{carried}")
+                lines += _aftereffect_lines(device, model, representation)
     return "\n".join(lines)
+
+
+def _aftereffect_lines(device: Device, model: Model, representation: str) -> list[str]:
+    lines = []
+    idle, size = device.after_idle(model, representation), device.after_size(model, representation)
+    if idle is not None:
+        points = zip(idle.idle_ns, idle.extra_ns, strict=True)
+        said = ", ".join(f"+{extra_ns / 1e3:.4g} us ({idle_ns / 1e6:.4g} ms)" for idle_ns, extra_ns in points)
+        carried = f"; {idle.carry:.0%} of the idle time counts again for the next" if idle.carry else ""
+        lines.append(f"    after idle time: {said}{carried}")
+    if size is not None:
+        points = zip(size.size, size.extra_ns, strict=True)
+        said = ", ".join(f"+{extra_ns / 1e3:.4g} us ({samples})" for samples, extra_ns in points)
+        held = f", {size.typical_ns / 1e3:.4g} us of it in the times above" if size.typical_ns else ""
+        carried = f"; {size.carry:.0%} of the samples count again for the next" if size.carry else ""
+        lines.append(f"    after samples: {said}{held}{carried}")
+    return lines
 
 
 def _spell_lines(device: Device) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sim.profile.after_idle import AfterIdle
+from sim.profile.aftereffects import AfterIdle, AfterSize
 from sim.profile.device import Device
 from sim.profile.service import Service
 from sim.serving.cache import CachedPath, DeviceCache
@@ -44,7 +44,7 @@ class Path:
     """A representation of a model on a device of a group's nodes.
 
     `slot` is the device's place on its node; `cached` says what a cache makes of the path, None without one;
-    `after_idle` what service takes longer on a lane that stood idle.
+    `after_idle` and `after_size` what service takes longer on a lane that stood idle, or served many samples.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Path:
     service: Service
     cached: CachedPath | None = None
     after_idle: AfterIdle | None = None
+    after_size: AfterSize | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,8 +196,10 @@ def _place_on_device(
         for representation in held:
             candidate, service, cached = candidates[representation]
             name = f"{prefix}{representation}@{where}"
-            extra = device.profile.after_idle(model, representation)
-            placed.mapped.append(Path(name, g, m, slot, representation, candidate.accuracy, service, cached, extra))
+            idle = device.profile.after_idle(model, representation)
+            size = device.profile.after_size(model, representation)
+            accuracy = candidate.accuracy
+            placed.mapped.append(Path(name, g, m, slot, representation, accuracy, service, cached, idle, size))
 
 
 def _candidates(model: Model, device: PlannedDevice, mean_size: float, findings: Findings) -> Candidates:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.serving.aftereffects import Aftereffects, pack_aftereffects
 from sim.serving.clients import Clients, build_clients
-from sim.serving.idling import IdleCosts, pack_idle_costs
 from sim.serving.interference import device_speeds
 from sim.serving.lookup import PackedServices, pack_services
 from sim.serving.mapping import Candidate, resident_bytes
@@ -92,8 +92,8 @@ class System:
         How old the state is that routers see.
     path_overhead_ns : int64[paths]
         Extra service time for each part of a batch after its first.
-    idle_costs : IdleCosts
-        Extra service time by path and by how long the lane stood idle.
+    idle_costs, size_costs : Aftereffects
+        Extra service time by path, and by how long the lane stood idle or by the samples of what it served before.
     spells : PackedSpells
         How the service times of a lane depend on those before, by device. Where there are any, the last of the units
         of `services` is the normal score.
@@ -147,7 +147,8 @@ class System:
     batch_samples: NDArray[np.int64]
     batch_timeout_ns: NDArray[np.int64]
     path_overhead_ns: NDArray[np.int64]
-    idle_costs: IdleCosts
+    idle_costs: Aftereffects
+    size_costs: Aftereffects
     spells: PackedSpells
     knowledge_delay_ns: int
     routers: int
@@ -334,6 +335,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
             [plan.groups[path.group].devices[path.slot].profile.per_query_overhead_ns for path in eligible],
             dtype=np.int64,
         ),
-        idle_costs=pack_idle_costs([path.after_idle for path in eligible]),
+        idle_costs=pack_aftereffects([path.after_idle for path in eligible]),
+        size_costs=pack_aftereffects([path.after_size for path in eligible]),
         spells=spells,
     )

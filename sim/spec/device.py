@@ -31,6 +31,7 @@ from sim.spec.units import (
 
 __all__ = [
     "AfterIdleSpec",
+    "AfterSizeSpec",
     "DeviceSpec",
     "InlineTableSpec",
     "ParametricSpec",
@@ -113,6 +114,45 @@ class AfterIdleSpec(SpecModel):
         return written
 
 
+class AfterSizeSpec(SpecModel):
+    """Extra service time of what a lane serves, by the samples of what it served before."""
+
+    size: tuple[Count, ...] = Field(
+        min_length=1, description="Samples; linear between them and from 0 to the first, constant after the last."
+    )
+    extra: tuple[DurationOrZeroNs, ...] = Field(min_length=1, description="Extra service time after each of them.")
+    typical: DurationOrZeroNs = Field(
+        default=0, description="What the service times hold of it already, because they were measured among others."
+    )
+    carry: FractionOrZero = Field(
+        default=0.0,
+        lt=1.0,
+        description="Share of the samples that counted for what a lane served last and count again for the next.",
+    )
+
+    @field_validator("size")
+    @classmethod
+    def _increasing(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        for before, after in pairwise(values):
+            if after <= before:
+                raise ValueError(f"must increase strictly: {after} follows {before}")
+        return values
+
+    @field_validator("extra")
+    @classmethod
+    def _one_each(cls, values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        size = info.data.get("size")
+        if size is not None and len(size) != len(values):
+            raise ValueError(f"{len(values)} extra service times for {len(size)} sizes")
+        return values
+
+    @model_validator(mode="after")
+    def _typical_of_some(self) -> AfterSizeSpec:
+        if self.typical > max(self.extra):
+            raise ValueError("typical is more than the largest extra service time")
+        return self
+
+
 class SpellsSpec(SpecModel):
     """Correlation of the service times of a lane: what is slow now is slow for a while."""
 
@@ -150,12 +190,15 @@ class _ServiceOptions(SpecModel):
     after_idle: AfterIdleSpec | None = Field(
         default=None, description="What service takes longer on a lane that stood idle before."
     )
+    after_size: AfterSizeSpec | None = Field(
+        default=None, description="What service takes longer on a lane that served many samples before."
+    )
 
     @model_serializer(mode="wrap")
     def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # The hash of a profile is that of its text; one without these keeps the hash that it always had.
         written: dict[str, Any] = handler(self)
-        for name in ("after_idle", "stages"):
+        for name in ("after_idle", "after_size", "stages"):
             if name in written and getattr(self, name) is None:
                 del written[name]
         return written

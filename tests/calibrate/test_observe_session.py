@@ -17,16 +17,16 @@ import pytest
 from typer.testing import CliRunner
 
 from sim.calibrate.measure.interference import BlockReading, judge
+from sim.calibrate.observe.aftereffects import fit_after_idle, fit_after_size
 from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun, grid_of
 from sim.calibrate.observe.fitness import MOST_GAP_NS, RULE, Block, assess, combined
-from sim.calibrate.observe.idling import fit_after_idle
 from sim.calibrate.observe.layout import real_devices
 from sim.calibrate.observe.profile import capacity_per_s, device_override, fit_device, idle_over_busy
 from sim.calibrate.sample_set import read_sample_csv
 from sim.cli.main import app
-from sim.profile.after_idle import AfterIdle
+from sim.profile.aftereffects import AfterIdle
 from sim.profile.library import load_device
-from sim.serving.idling import counted_idle_ns
+from sim.serving.aftereffects import counted
 from sim.spec.problems import SpecError
 from sim.study.scenario import find_experiment
 from sim.study.variation import LaidOut, Variable
@@ -368,7 +368,7 @@ def test_capacity_and_profile_follow_from_the_samples(tmp_path: Path) -> None:
     override = device_override(fitted, scenario, {"source": "a test"})
     (again,) = Variable(str(written(tmp_path)), ("fleet.n.count=3", override)).lay_out()
     costs = again.system.idle_costs
-    assert costs.idle_ns.tolist() == [10_000, 90_000] * len(names)
+    assert costs.at.tolist() == [10_000, 90_000] * len(names)
     assert costs.extra_ns.tolist() == [100, 900] * len(names)
 
 
@@ -385,7 +385,7 @@ def test_the_extra_time_after_idle_time_is_found_again(carry: float) -> None:
         idle_ns = np.where(random.random(1000) < 0.5, 100_000 * 2 ** random.uniform(0, 7, 1000), 0).astype(np.int64)
         counted_ns, extra_ns = 0, np.zeros(1000)
         for query, idle in enumerate(idle_ns.tolist()):
-            counted_ns = counted_idle_ns(idle, counted_ns, carry)
+            counted_ns = counted(idle, counted_ns, carry)
             extra_ns[query] = 50_000 * (1 - np.exp(-counted_ns / 4e6))
         took_ns = 1000.0 * sizes * speed * random.gamma(100, 1 / 100, 1000) + extra_ns
         # The machine stands still now and then.
@@ -401,6 +401,38 @@ def test_the_extra_time_after_idle_time_is_found_again(carry: float) -> None:
     error_ns = np.sqrt(0.01 * np.mean(np.square([50e3, 200e3, 400e3])) + 160e3**2) / np.sqrt(10_000 / 12)
     assert np.all(np.abs(np.array(found.extra_ns) - expected_ns) < 4 * error_ns + 5_000)
     assert list(found.extra_ns) == sorted(found.extra_ns)
+
+
+@pytest.mark.parametrize("carry", [0.0, 0.3])
+def test_the_extra_time_after_many_samples_is_found_again(carry: float) -> None:
+    """Planted: half a microsecond a sample that counts; every second block is slower, and service varies by a tenth."""
+    random = np.random.default_rng(4)
+    blocks, planted = [], []
+    for number in range(30):
+        sizes = np.minimum(random.lognormal(4, 1, 1500), 1000).astype(np.int64) // 20 * 20 + 1
+        counted_samples, extra_ns = 0, np.zeros(1500)
+        for query in range(1, 1500):
+            counted_samples = counted(int(sizes[query - 1]), counted_samples, carry)
+            extra_ns[query] = 500 * counted_samples
+        planted.append(extra_ns[1:])
+        took_ns = (1 + 0.1 * (number % 2)) * (300e3 + 2e3 * sizes) * random.gamma(100, 1 / 100, 1500) + extra_ns
+        run = LaneRun(np.zeros_like(sizes), sizes, np.zeros_like(sizes), took_ns.astype(np.int64))
+        times = {(0, size, False): run.took_ns[sizes == size] for size in np.unique(sizes).tolist()}
+        blocks.append(CalibrationBlock(times, (), 0, (run,)))
+    found = fit_after_size(blocks, 0)
+    assert found is not None and found.carry == pytest.approx(carry, abs=0.0501)
+    assert list(found.extra_ns) == sorted(found.extra_ns) and found.extra_ns[0] == 0
+    # Over what the smallest cost. The rarest point has 1% of 45,000 queries, each off by some 50 us.
+    expected = 500 * (np.array(found.size) - found.size[0])
+    assert np.all(np.abs(np.array(found.extra_ns) - expected) < 4 * 50e3 / np.sqrt(450) + 0.1 * expected)
+    smallest_ns = 500 * found.size[0]
+    assert found.typical_ns == pytest.approx(np.mean(np.concatenate(planted)) - smallest_ns, abs=5_000)
+    # Where the size before does not count, none is claimed.
+    for block in blocks:
+        (run,) = block.busy
+        shuffled = random.permutation(len(run.size))
+        run.size[:], run.took_ns[:] = run.size[shuffled], run.took_ns[shuffled]
+    assert fit_after_size(blocks, 0) is None and fit_after_size(blocks, 1) is None and fit_after_size([], 0) is None
 
 
 @pytest.mark.parametrize("queries", [29, 300])

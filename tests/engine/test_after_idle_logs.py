@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.profile.after_idle import AfterIdle
-from sim.serving.idling import counted_idle_ns, extra_ns, pack_idle_costs
+from sim.profile.aftereffects import AfterIdle
+from sim.serving.aftereffects import counted, extra_ns, pack_aftereffects
 from tests.engine.test_event_logs import MP_REC_MODEL, device, parts, run
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -98,9 +98,9 @@ def test_the_carry_is_that_of_the_path_that_serves_now(tmp_path: Path) -> None:
 
 
 def test_what_is_carried_is_cut_to_whole_nanoseconds_and_given_by_path() -> None:
-    assert [counted_idle_ns(idle, 7, 0.5) for idle in (0, 10)] == [3, 13]
-    assert counted_idle_ns(10, 7, 0.0) == 10
-    packed = pack_idle_costs([None, AfterIdle((5,), (1,), 0.25)])
+    assert [counted(idle, 7, 0.5) for idle in (0, 10)] == [3, 13]
+    assert counted(10, 7, 0.0) == 10
+    packed = pack_aftereffects([None, AfterIdle((5,), (1,), 0.25)])
     assert packed.carry.tolist() == [0.0, 0.25]
 
 

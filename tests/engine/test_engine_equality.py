@@ -100,6 +100,7 @@ def features(scenario: PreparedScenario, document: dict[str, Any]) -> Iterator[s
             "models": system.models > 1,
             "interference": "interference" in document,
             "idle costs": bool(system.idle_costs),
+            "size costs": bool(system.size_costs),
             "spells": bool(system.spells),
             "re-mapping": system.remapping is not None,
             "cells": scenario.cells > 1,

@@ -149,6 +149,21 @@ def cold_lanes(draw: st.DrawFn, document: dict[str, Any]) -> None:
             services[model] = {name: {**one, "after_idle": draw(points)} for name, one in services[model].items()}
 
 
+def full_lanes(draw: st.DrawFn, document: dict[str, Any]) -> None:
+    """Service takes longer on lanes that served many samples."""
+    points = st.sampled_from(
+        [
+            {"size": [1], "extra": ["300us"]},
+            {"size": [3, 40, 200], "extra": ["0us", "1ms", "7us"], "typical": "90us"},
+            {"size": [100, 200], "extra": ["400us", "401us"], "typical": "401us", "carry": "61.8%"},
+        ]
+    )
+    for use in devices_of(document):
+        services = use["profile"]["service"]
+        for model in services:
+            services[model] = {name: {**one, "after_size": draw(points)} for name, one in services[model].items()}
+
+
 def slow_spells(draw: st.DrawFn, document: dict[str, Any]) -> None:
     """Service times depend on those before, on some devices."""
     give_services(document, lambda: draw(tabled_services()))
@@ -199,6 +214,8 @@ VARIATIONS: tuple[Variation, ...] = (
     no_time,
     cold_lanes,
     cold_lanes,
+    full_lanes,
+    full_lanes,
     slow_spells,
     slow_spells,
     priorities,

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from sim.calibrate.fit import FittedTable, fit_table, service_table
+from sim.calibrate.observe.aftereffects import fit_after_idle, fit_after_size
 from sim.calibrate.observe.calibration import CalibrationBlock
-from sim.calibrate.observe.idling import fit_after_idle
 from sim.calibrate.observe.layout import LaidOut, RealDevice
 from sim.calibrate.observe.spells import fit_spells
 from sim.calibrate.profile_folder import DeviceText
 from sim.calibrate.sample_set import TOTAL, SampleKey, SampleSet
-from sim.profile.after_idle import AfterIdle
+from sim.profile.aftereffects import AfterIdle, AfterSize
 from sim.profile.spells import Spells
 from sim.spec.experiment import DeviceUseSpec
 from sim.workload.sizes import SizeDistribution
@@ -38,6 +38,8 @@ class CalibratedDevice:
         By path, in the order of the device's paths; of queries that were served back to back.
     after_idle : tuple of AfterIdle or None
         By path: what a query takes longer that finds its lane idle.
+    after_size : tuple of AfterSize or None
+        By path: what a query takes longer after many samples.
     spells : Spells or None
         How the service times of a lane depend on those before.
     """
@@ -47,6 +49,7 @@ class CalibratedDevice:
     samples: SampleSet
     tables: tuple[FittedTable, ...]
     after_idle: tuple[AfterIdle | None, ...]
+    after_size: tuple[AfterSize | None, ...]
     spells: Spells | None
 
     def text(self, provenance: Mapping[str, str | int], lanes: int, memory_bytes: int | None) -> DeviceText:
@@ -59,13 +62,18 @@ class CalibratedDevice:
             provenance=dict(provenance),
             memory=None if memory_bytes is None else f"{memory_bytes}B",
             lanes=lanes,
-            after_idle={
-                (table.rows.model, table.rows.representation): after_idle
-                for table, after_idle in zip(self.tables, self.after_idle, strict=True)
-                if after_idle is not None
+            aftereffects={
+                (table.rows.model, table.rows.representation): _texts(idle, size)
+                for table, idle, size in zip(self.tables, self.after_idle, self.after_size, strict=True)
             },
             spells=self.spells,
         )
+
+
+def _texts(idle: AfterIdle | None, size: AfterSize | None) -> dict[str, Any]:
+    """Return them as a service time of a profile has them."""
+    given = {"after_idle": idle, "after_size": size}
+    return {key: one.text() for key, one in given.items() if one is not None}
 
 
 def samples_of(blocks: Sequence[CalibrationBlock], scenario: LaidOut, device: RealDevice) -> SampleSet:
@@ -94,6 +102,7 @@ def fit_device(
         samples,
         tuple(fit_table(busy, model, one.representation) for one in paths),
         tuple(fit_after_idle(blocks, path) for path in device.paths),
+        tuple(fit_after_size(blocks, path) for path in device.paths),
         fit_spells(blocks, device.paths),
     )
 
@@ -136,13 +145,13 @@ def device_override(one: CalibratedDevice, scenario: LaidOut, provenance: Mappin
     if planned.memory_bytes is not None:
         use["memory"] = f"{planned.memory_bytes}B"
     service: dict[str, dict[str, Any]] = {}
-    for table, after_idle in zip(one.tables, one.after_idle, strict=True):
+    for table, idle, size in zip(one.tables, one.after_idle, one.after_size, strict=True):
         rows = table.rows
         service.setdefault(rows.model, {})[rows.representation] = {
             "sizes": rows.sizes.tolist(),
             "quantiles": rows.levels.tolist(),
             "service": [[f"{value}ns" for value in row] for row in rows.service_ns.tolist()],
-            **({} if after_idle is None else {"after_idle": after_idle.text()}),
+            **_texts(idle, size),
         }
     use["profile"] = {
         "name": one.name,

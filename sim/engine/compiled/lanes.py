@@ -18,15 +18,15 @@ from sim.engine.compiled.pace import ASLEEP, CUT, IDLE, SERVING, complete_paced,
 from sim.engine.compiled.service_times import true_ns
 from sim.engine.compiled.slots import release
 from sim.engine.compiled.tables import NONE, World, attempts, devices, lanes, nodes, parts, scalers
+from sim.serving.aftereffects import counted, extra_ns
 from sim.serving.compiled import jit_inner, jit_once
-from sim.serving.idling import counted_idle_ns, extra_ns
 from sim.serving.spells import next_level
 
 __all__ = ["complete_lane", "go_on", "take"]
 
 LANE_COMPLETION, ANSWER = int(Kind.COMPLETION), int(Kind.ANSWER)
 
-_extra_ns, _counted_idle_ns = jit_inner(extra_ns), jit_inner(counted_idle_ns)
+_extra_ns, _counted = jit_inner(extra_ns), jit_inner(counted)
 
 
 @jit_once
@@ -151,6 +151,8 @@ def _start(w: World, lane: int, service_ns: int, expected_ns: int) -> None:
     part = of_lane.first_part
     if w.idle_points > 0:
         service_ns += _after_idle_ns(w, lane, table[part].path)
+    if w.size_points > 0:
+        service_ns = max(service_ns + _after_size_ns(w, lane, table[part].path, table[part].batch_samples), 0)
     while part != NONE:
         start_part(w, part, lane, service_ns)
         part = table[part].companion
@@ -168,16 +170,33 @@ def _start(w: World, lane: int, service_ns: int, expected_ns: int) -> None:
 def _after_idle_ns(w: World, lane: int, path: int) -> int:
     """Return what service that starts now takes longer because its lane stood idle, and let this count."""
     of_lane = lanes(w)[lane]
-    of_lane.idle_ns = _counted_idle_ns(
-        w.now - of_lane.ended_ns, of_lane.idle_ns, floats(w.idle_carry_at, w.paths)[path]
-    )
+    of_lane.idle_ns = _counted(w.now - of_lane.ended_ns, of_lane.idle_ns, floats(w.idle_carry_at, w.paths)[path])
     return _extra_ns(
         of_lane.idle_ns,
         path,
         ints(w.idle_first_at, w.paths + 1),
-        ints(w.idle_ns_at, w.idle_points),
+        ints(w.idle_marks_at, w.idle_points),
         ints(w.idle_extra_ns_at, w.idle_points),
     )
+
+
+@jit_once
+def _after_size_ns(w: World, lane: int, path: int, samples: int) -> int:
+    """Return what service that starts now takes longer because of the samples before, and let its own count."""
+    of_lane = lanes(w)[lane]
+    before = of_lane.last_size
+    of_lane.last_size = samples
+    if before == 0:
+        return 0
+    of_lane.counted_size = _counted(before, of_lane.counted_size, floats(w.size_carry_at, w.paths)[path])
+    longer_ns = _extra_ns(
+        of_lane.counted_size,
+        path,
+        ints(w.size_first_at, w.paths + 1),
+        ints(w.size_marks_at, w.size_points),
+        ints(w.size_extra_ns_at, w.size_points),
+    )
+    return longer_ns - int(words(w.size_typical_ns_at)[path])
 
 
 @jit_once

@@ -44,6 +44,7 @@ def is_plain(system: System) -> bool:
         and system.shed == Shed.NEVER
         and not system.batches
         and not system.idle_costs
+        and not system.size_costs
         and not system.spells
         and np.all(system.device_limit < 0)
         and system.clients is None
