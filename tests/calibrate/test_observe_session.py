@@ -272,10 +272,16 @@ def test_a_quiet_session_is_fit() -> None:
     assert unfit == []
 
 
-def test_drift_sets_aside_a_calibration_block_and_its_neighbours() -> None:
+def test_service_times_set_aside_the_blocks_beside_them_of_either_kind_and_not_themselves() -> None:
     reasons, _ = session([1.0, 1.0, 1.08, 1.0, 1.0], [QUIET] * 4)
-    assert [bool(one) for one in reasons] == [False, False, False, True, True, True, False, False, False]
-    assert "+8.0%" in reasons[4]
+    assert [bool(one) for one in reasons] == [False, False, True, True, False, True, True, False, False]
+    assert all("+8.0%" in reasons[block] for block in (2, 3, 5, 6))
+    # At either end; two that are off beside each other; the further off is told.
+    reasons, _ = session([0.9, 1.0, 1.0, 1.0, 1.0, 1.0, 1.2], [QUIET] * 6)
+    assert [i for i, one in enumerate(reasons) if one] == [1, 2, 10, 11]
+    reasons, _ = session([1.0, 1.0, 1.0, 0.9, 0.8, 1.0, 1.0, 1.0, 1.0], [QUIET] * 8)
+    assert [i for i, one in enumerate(reasons) if one] == [4, 5, 6, 7, 8, 9, 10]
+    assert "-20.0%" in reasons[7] and "-10.0%" in reasons[5]
 
 
 def test_steal_sets_aside_the_block_it_fell_into() -> None:

@@ -12,9 +12,10 @@ from sim.calibrate.observe.calibration import CalibrationBlock
 __all__ = ["MOST_GAP_NS", "MOST_LAG", "RULE", "Block", "Fitness", "assess", "combined"]
 
 RULE = Rule(most_disagreement=0.05, most_switches_per_s=None)
-"""Steal, waits for a core and clock as in `mprec calibrate measure`; service times of a calibration block may be 5%
-from the others, because the errors that are judged are as small as that. Context switches are not counted: dispatcher
-and workers spin, so whatever else runs for a moment switches one of them out, and what that costs is in the waits."""
+"""Steal, waits for a core and clock as in `mprec calibrate measure`; service times of the calibration blocks beside a
+block may be 5% from the others, because the errors that are judged are as small as that. Context switches are not
+counted: dispatcher and workers spin, so whatever else runs for a moment switches one of them out, and what that costs
+is in the waits."""
 
 MOST_LAG = 0.10
 """Largest p99 of the time from a scheduled arrival to the end of its dispatch, over the mean service time: beyond it
@@ -74,8 +75,10 @@ class Fitness:
 def assess(blocks: Sequence[Block], calibrations: Sequence[CalibrationBlock], names: Sequence[str]) -> Fitness:
     """Set blocks aside and say whether the session is fit.
 
-    What is observed never decides whether it is kept: an observed block goes by its own reading and by the calibration
-    blocks before and after it, so that a wrong prediction cannot set aside what proves it wrong.
+    Service times never decide whether they are kept themselves: any block, observed or of calibration, goes by its own
+    reading and by the service times of the calibration blocks before and after it. So a wrong prediction cannot set
+    aside what proves it wrong, and slow spells that no reading shows are as likely left in calibration as in what is
+    observed.
 
     Parameters
     ----------
@@ -86,13 +89,13 @@ def assess(blocks: Sequence[Block], calibrations: Sequence[CalibrationBlock], na
     names : sequence of str
         Of the scenarios.
     """
-    own = iter(block_disagreement([block.times_ns for block in calibrations]))
-    off: list[float] = [next(own) if block.kind == "calibration" else 0.0 for block in blocks]
-    for i, block in enumerate(blocks):
-        if block.kind == "observed":
-            before = next(off[j] for j in range(i - 1, -1, -1) if blocks[j].kind == "calibration")
-            after = next(off[j] for j in range(i + 1, len(blocks)) if blocks[j].kind == "calibration")
-            off[i] = max(before, after, key=abs)
+    own = block_disagreement([block.times_ns for block in calibrations])
+    off: list[float] = []
+    begun = 0
+    for block in blocks:
+        before = own[begun - 1 : begun] if begun else []
+        begun += block.kind == "calibration"
+        off.append(max((*before, *own[begun : begun + 1]), key=abs, default=0.0))
     verdict = judge([block.reading for block in blocks], off, RULE)
     reasons = [
         "; ".join(part for part in (reason, *_late_dispatch(block)) if part)
