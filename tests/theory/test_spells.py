@@ -34,12 +34,9 @@ def times_at(level: np.ndarray) -> np.ndarray:
     return np.interp(level, LEVELS, EXPONENTIAL)
 
 
-@pytest.mark.parametrize("load", [0.4, 0.7])
-def test_service_times_keep_their_law(load: float, tmp_path: Path) -> None:
+def test_service_times_keep_their_law(tmp_path: Path) -> None:
     """Draws that a lane has not served yet say nothing of it: every service has the table's law, busy or not."""
-    text = experiment(
-        service=service(True), rate_per_s=1000 * load, queries=10_000, lanes=2, replications=12, more="seed: 4"
-    )
+    text = experiment(service=service(True), rate_per_s=700, queries=10_000, lanes=2, replications=12, more="seed: 4")
     records = replications(tmp_path, text)
     for level in (0.25, 0.5, 0.9, 0.99):
         limit = float(times_at(np.array(level)))
