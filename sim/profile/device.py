@@ -20,7 +20,14 @@ from sim.profile.stage_file import parse_stage_csv
 from sim.profile.stage_times import StageTimes
 from sim.profile.table_file import parse_service_csv
 from sim.spec.binding import problem_at
-from sim.spec.device import DeviceSpec, InlineTableSpec, ParametricSpec, RooflineSpec, TableFileSpec
+from sim.spec.device import (
+    SPELLS_NEED_TABLES,
+    DeviceSpec,
+    InlineTableSpec,
+    ParametricSpec,
+    RooflineSpec,
+    TableFileSpec,
+)
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import Node
 
@@ -172,7 +179,7 @@ class Device:
         }
         services = [one.service for one in (*self.profiles.values(), self.any_model) if one is not None]
         if spells is not None and not (services and all(isinstance(one, ServiceTable) for one in services)):
-            raise ValueError("spells need service tables: no roofline, and no distribution")
+            raise ValueError(SPELLS_NEED_TABLES)
 
         def read(service: Service) -> Service:
             if isinstance(service, ServiceTable):

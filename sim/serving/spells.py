@@ -2,8 +2,8 @@
 
 A lane keeps no random numbers of its own. Each query has its service draw, as ever; the normal score of what is looked
 up is a weighted sum of the scores of this draw and of those that the lane served before, with the weights that give the
-correlation of the profile. Because a query's draw has nothing to do with what was before it, each service time by
-itself keeps the law of its table, exactly, from the first one on.
+correlation of the profile. Because a query's draw has nothing to do with what was before it, the level of a lane's n-th
+service is uniform for every n, the first one included. What a policy sends to a lane because it is slow finds it so.
 """
 
 from __future__ import annotations

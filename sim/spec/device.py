@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     Discriminator,
@@ -30,6 +31,7 @@ from sim.spec.units import (
 )
 
 __all__ = [
+    "SPELLS_NEED_TABLES",
     "AfterIdleSpec",
     "AfterSizeSpec",
     "DeviceSpec",
@@ -45,6 +47,9 @@ __all__ = [
 
 Count = Annotated[int, Field(ge=1)]
 Level = Annotated[float, Field(ge=0, le=1)]
+_Number = TypeVar("_Number", int, float)
+
+SPELLS_NEED_TABLES = "spells need service tables: no roofline, and no distribution"
 
 
 class ProvenanceSpec(SpecModel):
@@ -76,6 +81,20 @@ class PowerSpec(SpecModel):
         return self
 
 
+def _strictly_increasing(values: tuple[_Number, ...], unit: str = "") -> tuple[_Number, ...]:
+    for before, after in pairwise(values):
+        if after <= before:
+            raise ValueError(f"must increase strictly: {after:.12g}{unit} follows {before:.12g}{unit}")
+    return values
+
+
+def _one_each(values: tuple[_Number, ...], what: str, others: Sized | None, of: str) -> tuple[_Number, ...]:
+    """Refuse lists of two lengths; `others` that were refused themselves are None."""
+    if others is not None and len(others) != len(values):
+        raise ValueError(f"{len(values)} {what} for {len(others)} {of}")
+    return values
+
+
 class AfterIdleSpec(SpecModel):
     """Extra service time of what a lane serves first after it stood idle, by how long it did."""
 
@@ -92,18 +111,12 @@ class AfterIdleSpec(SpecModel):
     @field_validator("idle")
     @classmethod
     def _increasing(cls, values: tuple[int, ...]) -> tuple[int, ...]:
-        for before, after in pairwise(values):
-            if after <= before:
-                raise ValueError(f"must increase strictly: {after} ns follows {before} ns")
-        return values
+        return _strictly_increasing(values, " ns")
 
     @field_validator("extra")
     @classmethod
     def _one_each(cls, values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
-        idle = info.data.get("idle")
-        if idle is not None and len(idle) != len(values):
-            raise ValueError(f"{len(values)} extra service times for {len(idle)} idle times")
-        return values
+        return _one_each(values, "extra service times", info.data.get("idle"), "idle times")
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -133,18 +146,12 @@ class AfterSizeSpec(SpecModel):
     @field_validator("size")
     @classmethod
     def _increasing(cls, values: tuple[int, ...]) -> tuple[int, ...]:
-        for before, after in pairwise(values):
-            if after <= before:
-                raise ValueError(f"must increase strictly: {after} follows {before}")
-        return values
+        return _strictly_increasing(values)
 
     @field_validator("extra")
     @classmethod
     def _one_each(cls, values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
-        size = info.data.get("size")
-        if size is not None and len(size) != len(values):
-            raise ValueError(f"{len(values)} extra service times for {len(size)} sizes")
-        return values
+        return _one_each(values, "extra service times", info.data.get("size"), "sizes")
 
     @model_validator(mode="after")
     def _typical_of_some(self) -> AfterSizeSpec:
@@ -175,13 +182,7 @@ class SpellsSpec(SpecModel):
     @field_validator("services")
     @classmethod
     def _increasing(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
-        share = info.data.get("share")
-        if share is not None and len(share) != len(values):
-            raise ValueError(f"{len(values)} numbers of services for {len(share)} shares")
-        for before, after in pairwise(values):
-            if after <= before:
-                raise ValueError(f"must increase strictly: {after:g} follows {before:g}")
-        return values
+        return _strictly_increasing(_one_each(values, "numbers of services", info.data.get("share"), "shares"))
 
 
 class _ServiceOptions(SpecModel):
@@ -240,10 +241,7 @@ class InlineTableSpec(_TableOptions):
     @field_validator("sizes", "quantiles")
     @classmethod
     def _increasing(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        for before, after in pairwise(values):
-            if after <= before:
-                raise ValueError(f"must increase strictly: {after:g} follows {before:g}")
-        return values
+        return _strictly_increasing(values)
 
     @field_validator("service")
     @classmethod
@@ -404,7 +402,7 @@ class DeviceSpec(SpecModel):
             else [self.service]
         )
         if self.spells is not None and any(not isinstance(one, _TableOptions) for one in entries):
-            raise ValueError("spells need service tables: no roofline, and no distribution")
+            raise ValueError(SPELLS_NEED_TABLES)
         return self
 
     @model_serializer(mode="wrap")

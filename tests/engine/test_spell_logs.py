@@ -14,7 +14,7 @@ from sim.serving.spells import NormalScore, moving_average, next_level, pack_spe
 from sim.study.prepare import PreparedScenario
 from sim.study.replication import query_stream
 from tests.engine.test_event_logs import device, parts
-from tests.harness import prepare_text, run_record
+from tests.harness import prepare_text, run_record, write_trace
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -105,7 +105,21 @@ def test_constant_service_has_no_spells(tmp_path: Path) -> None:
     assert parts(with_them) == parts(without)
 
 
-def test_what_policies_expect_and_what_slows_lanes_is_as_without(tmp_path: Path) -> None:
+def test_routers_expect_the_mean_whatever_the_spell(tmp_path: Path) -> None:
+    write_trace(tmp_path, list(range(20)))
+    document = text(in_spells(UNIFORM), "router: {kind: least-expected-completion}").replace(
+        "name: n,", "name: n, count: 2,"
+    )
+    arrivals = "{kind: trace, file: arrivals.csv, unit: us}"
+    document = document.replace("{kind: poisson, rate: 700/s}", arrivals).replace("queries: 400", "queries: 20")
+    _, record = run(tmp_path, document)
+    # All come before the first ends: 2 ms each is what is expected, so that they take turns.
+    assert record.node.tolist() == [0, 1] * 10
+    took_ns = record.part_finish_ns - record.part_start_ns
+    assert took_ns.min() < 1_500_000 and took_ns.max() > 2_500_000
+
+
+def test_slow_nodes_slow_it_as_all_service(tmp_path: Path) -> None:
     slow = "faults: {slow: [{device: d, at: 0s, for: 100s, factor: 2}]}"
     scenario, record = run(tmp_path, text(in_spells(UNIFORM), slow))
     order = np.argsort(record.part_start_ns)

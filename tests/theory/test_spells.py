@@ -15,8 +15,8 @@ from tests.theory.queues import assert_close, assert_values_close, experiment, r
 pytestmark = pytest.mark.usefixtures("engine")
 
 SHARE, SERVICES = (0.3, 0.4), (2.0, 12.0)
-EXPONENTIAL = [-np.log1p(-level) for level in (*np.linspace(0, 0.95, 39), 0.98, 0.99, 0.995, 0.999, 0.9999)]
 LEVELS = [*np.linspace(0, 0.95, 39).tolist(), 0.98, 0.99, 0.995, 0.999, 0.9999]
+EXPONENTIAL = [-np.log1p(-level) for level in LEVELS]
 
 
 def service(spells: bool) -> str:

@@ -91,7 +91,7 @@ def samples_of(blocks: Sequence[CalibrationBlock], scenario: LaidOut, device: Re
 def fit_device(
     blocks: Sequence[CalibrationBlock], scenario: LaidOut, device: RealDevice, name: str
 ) -> CalibratedDevice:
-    """Fit the tables of every path of a device, what service takes longer after idle time, and its spells."""
+    """Fit the tables of every path of a device, what service takes longer after what was before, and its spells."""
     samples = samples_of(blocks, scenario, device)
     busy = SampleSet({key: times for key, times in samples.cells.items() if key.block % 2 == 0})
     paths = [scenario.plan.eligible[path] for path in device.paths]
