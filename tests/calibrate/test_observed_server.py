@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sim.calibrate.observe import server as server_module
 from sim.calibrate.observe.arrivals import WITH_IT, Queries, back_to_back, on_schedule, with_pauses
+from sim.calibrate.observe.practice import OFFERED_AT_ONCE, Practice
 from sim.calibrate.observe.server import Server
 from sim.calibrate.observe.subject import BusyLoop, Empty, TorchModel
 from sim.calibrate.observe.worker import Waiting, Worker, WorkerFailed
@@ -102,14 +103,20 @@ class FakeWorker:
         self.time.monotonic_ns()
 
 
-def replayed(scenario: LaidOut, monkeypatch: pytest.MonkeyPatch, queries: Queries, drain_ns: int) -> RunRecord:
+def replayed(
+    scenario: LaidOut,
+    monkeypatch: pytest.MonkeyPatch,
+    queries: Queries,
+    drain_ns: int,
+    practice: Practice | None = None,
+) -> RunRecord:
     """Serve by a fake clock; the record has passed the audit."""
     time = FakeTime()
     monkeypatch.setattr(server_module, "time", time)
     workers = [FakeWorker(time, scenario) for _ in range(int(scenario.system.device_lane[-1]))]
     subjects = range(len(scenario.plan.eligible))
-    time.server = Server(scenario.system, workers, subjects)  # type: ignore[arg-type]
-    return time.server.replay(queries, drain_ns).record
+    time.server = Server(scenario.system, workers, subjects)
+    return time.server.replay(queries, drain_ns, None if practice is None else practice.step).record
 
 
 TWO_NODES = ("fleet.n.count=2", "router={kind: least-backlog}", "workload.arrivals.rate=600/s")
@@ -135,7 +142,10 @@ def test_the_server_does_what_the_simulator_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...]
 ) -> None:
     scenario = laid_out(tmp_path, *overrides)
-    real = replayed(scenario, monkeypatch, drawn(scenario), scenario.drain_ns)
+    queries = drawn(scenario)
+    practice = Practice(scenario.system, range(len(scenario.plan.eligible)), queries)
+    real = replayed(scenario, monkeypatch, queries, scenario.drain_ns, practice)
+    assert practice.done > 10
     expected = simulate(scenario.system, scenario.stream(0), drain_ns=scenario.drain_ns)
     for name in ("arrival_ns", "size", "path", "node", "finish_ns", "outcome", "drop_reason", "drop_ns"):
         np.testing.assert_array_equal(getattr(real, name), getattr(expected, name), err_msg=name)
@@ -143,6 +153,36 @@ def test_the_server_does_what_the_simulator_does(
         np.testing.assert_array_equal(getattr(real, name), getattr(expected, name), err_msg=name)
     assert real.in_system_integral == expected.in_system_integral
     assert real.waiting_integral == expected.waiting_integral
+
+
+@pytest.mark.parametrize("more", [(), ("queue={limit: 0}",), ("binding={kind: late}",)])
+@pytest.mark.parametrize("given", [False, True])
+def test_practice_goes_through_every_step_of_dispatch(tmp_path: Path, given: bool, more: tuple[str, ...]) -> None:
+    scenario = laid_out(tmp_path, f"fleet.n.count={1 if given else 2}", *more)
+    queries = back_to_back([0, 2], [10, 30]) if given else drawn(scenario)
+    practice = Practice(scenario.system, range(len(scenario.plan.eligible)), queries)
+    steps = 2 * OFFERED_AT_ONCE + 1
+    for number in range(steps):
+        practice.step(1000 * number)
+    ledger = practice.server.ledger
+    recorder = ledger.recorder
+    assert practice.done == ledger.ended == steps
+    assert ledger.in_system == 0
+    assert (
+        recorder.arrival_ns[:steps].tolist()
+        == recorder.finish_ns[:steps].tolist()
+        == list(range(0, 1000 * steps, 1000))
+    )
+    assert recorder.size[:steps].tolist() == np.resize(queries.size, steps).tolist()
+    if given:
+        assert recorder.path[:steps].tolist() == np.resize([0, 2], steps).tolist()
+
+
+def test_practice_of_a_block_without_queries_does_nothing(tmp_path: Path) -> None:
+    scenario = laid_out(tmp_path)
+    practice = Practice(scenario.system, [0, 1, 2], back_to_back([], []))
+    practice.step(5)
+    assert practice.done == 0
 
 
 def test_overload_leaves_queries_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

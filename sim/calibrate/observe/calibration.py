@@ -9,8 +9,9 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.calibrate.observe.arrivals import WITH_IT, back_to_back, with_pauses
+from sim.calibrate.observe.arrivals import WITH_IT, Queries, back_to_back, with_pauses
 from sim.calibrate.observe.layout import EMPTY, RealDevice
+from sim.calibrate.observe.practice import Practice
 from sim.calibrate.observe.server import Observed, Server
 from sim.calibrate.observe.worker import Worker
 from sim.serving.queueing import Order, Shed
@@ -253,15 +254,14 @@ class Calibrator:
         return found
 
     def _serve_back_to_back(self, lane: int, asked: Sequence[tuple[int, int]]) -> Observed:
-        queries = back_to_back([path for path, _ in asked], [size for _, size in asked])
-        return self._server(lane).replay(queries, 0)
+        return self._serve(lane, back_to_back([path for path, _ in asked], [size for _, size in asked]))
 
     def _serve_with_pauses(self, lane: int, asked: Sequence[tuple[int, int]], pause_ns: list[int]) -> Observed:
-        queries = with_pauses([path for path, _ in asked], [size for _, size in asked], pause_ns)
-        return self._server(lane).replay(queries, 0)
+        return self._serve(lane, with_pauses([path for path, _ in asked], [size for _, size in asked], pause_ns))
 
-    def _server(self, lane: int) -> Server:
-        return Server(self.system, self.workers, self.subjects, only_lane=lane)
+    def _serve(self, lane: int, queries: Queries) -> Observed:
+        practice = Practice(self.system, self.subjects, queries, only_lane=lane)
+        return Server(self.system, self.workers, self.subjects, only_lane=lane).replay(queries, 0, practice.step)
 
 
 def without_limits(system: System) -> System:
@@ -297,8 +297,9 @@ def overhead_ns(
         ("back to back", back_to_back(paths, sizes)),
         ("idle", with_pauses(paths, sizes, [200_000] * OVERHEAD_QUERIES)),
     ):
-        server = Server(without_limits(system), workers, nothing, only_lane=lane)
-        found[name] = _part_times(server.replay(queries, 0))
+        whole = without_limits(system)
+        practice = Practice(whole, nothing, queries, only_lane=lane)
+        found[name] = _part_times(Server(whole, workers, nothing, only_lane=lane).replay(queries, 0, practice.step))
     return found
 
 

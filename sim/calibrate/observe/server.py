@@ -13,15 +13,15 @@ from __future__ import annotations
 import gc
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappush
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.calibrate.observe.arrivals import NOT_YET, WITH_IT, Queries
-from sim.calibrate.observe.worker import Worker
 from sim.engine.audit import InvariantError, audit
 from sim.engine.binding import ChoiceSet
 from sim.engine.dispatch import PLACED, Dispatcher
@@ -39,6 +39,31 @@ LEAD_NS = 2_000_000
 
 LOOK_NS = 200_000_000
 """How often the dispatcher looks whether its workers are alive."""
+
+MEANWHILE_NS = 500_000
+"""How long nothing must have happened before the dispatcher turns to something else."""
+
+Meanwhile = Callable[[int], None]
+
+
+class Answers(Protocol):
+    """Where a worker leaves the news of an end, as in `sim.calibrate.observe.mailbox`."""
+
+    @property
+    def worked_ns(self) -> int: ...
+
+    def is_done(self) -> bool: ...
+
+
+class Serves(Protocol):
+    """What stands for a lane, as in `sim.calibrate.observe.worker`."""
+
+    @property
+    def mailbox(self) -> Answers: ...
+
+    def ask(self, subject: int, size: int) -> None: ...
+
+    def check(self) -> None: ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,7 +101,7 @@ class _WorkerLane(Lane):
     __slots__ = ("busy", "server", "worker")
 
     def __init__(
-        self, server: Server, worker: Worker, number: int, device: int, node: int, queue: Queue, rank: int
+        self, server: Server, worker: Serves, number: int, device: int, node: int, queue: Queue, rank: int
     ) -> None:
         super().__init__(server.clock, number, device, node, queue, rank)
         self.server = server
@@ -97,8 +122,8 @@ class Server:
     ----------
     system : System
         The fleet; every lane has a worker.
-    workers : sequence of Worker
-        By lane.
+    workers : sequence of Serves
+        By lane; a `Worker`, but for trials.
     subjects : sequence of int
         By path: which of the subjects of a worker serves it.
     only_lane : int, optional
@@ -108,7 +133,7 @@ class Server:
     def __init__(
         self,
         system: System,
-        workers: Sequence[Worker],
+        workers: Sequence[Serves],
         subjects: Sequence[int],
         only_lane: int | None = None,
     ) -> None:
@@ -136,7 +161,7 @@ class Server:
             return [Queue(system.late_limit, line())] * devices
         return [Queue(limit, line()) for limit in system.device_limit.tolist()]
 
-    def _lanes(self, workers: Sequence[Worker], only_lane: int | None) -> list[_WorkerLane]:
+    def _lanes(self, workers: Sequence[Serves], only_lane: int | None) -> list[_WorkerLane]:
         system = self.system
         lane_device = np.repeat(np.arange(len(system.device_lane) - 1), np.diff(system.device_lane)).tolist()
         device_node = np.repeat(np.arange(len(system.node_group)), np.diff(system.node_device)).tolist()
@@ -161,7 +186,7 @@ class Server:
 
     # -- a block ----------------------------------------------------------------------------------------------
 
-    def replay(self, queries: Queries, drain_ns: int) -> Observed:
+    def replay(self, queries: Queries, drain_ns: int, meanwhile: Meanwhile | None = None) -> Observed:
         """Serve the queries of a block in real time; it takes as long as they do.
 
         Parameters
@@ -169,6 +194,8 @@ class Server:
         queries : Queries
         drain_ns : int
             How long the server goes on after the arrival period, if there is work.
+        meanwhile : callable, optional
+            ``meanwhile(now_ns)``, called whenever nothing has happened for `MEANWHILE_NS`.
 
         Returns
         -------
@@ -190,19 +217,26 @@ class Server:
             np.zeros(count, dtype=np.int64),
         )
         if queries.path is not None:
-            self._ask_paths()
+            self.ask_paths()
         lag_ns: array[int] = array("q")
         collects = gc.isenabled()
         gc.collect()
         gc.disable()
         try:
-            end_ns = self._loop(queries, arrival_ns, lag_ns, drain_ns)
+            end_ns = self._loop(queries, arrival_ns, lag_ns, drain_ns, meanwhile)
         finally:
             if collects:
                 gc.enable()
         return self._settle(end_ns, drain_ns, np.array(lag_ns, dtype=np.int64))
 
-    def _loop(self, queries: Queries, arrival_ns: list[int], lag_ns: array[int], drain_ns: int) -> int:
+    def _loop(
+        self,
+        queries: Queries,
+        arrival_ns: list[int],
+        lag_ns: array[int],
+        drain_ns: int,
+        meanwhile: Meanwhile | None,
+    ) -> int:
         """Go on until everything is done or the drain is over; return the end of the arrival period."""
         read = time.monotonic_ns
         clock, ledger = self.clock, self.ledger
@@ -213,7 +247,7 @@ class Server:
         origin = self.origin_ns = looked_ns + LEAD_NS
         stop_ns = NOT_YET if queries.end_ns is None else queries.end_ns + drain_ns
         lanes = self.lanes
-        before_ns = -LEAD_NS
+        before_ns = quiet_ns = -LEAD_NS
         while True:
             ended = None
             for lane in lanes:
@@ -227,19 +261,18 @@ class Server:
             while arrived < count and arrival_ns[arrived] <= now_ns:
                 at_ns = arrival_ns[arrived]
                 clock.tell(at_ns)
-                ledger.count()
-                ledger.in_system += 1
                 if paths is not None:
                     self.asked_path = paths[arrived]
-                self._arrive(arrived, queries)
+                self.arrive(arrived, queries.size[arrived], queries.router_u[arrived])
                 lag_ns.append(read() - origin - at_ns)
                 arrived += 1
+                quiet_ns = now_ns
             if now_ns > stop_ns:
                 break
             if ended is not None:
                 clock.tell(now_ns)
-                self._complete(ended)
-                last_ended = now_ns
+                self.complete(ended)
+                last_ended = quiet_ns = now_ns
                 if arrived < count and arrival_ns[arrived] == NOT_YET and ledger.in_system <= queries.most_left:
                     at_ns = now_ns + queries.pause_ns[arrived]
                     arrival_ns[arrived] = recorded[arrived] = at_ns
@@ -249,6 +282,9 @@ class Server:
                         together += 1
             elif arrived == count and not ledger.in_system:
                 break
+            elif meanwhile is not None and now_ns - quiet_ns > MEANWHILE_NS:
+                meanwhile(now_ns)
+                quiet_ns = now_ns
             if now_ns + origin - looked_ns > LOOK_NS:
                 looked_ns = now_ns + origin
                 for lane in lanes:
@@ -286,7 +322,7 @@ class Server:
             raise InvariantError("; ".join(broken))
         return Observed(record, lag_ns, np.array(self.worked_ns, dtype=np.int64), self.longest_gap_ns)
 
-    def _ask_paths(self) -> None:
+    def ask_paths(self) -> None:
         """Let the policy be asked as ever, and take the path that the query names instead of its pick."""
         binder = self.dispatcher.binder
         chosen = binder.pick
@@ -299,11 +335,14 @@ class Server:
 
     # -- what happens to a query ------------------------------------------------------------------------------
 
-    def _arrive(self, query: int, queries: Queries) -> None:
-        attempt = Attempt(query, queries.size[query])
+    def arrive(self, query: int, size: int, router_u: NDArray[np.float64]) -> None:
+        """Let a query arrive, as of the time that the clock was told."""
+        self.ledger.count()
+        self.ledger.in_system += 1
+        attempt = Attempt(query, size)
         units = (1.0,) * len(self.system.services.units)
         # The draw of the service time that a simulated lane would take; a worker takes what it takes.
-        reason = self.dispatcher.place(attempt, queries.router_u[query], [(0.5, units)])
+        reason = self.dispatcher.place(attempt, router_u, [(0.5, units)])
         if reason != PLACED:
             self.ledger.drop(query, reason)
 
@@ -320,7 +359,7 @@ class Server:
                 return
         self._rest(lane)
 
-    def _complete(self, lane: _WorkerLane) -> None:
+    def complete(self, lane: _WorkerLane) -> None:
         """End the part of a lane, and its query if it was the last part; then let the lane go on."""
         ledger = self.ledger
         ledger.count()

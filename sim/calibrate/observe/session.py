@@ -18,6 +18,7 @@ from sim.calibrate.observe.arrivals import on_schedule
 from sim.calibrate.observe.calibration import CalibrationBlock, Calibrator, grid_of, overhead_ns
 from sim.calibrate.observe.fitness import Block, Fitness, assess, combined
 from sim.calibrate.observe.layout import LaidOut, RealDevice, Variable, check_observable, real_devices, subjects_of
+from sim.calibrate.observe.practice import Practice
 from sim.calibrate.observe.profile import CalibratedDevice, capacity_per_s, device_override, fit_device
 from sim.calibrate.observe.server import Observed, Server
 from sim.calibrate.observe.worker import Waiting, Worker
@@ -315,7 +316,8 @@ def _serve(scenario: LaidOut, replication: int, workers: Sequence[Worker], subje
         np.concatenate([chunk.router_u for chunk in chunks]),
         stream.end_ns,
     )
-    return Server(scenario.system, workers, subjects).replay(queries, scenario.drain_ns)
+    practice = Practice(scenario.system, subjects, queries)
+    return Server(scenario.system, workers, subjects).replay(queries, scenario.drain_ns, practice.step)
 
 
 def _block(scenario: int, replication: int, reading: BlockReading, seen: Observed) -> Block:

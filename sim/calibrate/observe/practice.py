@@ -1,0 +1,89 @@
+"""What the dispatcher does while nothing happens: it dispatches queries that nobody asked, to stay quick.
+
+A core that polls a few numbers for milliseconds loses the code and the data of dispatch from its caches to whoever
+shares them, and the next dispatch takes ten times as long as the last one. That would be observed of the dispatcher,
+where the workers are to be observed. So between events it goes through the same steps in accounts of its own, with
+workers that answer at once; nothing of that reaches the accounts of the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sim.calibrate.observe.arrivals import Queries
+from sim.calibrate.observe.server import Server
+from sim.serving.system import System
+
+__all__ = ["Practice"]
+
+OFFERED_AT_ONCE = 256
+"""Queries that the accounts are told of at once, so that few steps take longer than a dispatch."""
+
+
+class Practice:
+    """Dispatches the queries of a block over and over, between the events of that block.
+
+    Parameters
+    ----------
+    system : System
+    subjects : sequence of int
+        As of the `Server` that is to stay quick.
+    queries : Queries
+        Those of the block; their arrivals do not matter.
+    only_lane : int, optional
+        As of the `Server`.
+
+    Attributes
+    ----------
+    done : int
+        How many steps were taken.
+    """
+
+    def __init__(self, system: System, subjects: Sequence[int], queries: Queries, only_lane: int | None = None) -> None:
+        lanes = int(system.device_lane[-1])
+        self.server = Server(system, [_AtOnce() for _ in range(lanes)], subjects, only_lane)
+        self.queries = queries
+        self.done = 0
+        if queries.path is not None:
+            self.server.ask_paths()
+
+    def step(self, now_ns: int) -> None:
+        """Let one query arrive and end, as of a time that never goes back."""
+        server, queries = self.server, self.queries
+        if not len(queries):
+            return
+        number = self.done % len(queries)
+        if self.done % OFFERED_AT_ONCE == 0:
+            sizes = np.resize(np.roll(np.array(queries.size, dtype=np.int64), -number), OFFERED_AT_ONCE)
+            nothing = np.zeros(OFFERED_AT_ONCE, dtype=np.int64)
+            server.ledger.recorder.offer(nothing, sizes, nothing)
+        if queries.path is not None:
+            server.asked_path = queries.path[number]
+        server.clock.tell(now_ns)
+        server.ledger.recorder.arrival_ns[self.done] = now_ns
+        server.arrive(self.done, queries.size[number], queries.router_u[number])
+        self.done += 1
+        while any(lane.busy for lane in server.lanes):
+            for lane in server.lanes:
+                if lane.busy:
+                    server.complete(lane)
+
+
+class _AtOnce:
+    """Stands for a worker and its mailbox, and has answered whatever it was asked."""
+
+    worked_ns = 0
+
+    def __init__(self) -> None:
+        self.mailbox = self
+
+    def is_done(self) -> bool:
+        return True
+
+    def ask(self, subject: int, size: int) -> None:
+        pass
+
+    def check(self) -> None:
+        pass
