@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from sim.engine.engines import Engine
 from sim.engine.record import RunRecord
@@ -42,3 +46,15 @@ def run_text(folder: Path, text: str, replication: int = 0) -> RunRecord:
 def faults_of(scenario: PreparedScenario, replication: int, cell: int = 0) -> FaultSchedule | None:
     """What happens to the devices of a cell in one replication, as it is drawn before the run."""
     return replications.fault_schedule(scenario, replication, cell)
+
+
+def differences(one: RunRecord, other: RunRecord) -> list[str]:
+    """The fields that are not the same, to the bit and the type."""
+
+    def same(a: Any, b: Any) -> bool:
+        if isinstance(a, np.ndarray):
+            return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
+        return type(a) is type(b) and a == b
+
+    names = [column.name for column in fields(RunRecord)]
+    return [name for name in names if not same(getattr(one, name), getattr(other, name))]

@@ -28,7 +28,7 @@ from sim.study.prepare import PreparedScenario
 from sim.study.replication import query_stream
 from sim.workload.draw import FIRST_CHUNK, QueryChunk
 from tests.engine.variations import Generated, flooded, generated, generated_plain
-from tests.harness import faults_of
+from tests.harness import differences, faults_of
 
 EASY = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example]
 COLUMNS = [column.name for column in fields(QueryChunk) if column.name != "first"]
@@ -59,18 +59,6 @@ def run(engine: Engine, scenario: PreparedScenario, cell: int, length: int | Non
         stream = Rechunked(stream, length)
     faults = faults_of(scenario, 0, cell)
     return run_engine(engine, scenario.system, stream, drain_ns=scenario.drain_ns, faults=faults)
-
-
-def differences(one: RunRecord, other: RunRecord) -> list[str]:
-    """The fields that are not the same, to the bit and the type."""
-
-    def same(a: Any, b: Any) -> bool:
-        if isinstance(a, np.ndarray):
-            return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
-        return type(a) is type(b) and a == b
-
-    names = [column.name for column in fields(RunRecord)]
-    return [name for name in names if not same(getattr(one, name), getattr(other, name))]
 
 
 def features(scenario: PreparedScenario, document: dict[str, Any]) -> Iterator[str]:
@@ -194,9 +182,15 @@ class Check:
 
 
 def check_all(
-    scenarios: st.SearchStrategy[Generated], examples: int, random_seed: int | None = None, **options: Any
+    scenarios: st.SearchStrategy[Generated],
+    examples: int,
+    random_seed: int | None = None,
+    *,
+    check: Check | None = None,
+    **options: Any,
 ) -> Check:
-    check = Check()
+    """Check so many examples; what they had is counted in `check`, where one is given."""
+    check = Check() if check is None else check
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=EASY, **options)
     @given(scenarios)
@@ -233,12 +227,18 @@ def test_any_scenario_is_the_same_on_both_engines(part: int) -> None:
     assert len(check.met) >= 50
 
 
+FEWEST_COMMON = 20
+
+
 @pytest.mark.parametrize("part", range(2))
 def test_any_plain_system_is_the_same_on_both_engines(part: int) -> None:
     check = check_all(generated_plain(), 110)
     assert check.checked >= 100
+    if check.met["the common kind"] < FEWEST_COMMON:
+        # A quarter of them are, but examples come in clusters.
+        check_all(generated_plain(), 220, check=check)
     assert check.met["plain"] == check.checked
-    assert check.met["the common kind"] >= 20
+    assert check.met["the common kind"] >= FEWEST_COMMON
 
 
 def test_tables_that_run_out_of_room_are_made_longer() -> None:

@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from sim.engine.engines import Engine
 from sim.engine.record import RunRecord
 from sim.study.prepare import PreparedScenario
-from tests.harness import prepare_text, run_record
+from tests.harness import ENGINE, differences, prepare_text, run_record
 
 FALSE_ALARM = 1e-4
 """Probability with which a right simulator fails one comparison (two-sided t test over replications)."""
+
+ON_REFERENCE = 3
+"""Replications that the reference engine runs itself."""
 
 MODEL = "{representations: {table: {accuracy: {value: 100%, evidence: assumed}}}}"
 
@@ -47,8 +51,18 @@ replications: {replications}
 
 
 def replications(folder: Path, text: str) -> list[RunRecord]:
+    """Run every replication on the engine of the test.
+
+    The reference engine runs the first few, and must leave the compiled one's records of them, to the bit; those of the
+    others, for which it would take half a minute, are the compiled engine's.
+    """
     (scenario,) = prepare_text(folder, text)
-    return [run_record(scenario, replication) for replication in range(scenario.replications)]
+    numbers = range(scenario.replications)
+    records = [run_record(scenario, number, engine=Engine.COMPILED) for number in numbers]
+    if ENGINE.get() is Engine.REFERENCE:
+        for number in numbers[:ON_REFERENCE]:
+            assert not differences(run_record(scenario, number), records[number])
+    return records
 
 
 def prepared(folder: Path, text: str) -> PreparedScenario:

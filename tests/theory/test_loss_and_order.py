@@ -80,7 +80,6 @@ def test_smallest_first_is_priority_without_preemption(tmp_path: Path) -> None:
     assert_close(records, lambda r: mean_wait_ms(r, 10), residual_ms / ((1 - small_load) * (1 - 0.7)))
 
 
-@pytest.mark.slow_on_reference
 @pytest.mark.parametrize("share", [0.3, 0.6])
 def test_two_priority_classes_without_preemption(share: float, tmp_path: Path) -> None:
     # M/M/1 with load 0.75 and a mean service of 1 ms (Cobham 1954): what is in service when a query comes takes

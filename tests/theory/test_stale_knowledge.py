@@ -70,7 +70,6 @@ def mean_ms(record: RunRecord) -> float:
     return float((record.finish_ns - record.arrival_ns)[either].mean() / 1e6)
 
 
-@pytest.mark.slow_on_reference
 def test_the_older_the_news_the_nearer_to_random_routing(tmp_path: Path) -> None:
     fresh, at_random = 1 / (1 - LOAD**2), 1 / (1 - LOAD)
     assert exact_ms(0.0) - fresh < 1e-9 and at_random - exact_ms(DELAYS_MS[-1]) < 1e-3
