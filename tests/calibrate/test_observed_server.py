@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from sim.calibrate.observe import server as server_module
 from sim.calibrate.observe.arrivals import WITH_IT, Queries, back_to_back, on_schedule, with_pauses
-from sim.calibrate.observe.practice import OFFERED_AT_ONCE, Practice
+from sim.calibrate.observe.practice import STEPS_OF_ACCOUNTS, Practice
 from sim.calibrate.observe.server import Server
 from sim.calibrate.observe.subject import BusyLoop, Empty, TorchModel
 from sim.calibrate.observe.worker import Waiting, Worker, WorkerFailed
@@ -161,21 +162,36 @@ def test_practice_goes_through_every_step_of_dispatch(tmp_path: Path, given: boo
     scenario = laid_out(tmp_path, f"fleet.n.count={1 if given else 2}", *more)
     queries = back_to_back([0, 2], [10, 30]) if given else drawn(scenario)
     practice = Practice(scenario.system, range(len(scenario.plan.eligible)), queries)
-    steps = 2 * OFFERED_AT_ONCE + 1
-    for number in range(steps):
-        practice.step(1000 * number)
     ledger = practice.server.ledger
-    recorder = ledger.recorder
-    assert practice.done == ledger.ended == steps
+    for begun in (0, STEPS_OF_ACCOUNTS):
+        steps = np.arange(begun, begun + 200)
+        for number in steps.tolist():
+            practice.step(1000 * number)
+        recorder = ledger.recorder
+        assert recorder.arrival_ns[:200].tolist() == recorder.finish_ns[:200].tolist() == (1000 * steps).tolist()
+        assert recorder.size[:200].tolist() == np.array(queries.size)[steps % len(queries)].tolist()
+        assert len(recorder.part_query) == len(practice.server.worked_ns) == 200
+        if given:
+            assert recorder.path[:200].tolist() == np.array([0, 2])[steps % 2].tolist()
+        for number in range(begun + 200, begun + STEPS_OF_ACCOUNTS):
+            practice.step(1000 * number)
+    assert practice.done == ledger.ended == 2 * STEPS_OF_ACCOUNTS
     assert ledger.in_system == 0
-    assert (
-        recorder.arrival_ns[:steps].tolist()
-        == recorder.finish_ns[:steps].tolist()
-        == list(range(0, 1000 * steps, 1000))
-    )
-    assert recorder.size[:steps].tolist() == np.resize(queries.size, steps).tolist()
-    if given:
-        assert recorder.path[:steps].tolist() == np.resize([0, 2], steps).tolist()
+
+
+def test_a_block_leaves_no_cycles_behind(tmp_path: Path) -> None:
+    """Nothing collects them while it lasts."""
+    scenario = laid_out(tmp_path)
+    practice = Practice(scenario.system, range(len(scenario.plan.eligible)), drawn(scenario))
+    practice.step(0)  # The first one compiles.
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(1, 100):
+            practice.step(number)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_practice_of_a_block_without_queries_does_nothing(tmp_path: Path) -> None:

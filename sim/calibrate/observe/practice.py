@@ -14,12 +14,13 @@ import numpy as np
 
 from sim.calibrate.observe.arrivals import Queries
 from sim.calibrate.observe.server import Server
+from sim.engine.recorder import Recorder
 from sim.serving.system import System
 
 __all__ = ["Practice"]
 
-OFFERED_AT_ONCE = 256
-"""Queries that the accounts are told of at once, so that few steps take longer than a dispatch."""
+STEPS_OF_ACCOUNTS = 4096
+"""Steps after which the accounts begin anew: they grow by each step, however long the block is."""
 
 
 class Practice:
@@ -54,21 +55,28 @@ class Practice:
         server, queries = self.server, self.queries
         if not len(queries):
             return
-        number = self.done % len(queries)
-        if self.done % OFFERED_AT_ONCE == 0:
-            sizes = np.resize(np.roll(np.array(queries.size, dtype=np.int64), -number), OFFERED_AT_ONCE)
-            nothing = np.zeros(OFFERED_AT_ONCE, dtype=np.int64)
-            server.ledger.recorder.offer(nothing, sizes, nothing)
+        query, asked = self.done % STEPS_OF_ACCOUNTS, self.done % len(queries)
+        if not query:
+            self._begin_anew(asked)
         if queries.path is not None:
-            server.asked_path = queries.path[number]
+            server.asked_path = queries.path[asked]
         server.clock.tell(now_ns)
-        server.ledger.recorder.arrival_ns[self.done] = now_ns
-        server.arrive(self.done, queries.size[number], queries.router_u[number])
+        server.ledger.recorder.arrival_ns[query] = now_ns
+        server.arrive(query, queries.size[asked], queries.router_u[asked])
         self.done += 1
         while any(lane.busy for lane in server.lanes):
             for lane in server.lanes:
                 if lane.busy:
                     server.complete(lane)
+
+    def _begin_anew(self, first: int) -> None:
+        """Forget what was recorded, and tell of the queries that come next."""
+        server = self.server
+        server.ledger.recorder = Recorder()
+        del server.worked_ns[:]
+        sizes = np.resize(np.roll(self.queries.size, -first), STEPS_OF_ACCOUNTS)
+        nothing = np.zeros(STEPS_OF_ACCOUNTS, dtype=np.int64)
+        server.ledger.recorder.offer(nothing, sizes, nothing)
 
 
 class _AtOnce:

@@ -371,8 +371,11 @@ class Server:
         attempt = part.attempt
         attempt.correct += part.size * self.accuracy[part.path]
         attempt.left -= 1
-        if not attempt.left and attempt.wanted:
-            ledger.answer(attempt, part.path)
+        if not attempt.left:
+            if attempt.wanted:
+                ledger.answer(attempt, part.path)
+            # A part and its attempt name each other, and nothing collects cycles during a block.
+            attempt.parts.clear()
         self.go_on(lane)
 
     def _fail(self, attempt: Attempt, reason: int) -> None:
