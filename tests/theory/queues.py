@@ -54,7 +54,7 @@ def replications(folder: Path, text: str) -> list[RunRecord]:
     """Run every replication on the engine of the test.
 
     The reference engine runs the first few, and must leave the compiled one's records of them, to the bit; those of the
-    others, for which it would take half a minute, are the compiled engine's.
+    others, for which it would take ten seconds to forty, are the compiled engine's.
     """
     (scenario,) = prepare_text(folder, text)
     numbers = range(scenario.replications)

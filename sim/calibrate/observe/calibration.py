@@ -297,9 +297,8 @@ def overhead_ns(
         ("back to back", back_to_back(paths, sizes)),
         ("idle", with_pauses(paths, sizes, [200_000] * OVERHEAD_QUERIES)),
     ):
-        whole = without_limits(system)
-        practice = Practice(whole, nothing, queries, only_lane=lane)
-        found[name] = _part_times(Server(whole, workers, nothing, only_lane=lane).replay(queries, 0, practice.step))
+        server = Server(without_limits(system), workers, nothing, only_lane=lane)
+        found[name] = _part_times(server.replay(queries, 0))
     return found
 
 

@@ -1,9 +1,10 @@
 """What the dispatcher does while nothing happens: it dispatches queries that nobody asked, to stay quick.
 
 A core that polls a few numbers for milliseconds loses the code and the data of dispatch from its caches to whoever
-shares them, and the next dispatch takes ten times as long as the last one. That would be observed of the dispatcher,
-where the workers are to be observed. So between events it goes through the same steps in accounts of its own, with
-workers that answer at once; nothing of that reaches the accounts of the block.
+shares them, and now and then the next dispatch takes ten times as long as the last one. That would be observed of the
+dispatcher, where the workers are to be observed. So between events it goes through the same steps in accounts of its
+own, with workers that answer at once; nothing of that reaches the accounts of the block. A query that comes meanwhile
+waits for the end of the step, which takes about as long as a dispatch.
 """
 
 from __future__ import annotations

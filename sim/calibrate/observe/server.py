@@ -123,7 +123,7 @@ class Server:
     system : System
         The fleet; every lane has a worker.
     workers : sequence of Serves
-        By lane; a `Worker`, but for trials.
+        By lane: each a `Worker`, where it is not practice or a trial.
     subjects : sequence of int
         By path: which of the subjects of a worker serves it.
     only_lane : int, optional
