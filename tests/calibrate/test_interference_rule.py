@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sim.calibrate.measure.interference import BlockReading, Rule, block_disagreement, judge
-from sim.calibrate.measure.readings import GLANCE_NS, Observer, read_counters, spin_ns
+from sim.calibrate.measure.readings import BETWEEN_QUERIES, WHILE_IDLE, Look, Observer, read_counters, spin_ns
 
 QUIET = BlockReading(duration_ns=2_000_000_000, spin_ns=1000, steal_ns=0, waiting_ns=0, involuntary_switches=0)
 
@@ -110,7 +110,14 @@ def test_a_block_is_timed_without_its_spins() -> None:
     assert observer.reading().duration_ns == 10
 
 
-def test_the_clock_is_looked_at_throughout_a_block() -> None:
+def test_a_short_look_says_the_time_of_the_whole_piece_of_work() -> None:
+    # Three tries of 12, 10 and 11 ns for a fiftieth of the work.
+    stamps = iter([0, 12, 100, 110, 200, 211])
+    assert spin_ns(lambda: next(stamps), WHILE_IDLE) == 50 * 10
+
+
+@pytest.mark.parametrize("look", [BETWEEN_QUERIES, WHILE_IDLE], ids=["long", "short"])
+def test_the_clock_is_looked_at_throughout_a_block(look: Look) -> None:
     """A core that is slow before and after a block, and fast in between."""
     now, took = 0, 30
 
@@ -119,12 +126,13 @@ def test_the_clock_is_looked_at_throughout_a_block() -> None:
         now += took
         return now
 
-    observer = Observer([0], clock)
+    observer = Observer([0], clock, look)
     took = 10
-    observer.glance()
+    assert not observer.glance()
     for _ in range(3):
-        now += GLANCE_NS
-        observer.glance()
+        now += look.every_ns
+        assert observer.glance()
     took = 30
     # Before, three glances, after: the first glance came too early.
-    assert observer.reading().spin_ns == (30 + 3 * 10 + 30) // 5
+    within = 10 * BETWEEN_QUERIES.rounds // look.rounds
+    assert observer.reading().spin_ns == (30 + 3 * within + 30) // 5

@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from sim.calibrate.measure.interference import BlockReading, judge
+from sim.calibrate.measure.readings import Look, Observer
+from sim.calibrate.observe import session as session_module
 from sim.calibrate.observe.aftereffects import fit_after_idle, fit_after_size
 from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun, grid_of
 from sim.calibrate.observe.fitness import MOST_GAP_NS, RULE, Block, assess, combined
@@ -74,7 +78,25 @@ def invoke(*arguments: object) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_a_session_leaves_a_run_that_is_read_like_a_simulated_one(tmp_path: Path) -> None:
+class CountedLooks(Observer):
+    """Counts its looks at the clock within each block, in the order of the blocks."""
+
+    looks: ClassVar[list[int]] = []
+
+    def __init__(self, cores: Sequence[int], *, look: Look) -> None:
+        super().__init__(cores, look=look)
+        self.looks.append(0)
+
+    def glance(self) -> bool:
+        looked = super().glance()
+        self.looks[-1] += looked
+        return looked
+
+
+def test_a_session_leaves_a_run_that_is_read_like_a_simulated_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "Observer", CountedLooks)
     out = tmp_path / "real"
     # Where cores are shared, workers that sleep leave the dispatcher its core.
     options = ("--rehearse", "--share-cores", "--calibration", "50ms", "--waiting", "block", "--replications", "1")
@@ -104,6 +126,8 @@ def test_a_session_leaves_a_run_that_is_read_like_a_simulated_one(tmp_path: Path
     assert [one["kind"] for one in blocks] == [*["calibration"] * 3, *["observed", "calibration"] * 2]
     assert [one["scenario"] for one in blocks if one["kind"] == "observed"] == [0, 1]
     assert [one["replication"] for one in blocks if one["kind"] == "observed"] == [0, 0]
+    assert len(CountedLooks.looks) == len(blocks)
+    assert min(CountedLooks.looks) >= 1, "the dispatcher did not look at its clock within a block"
 
     device = load_device(out / "hwprofiles" / "devices" / "cpu-observed.yaml")
     assert device.evidence == "measured"

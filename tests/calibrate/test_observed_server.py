@@ -5,19 +5,26 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing import Pipe, get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sim.calibrate.measure.interference import BlockReading
+from sim.calibrate.measure.readings import WHILE_IDLE, Look
 from sim.calibrate.observe import server as server_module
+from sim.calibrate.observe import worker as worker_module
 from sim.calibrate.observe.arrivals import WITH_IT, Queries, back_to_back, on_schedule, with_pauses
+from sim.calibrate.observe.mailbox import Mailbox, shared_cells
 from sim.calibrate.observe.practice import STEPS_OF_ACCOUNTS, Practice
 from sim.calibrate.observe.server import Server
 from sim.calibrate.observe.subject import BusyLoop, Empty, TorchModel
-from sim.calibrate.observe.worker import Waiting, Worker, WorkerFailed
+from sim.calibrate.observe.worker import BEGIN_BLOCK, END_BLOCK, STOP, Waiting, Worker, WorkerFailed
 from sim.engine.record import Outcome, RunRecord
 from sim.engine.reference import simulate
 from sim.study.variation import LaidOut, Variable
@@ -194,6 +201,17 @@ def test_a_block_leaves_no_cycles_behind(tmp_path: Path) -> None:
         gc.enable()
 
 
+def test_a_look_at_the_clock_takes_the_place_of_a_step(tmp_path: Path) -> None:
+    scenario = laid_out(tmp_path)
+    due = iter([False, True, True, False])
+    practice = Practice(scenario.system, [0, 1, 2], drawn(scenario), glance=lambda: next(due))
+    done = []
+    for number in range(4):
+        practice.step(number)
+        done.append(practice.done)
+    assert done == [1, 1, 1, 2]
+
+
 def test_practice_of_a_block_without_queries_does_nothing(tmp_path: Path) -> None:
     scenario = laid_out(tmp_path)
     practice = Practice(scenario.system, [0, 1, 2], back_to_back([], []))
@@ -278,6 +296,47 @@ def test_a_worker_says_what_disturbed_it(worker: Worker) -> None:
     reading = worker.end_block()
     assert reading.duration_ns >= 300_000
     assert reading.spin_ns > 0
+
+
+class CountedLooks:
+    """Says how often it was told to look at the clock."""
+
+    def __init__(self, _cores: Sequence[int], *, look: Look) -> None:
+        assert look is WHILE_IDLE
+        self.looks = 0
+
+    def glance(self) -> bool:
+        self.looks += 1
+        return True
+
+    def reading(self) -> BlockReading:
+        return BlockReading(duration_ns=1, spin_ns=self.looks)
+
+
+def test_a_worker_looks_at_its_clock_while_it_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "Observer", CountedLooks)
+    mailbox = Mailbox(shared_cells(get_context("spawn")))
+    pipe, _ = Pipe()
+
+    def ask(order: int) -> None:
+        mailbox.ask(order, 0)
+        until = time.monotonic() + 10
+        while not mailbox.is_done() and time.monotonic() < until:
+            time.sleep(0.001)
+        assert mailbox.is_done()
+
+    body = threading.Thread(target=worker_module._serve, args=(mailbox, pipe, [], [], "poll"), daemon=True)
+    body.start()
+    # Between blocks nobody looks; within one it polls some hundred thousand times in 50 ms.
+    for _ in range(2):
+        ask(BEGIN_BLOCK)
+        time.sleep(0.05)
+        ask(END_BLOCK)
+        _duration_ns, looks, *_ = mailbox.reading
+        assert looks >= 5
+    ask(STOP)
+    body.join(timeout=10)
+    assert not body.is_alive()
 
 
 def test_a_worker_that_dies_is_noticed(tmp_path: Path) -> None:

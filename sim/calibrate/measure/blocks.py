@@ -72,7 +72,7 @@ class Alone:
 class Watch(Protocol):
     """What `sim.calibrate.measure.readings.Observer` does."""
 
-    def glance(self) -> None:
+    def glance(self) -> bool:
         """Called between visits."""
 
     def reading(self) -> BlockReading:

@@ -10,13 +10,39 @@ from pathlib import Path
 
 from sim.calibrate.measure.interference import BlockReading
 
-__all__ = ["Counters", "Observer", "read_counters", "spin_ns"]
+__all__ = ["BETWEEN_QUERIES", "WHILE_IDLE", "Counters", "Look", "Observer", "read_counters", "spin_ns"]
 
 SPIN_ROUNDS = 20_000
-SPIN_TRIES = 5
-GLANCE_NS = 100_000_000
-"""How often at most the clock is looked at within a block: where it changes from one moment to the next, as on some
-virtual machines, two looks say nothing of the seconds between them. A look takes 5 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the clock of a core is looked at within a block.
+
+    Where it changes from one moment to the next, as on some virtual machines, a look before and a look after a block
+    say nothing of the seconds between them.
+
+    Attributes
+    ----------
+    rounds : int
+        Size of the piece of work.
+    tries : int
+        The least of so many counts, which no tick disturbs.
+    every_ns : int
+        How often at most.
+    """
+
+    rounds: int
+    tries: int
+    every_ns: int
+
+
+BETWEEN_QUERIES = Look(SPIN_ROUNDS, 5, 100_000_000)
+"""Where no query waits for the end of a look. It takes some 5 ms."""
+
+WHILE_IDLE = Look(SPIN_ROUNDS // 50, 3, 10_000_000)
+"""Where a query may come meanwhile. It takes some 30 us: one query in three hundred finds a core at it, and
+waits for 15 us in the mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +54,24 @@ class Counters:
     involuntary_switches: int | None
 
 
-def spin_ns(clock: Callable[[], int] = time.perf_counter_ns) -> int:
-    """Time of a fixed piece of work that fits the smallest cache; the least of five tries, which no tick disturbs.
+def spin_ns(clock: Callable[[], int] = time.perf_counter_ns, look: Look = BETWEEN_QUERIES) -> int:
+    """Time of a fixed piece of work that fits the smallest cache, from a look at a piece of that or a smaller size.
 
     Parameters
     ----------
     clock : callable
         Nanoseconds that do not run backwards.
+    look : Look
     """
     least = 0
-    for _ in range(SPIN_TRIES):
+    for _ in range(look.tries):
         started = clock()
         total = 0
-        for step in range(SPIN_ROUNDS):
+        for step in range(look.rounds):
             total += step & 7
         took = clock() - started
         least = took if least == 0 else min(least, took)
-    return max(least, 1)
+    return max(least * SPIN_ROUNDS // look.rounds, 1)
 
 
 def read_counters(cores: Sequence[int], proc: Path = Path("/proc")) -> Counters:
@@ -107,20 +134,30 @@ class Observer:
         Cores that the block runs on.
     clock : callable
         Nanoseconds that do not run backwards.
+    look : Look
+        How it looks at the clock of the core within the block.
     """
 
-    def __init__(self, cores: Sequence[int], clock: Callable[[], int] = time.perf_counter_ns) -> None:
+    def __init__(
+        self,
+        cores: Sequence[int],
+        clock: Callable[[], int] = time.perf_counter_ns,
+        look: Look = BETWEEN_QUERIES,
+    ) -> None:
         self._cores = tuple(cores)
         self._clock = clock
+        self._look = look
         self._spins = [spin_ns(clock)]
         self._before = read_counters(self._cores)
         self._started_ns = self._looked_ns = clock()
 
-    def glance(self) -> None:
-        """Look at the clock of the core, unless that was just done."""
-        if self._clock() - self._looked_ns >= GLANCE_NS:
-            self._spins.append(spin_ns(self._clock))
-            self._looked_ns = self._clock()
+    def glance(self) -> bool:
+        """Look at the clock of the core, unless that was just done; return whether it did."""
+        if self._clock() - self._looked_ns < self._look.every_ns:
+            return False
+        self._spins.append(spin_ns(self._clock, self._look))
+        self._looked_ns = self._clock()
+        return True
 
     def reading(self) -> BlockReading:
         """What happened since this observer was made; the spin is the mean of before, after and every glance."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from math import log
 
@@ -157,6 +157,8 @@ class Calibrator:
         How long a block is to take, about.
     random : numpy.random.Generator
         Of orders and pauses.
+    glance : callable, optional
+        As of `Practice`.
     """
 
     def __init__(
@@ -168,6 +170,7 @@ class Calibrator:
         grid: Grid,
         budget_ns: int,
         random: np.random.Generator,
+        glance: Callable[[], bool] = lambda: False,
     ) -> None:
         self.system = without_limits(system)
         self.devices = [device for device in devices if device.paths]
@@ -176,6 +179,7 @@ class Calibrator:
         self.grid = grid
         self.budget_ns = budget_ns
         self.random = random
+        self.glance = glance
         self.passes: dict[int, int] = {}
         self.mean_ns: dict[int, float] = {}
         self.asked: dict[tuple[int, bool], int] = {}
@@ -260,7 +264,7 @@ class Calibrator:
         return self._serve(lane, with_pauses([path for path, _ in asked], [size for _, size in asked], pause_ns))
 
     def _serve(self, lane: int, queries: Queries) -> Observed:
-        practice = Practice(self.system, self.subjects, queries, only_lane=lane)
+        practice = Practice(self.system, self.subjects, queries, only_lane=lane, glance=self.glance)
         return Server(self.system, self.workers, self.subjects, only_lane=lane).replay(queries, 0, practice.step)
 
 

@@ -4,12 +4,13 @@ A core that polls a few numbers for milliseconds loses the code and the data of 
 shares them, and now and then the next dispatch takes ten times as long as the last one. That would be observed of the
 dispatcher, where the workers are to be observed. So between events it goes through the same steps in accounts of its
 own, with workers that answer at once; nothing of that reaches the accounts of the block. A query that comes meanwhile
-waits for the end of the step, which takes about as long as a dispatch.
+waits for the end of the step, which takes about as long as a dispatch. Now and then the dispatcher looks at the clock
+of its core instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class Practice:
         Those of the block; their arrivals do not matter.
     only_lane : int, optional
         As of the `Server`.
+    glance : callable, optional
+        Called before each step, which is left out where it returns True: it took about as long.
 
     Attributes
     ----------
@@ -43,10 +46,18 @@ class Practice:
         How many steps were taken.
     """
 
-    def __init__(self, system: System, subjects: Sequence[int], queries: Queries, only_lane: int | None = None) -> None:
+    def __init__(
+        self,
+        system: System,
+        subjects: Sequence[int],
+        queries: Queries,
+        only_lane: int | None = None,
+        glance: Callable[[], bool] = lambda: False,
+    ) -> None:
         lanes = int(system.device_lane[-1])
         self.server = Server(system, [_AtOnce() for _ in range(lanes)], subjects, only_lane)
         self.queries = queries
+        self.glance = glance
         self.done = 0
         if queries.path is not None:
             self.server.ask_paths()
@@ -54,7 +65,7 @@ class Practice:
     def step(self, now_ns: int) -> None:
         """Let one query arrive and end, as of a time that never goes back."""
         server, queries = self.server, self.queries
-        if not len(queries):
+        if self.glance() or not len(queries):
             return
         query, asked = self.done % STEPS_OF_ACCOUNTS, self.done % len(queries)
         if not query:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.calibrate.measure.interference import BlockReading
-from sim.calibrate.measure.readings import Observer
+from sim.calibrate.measure.readings import WHILE_IDLE, Observer
 from sim.calibrate.observe.arrivals import on_schedule
 from sim.calibrate.observe.calibration import CalibrationBlock, Calibrator, grid_of, overhead_ns
 from sim.calibrate.observe.fitness import Block, Fitness, assess, combined
@@ -208,11 +208,15 @@ class _Watch:
     def begin(self) -> None:
         for worker in self.workers:
             worker.begin_block()
-        self.own = Observer(self.cores)
+        self.own = Observer(self.cores, look=WHILE_IDLE)
+
+    def glance(self) -> bool:
+        """Look at the clock of the dispatcher's core within a block; a worker looks at its own."""
+        return self.own is not None and self.own.glance()
 
     def end(self) -> BlockReading:
         assert self.own is not None
-        own = self.own.reading()
+        own, self.own = self.own.reading(), None
         return combined([own, *(worker.end_block() for worker in self.workers)])
 
 
@@ -229,6 +233,7 @@ def _observe(
     sizes = size_distribution(first.experiment.workload, first.base_dir)
     used = [device for device in devices if device.paths]
     grid = grid_of(sizes)
+    watch = _Watch(workers, [] if request.share_cores else sorted(os.sched_getaffinity(0)))
     calibrator = Calibrator(
         first.system,
         used,
@@ -237,11 +242,11 @@ def _observe(
         grid,
         request.calibration_ns,
         np.random.default_rng(first.experiment.seed),
+        watch.glance,
     )
     tell("warming up")
     calibrator.prepare()
     overhead = overhead_ns(first.system, used[0], workers, grid.body[0])
-    watch = _Watch(workers, [] if request.share_cores else sorted(os.sched_getaffinity(0)))
     calibrations: list[CalibrationBlock] = []
     blocks: list[Block] = []
     observed: dict[tuple[int, int], Observed] = {}
@@ -270,7 +275,7 @@ def _observe(
             # Another scenario begins each round, so that what drifts slowly does not look like load.
             number = (turn + replication) % len(scenarios)
             watch.begin()
-            seen = _serve(scenarios[number], replication, workers, subjects)
+            seen = _serve(scenarios[number], replication, workers, subjects, watch)
             reading = watch.end()
             observed[number, replication] = seen
             blocks.append(_block(number, replication, reading, seen))
@@ -307,7 +312,9 @@ def _sweep(loads: Sequence[float], capacity_per_s: float) -> list[str]:
     return [f"sweep={json.dumps({RATE: rates})}"]
 
 
-def _serve(scenario: LaidOut, replication: int, workers: Sequence[Worker], subjects: Sequence[int]) -> Observed:
+def _serve(
+    scenario: LaidOut, replication: int, workers: Sequence[Worker], subjects: Sequence[int], watch: _Watch
+) -> Observed:
     stream = scenario.stream(replication)
     chunks = list(stream.chunks())
     queries = on_schedule(
@@ -316,7 +323,7 @@ def _serve(scenario: LaidOut, replication: int, workers: Sequence[Worker], subje
         np.concatenate([chunk.router_u for chunk in chunks]),
         stream.end_ns,
     )
-    practice = Practice(scenario.system, subjects, queries)
+    practice = Practice(scenario.system, subjects, queries, glance=watch.glance)
     return Server(scenario.system, workers, subjects).replay(queries, scenario.drain_ns, practice.step)
 
 

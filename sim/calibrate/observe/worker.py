@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Literal
 
 from sim.calibrate.measure.interference import BlockReading
-from sim.calibrate.measure.readings import Observer
+from sim.calibrate.measure.readings import WHILE_IDLE, Observer
 from sim.calibrate.observe.mailbox import ASKED, SIZE, SUBJECT, Mailbox, shared_cells
 from sim.calibrate.observe.subject import SubjectSpec
 
@@ -24,8 +24,9 @@ Waiting = Literal["poll", "block"]
 STOP, BEGIN_BLOCK, END_BLOCK = -1, -2, -3
 """What a worker is asked instead of a subject: to end, to watch what disturbs a block, and to say it."""
 
-POLLS_PER_LOOK = 1 << 16
-"""A worker that polls looks this often whether somebody would still take its answers."""
+POLLS_PER_GLANCE, POLLS_PER_LOOK = 1 << 10, 1 << 16
+"""A worker that polls looks this often at the clock of its core, unless it just did, and whether somebody would still
+take its answers. The former are some 50 us apart."""
 
 UNKNOWN = -1
 
@@ -166,6 +167,10 @@ def _serve(mailbox: Mailbox, pipe: Connection, serve: Sequence[Any], cores: Sequ
         polls = 0
         while cells[ASKED] == seen:
             polls += 1
+            if polls % POLLS_PER_GLANCE:
+                continue
+            if observer is not None:
+                observer.glance()
             if polls == POLLS_PER_LOOK:
                 polls = 0
                 if os.getppid() != parent:
@@ -177,10 +182,11 @@ def _serve(mailbox: Mailbox, pipe: Connection, serve: Sequence[Any], cores: Sequ
             serve[subject](cells[SIZE])
         elif subject == BEGIN_BLOCK:
             gc.collect()
-            observer = Observer(cores)
+            observer = Observer(cores, look=WHILE_IDLE)
         elif subject == END_BLOCK:
             assert observer is not None
             mailbox.report(_numbers(observer.reading()))
+            observer = None
         mailbox.end(started_ns, clock())
         if subject == STOP:
             return
