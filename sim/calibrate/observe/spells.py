@@ -13,36 +13,7 @@ from sim.profile.spells import Spells
 
 __all__ = ["fit_spells", "score_correlation"]
 
-LAGS = (
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    8,
-    10,
-    13,
-    16,
-    20,
-    25,
-    32,
-    40,
-    50,
-    64,
-    80,
-    100,
-    128,
-    160,
-    200,
-    256,
-    320,
-    400,
-    512,
-    640,
-    800,
-    1000,
-)
+LAGS = (*range(1, 7), 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 640, 800, 1000)
 """How far apart services are that are compared; evenly spread over the logarithm."""
 
 MOST_COMPONENTS = 3
