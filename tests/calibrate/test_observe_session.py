@@ -96,6 +96,7 @@ class CountedLooks(Observer):
 def test_a_session_leaves_a_run_that_is_read_like_a_simulated_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    CountedLooks.looks.clear()
     monkeypatch.setattr(session_module, "Observer", CountedLooks)
     out = tmp_path / "real"
     # Where cores are shared, workers that sleep leave the dispatcher its core.

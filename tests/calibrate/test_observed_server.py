@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from multiprocessing import Pipe, get_context
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -301,9 +302,12 @@ def test_a_worker_says_what_disturbed_it(worker: Worker) -> None:
 class CountedLooks:
     """Says how often it was told to look at the clock."""
 
+    last: ClassVar[CountedLooks]
+
     def __init__(self, _cores: Sequence[int], *, look: Look) -> None:
         assert look is WHILE_IDLE
         self.looks = 0
+        CountedLooks.last = self
 
     def glance(self) -> bool:
         self.looks += 1
@@ -334,6 +338,8 @@ def test_a_worker_looks_at_its_clock_while_it_polls(monkeypatch: pytest.MonkeyPa
         ask(END_BLOCK)
         _duration_ns, looks, *_ = mailbox.reading
         assert looks >= 5
+        time.sleep(0.02)
+        assert CountedLooks.last.looks == looks
     ask(STOP)
     body.join(timeout=10)
     assert not body.is_alive()

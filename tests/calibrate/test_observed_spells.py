@@ -53,7 +53,7 @@ def test_planted_spells_are_found_again(spells: Spells) -> None:
     lags, measured, errors = score_correlation(blocks, [0, 1])
     assert lags[-1] == 1000
     for lag, one, error in zip(lags.tolist(), measured.tolist(), errors.tolist(), strict=True):
-        # Ranks among all of a size are off by what these have in common.
+        # Means and ranks among all of a size are off by what these have in common.
         assert abs(one - spells.correlation(lag)) < 4 * error + 0.01
         assert found.correlation(lag) == pytest.approx(spells.correlation(lag), abs=0.04)
     # Of another device nothing is known.
@@ -110,7 +110,7 @@ def test_spells_of_most_services_do_not_make_the_rare_long_ones_come_together() 
         again.append(np.quantile(law, level))
     for services in (1, 20, 100, 500):
         assert together(again, services) == pytest.approx(together(times_ns, services), rel=0.15)
-    # The correlation of ranks is three times as high, and so would be the variance of what comes together.
+    # The correlation of ranks would have made more come together.
     ranks = [ndtri((rankdata(one) - 0.5) / len(one)) for one in times_ns]
     measured = float(np.mean([np.mean(one[1:] * one[:-1]) for one in ranks]))
     assert measured > 2 * found.correlation(1)

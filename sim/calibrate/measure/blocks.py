@@ -73,7 +73,7 @@ class Watch(Protocol):
     """What `sim.calibrate.measure.readings.Observer` does."""
 
     def glance(self) -> bool:
-        """Called between visits."""
+        """Called between visits; returns whether it looked at the clock."""
 
     def reading(self) -> BlockReading:
         """What happened since it was made."""
