@@ -24,6 +24,10 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 LIMITS = {"p50": 0.05, "p95": 0.05, "p99": 0.10}
 UNFIT_OR_MISSED = 1
 
+DRAWS = range(1, 9)
+"""Service seeds of the simulations of each case: what they predict for a replication is their mean. With one, an error
+is as much a matter of chance in the prediction as in what was measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -63,15 +67,17 @@ def main() -> int:
 
 def run_case(case: Case, folder: Path, options: Sequence[str] = ()) -> tuple[Agreement, int]:
     """Observe, predict and compare; return what came out, and whether it was unfit or missed a limit."""
-    real, predicted = folder / case.name, folder / f"{case.name}-predicted"
+    real = folder / case.name
     observed = mprec("calibrate", "observe", case.name, "--loads", case.loads, "--out", str(real), *options)
     # An unfit session has left its run directory.
     if observed not in (0, UNFIT_OR_MISSED) or not (real / "summary.json").is_file():
         raise SystemExit(observed)
-    if mprec("run", str(real / "experiment.yaml"), "--out", str(predicted), "--quiet"):
-        raise SystemExit(1)
+    predicted = [folder / f"{case.name}-predicted-{seed}" for seed in DRAWS]
+    for seed, run in zip(DRAWS, predicted, strict=True):
+        if mprec("run", str(real / "experiment.yaml"), "--set", f"service_seed={seed}", "--out", str(run), "--quiet"):
+            raise SystemExit(1)
     limits = [word for metric, limit in LIMITS.items() for word in ("--limit", f"{metric}={limit:.0%}")]
-    code = mprec("compare", str(predicted), str(real), *limits)
+    code = mprec("compare", *map(str, predicted), str(real), *limits)
     return compare_runs(predicted, real, LIMITS), code
 
 

@@ -14,7 +14,7 @@ FAILED = 1
 
 
 def against_measured(
-    simulated: Path, measured: Path, limits: Sequence[str], out: Path | None, as_markdown: bool
+    simulated: Sequence[Path], measured: Path, limits: Sequence[str], out: Path | None, as_markdown: bool
 ) -> None:
     """Print predicted against measured, draw the Q-Q figure, and exit with 1 where it is unfit or misses a limit."""
     from sim.report.agreement import compare_runs, markdown, render

@@ -46,7 +46,7 @@ def compare(
             metavar="A [B...]",
             help="Run directories or their names under runs/, or experiments, which are run; A:LABEL takes the "
             "scenarios with that label. B and the rest are compared with A; A alone with its --baseline. Where the "
-            "last is a run of `mprec calibrate observe`, A is held against it.",
+            "last is a run of `mprec calibrate observe`, A is held against it; of several, the mean.",
             show_default=False,
         ),
     ],
@@ -110,12 +110,13 @@ def compare(
     a change that is shown to be too large ends with exit code 1. A figure of the differences is drawn.
 
     Of a measured run: latency, correct predictions and path mix as predicted and measured, with signed errors,
-    (predicted - measured) / measured. A measured run that was disturbed is called unfit, and ends with exit code 1. A
+    (predicted - measured) / measured. Several predictions of the same queries, by runs that differ in their
+    service_seed, are averaged. A measured run that was disturbed is called unfit, and ends with exit code 1. A
     Q-Q figure is drawn.
     """
     from sim.report.difference_table import markdown, render, render_judgements
     from sim.report.rundir import RunDirectoryError
-    from sim.study.comparing import is_measured, locate
+    from sim.study.comparing import check_draws, is_measured, locate
 
     add_plugins(plugins)
     cannot_both(jobs, cluster)
@@ -123,10 +124,12 @@ def compare(
     named = [locate(name) for name in names]
     others = {"--fail-if": fail_if, "--metric": metrics, "--json": json_file, "--csv": csv_file, "--baseline": baseline}
     try:
-        if len(named) == 2 and is_measured(named[1]) and not is_measured(named[0]):
-            _refuse(others, f"{names[1]} is a measured run: what is simulated is held against it by --limit")
-            (simulated,) = _obtained(named[:1], asked, quiet)
-            against_measured(simulated, named[1].path, limits or (), out, as_markdown)
+        *before, last = named
+        if before and is_measured(last) and not any(is_measured(one) for one in before):
+            _refuse(others, f"{names[-1]} is a measured run: what is simulated is held against it by --limit")
+            simulated = _obtained(before, asked, quiet)
+            check_draws(simulated)
+            against_measured(simulated, last.path, limits or (), out, as_markdown)
             return
         _refuse({"--limit": limits}, "the last run is no measured one; limits of what may change are set by --fail-if")
         parsed, level = _parsed(fail_if or ()), _share(confidence)

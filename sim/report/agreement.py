@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,9 @@ def unfit(summary: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(reason) for reason in observation.get("reasons", ())) or ("it was marked unfit",)
 
 
-def compare_runs(predicted: Path, measured: Path, limits: Mapping[str, float] | None = None) -> Agreement:
+def compare_runs(
+    predicted: Path | Sequence[Path], measured: Path, limits: Mapping[str, float] | None = None
+) -> Agreement:
     """Hold a simulated run against a measured one, scenario by scenario.
 
     Where the runs share their seed, the replications that both have are compared, pair by pair: a measured run has
@@ -133,16 +135,19 @@ def compare_runs(predicted: Path, measured: Path, limits: Mapping[str, float] | 
     Parameters
     ----------
     predicted, measured : Path
-        Run directories.
+        Run directories. Of several simulated ones, of the same queries with different service draws, what is predicted
+        for a replication is the mean over them, which is less a matter of chance.
     limits : mapping of str to float, optional
         Largest absolute relative error of a metric, by the names of `Row.metric`.
 
     Raises
     ------
     RunDirectoryError
-        If one cannot be read, or they have no scenario in common.
+        If one cannot be read, or they have no scenario in common; if several simulated ones have different scenarios
+        or seeds, or no replication in common with the measured one.
     """
-    ours, theirs = _read(predicted), _read(measured)
+    runs = [predicted] if isinstance(predicted, Path) else [*predicted]
+    ours, theirs = _averaged(runs), _read(measured)
     by_parameters = {_key(one.summary): one for one in ours}
     pairs = [(by_parameters.pop(_key(one.summary), None), one) for one in theirs]
     if len(pairs) == 1 and pairs[0][0] is None and len(by_parameters) == 1:
@@ -152,7 +157,11 @@ def compare_runs(predicted: Path, measured: Path, limits: Mapping[str, float] | 
     unmatched += [f"{_label(one.summary)} was predicted only" for one in by_parameters.values()]
     comparisons = tuple(_compare(ours_one, one, limits or {}) for ours_one, one in pairs if ours_one is not None)
     if not comparisons:
-        raise RunDirectoryError(f"{predicted} and {measured} have no scenario in common: {'; '.join(unmatched)}")
+        raise RunDirectoryError(f"{runs[0]} and {measured} have no scenario in common: {'; '.join(unmatched)}")
+    alone = next((one for one in comparisons if one.unpaired), None)
+    if len(runs) > 1 and alone is not None:
+        message = f"several predictions go against the same replications only; of {alone.label}, {alone.unpaired}"
+        raise RunDirectoryError(message)
     summary = read_summary(measured)
     return Agreement(str(summary.get("name", measured.name)), comparisons, tuple(unmatched), unfit(summary))
 
@@ -190,6 +199,44 @@ def _read(run: Path) -> list[_Side]:
     if kept is None:
         return [_Side(one, None, None) for one in scenarios]
     return [_Side(one, kept.seed, own) for one, own in zip(scenarios, kept.scenarios, strict=True)]
+
+
+def _averaged(runs: Sequence[Path]) -> list[_Side]:
+    """Return the scenarios of a run; of several, with the means over the runs for each replication that all have."""
+    sides = [_read(run) for run in runs]
+    first = sides[0]
+    for run, others in zip(runs[1:], sides[1:], strict=True):
+        if [_key(one.summary) for one in others] != [_key(one.summary) for one in first]:
+            raise RunDirectoryError(f"{runs[0]} and {run} are not of the same scenarios")
+        if any(one.replications is None or one.seed != first[0].seed for one in (*first, *others)):
+            raise RunDirectoryError(f"{runs[0]} and {run} are not of the same queries: they need one seed")
+    return first if len(runs) == 1 else [_mean_of(of_runs) for of_runs in zip(*sides, strict=True)]
+
+
+def _mean_of(sides: Sequence[_Side]) -> _Side:
+    """Return the mean of one scenario over several runs, replication by replication; None where a run lacks a value."""
+    kept = [side.replications.numbers for side in sides if side.replications is not None]
+    numbers = tuple(number for number in kept[0] if all(number in other for other in kept))
+
+    def means(names: Iterable[str], *, of_path: bool) -> dict[str, list[float | None]]:
+        of_runs = ((name, [side.values(name, numbers, of_path=of_path) for side in sides]) for name in names)
+        return {name: [_mean(row) for row in zip(*values, strict=True)] for name, values in of_runs}
+
+    paths = {path: 0.0 for side in sides for path in side.summary["path_mix"]}
+    curves = [[[value for _, value in side.curve((number,))] for side in sides] for number in numbers]
+    averaged = Replications(
+        numbers=numbers,
+        metrics=means((*PERCENTILES, *RATES), of_path=False),
+        path_mix=means(paths, of_path=True),
+        curve_ms=tuple(tuple(math.fsum(row) / len(row) for row in zip(*one, strict=False)) for one in curves),
+    )
+    # What the runs say as a whole is asked of pairs only for the names of their paths.
+    return _Side({**sides[0].summary, "path_mix": paths}, sides[0].seed, averaged)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if len(known) == len(values) else None
 
 
 def _key(scenario: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -16,6 +16,7 @@ __all__ = [
     "Pairing",
     "Row",
     "Side",
+    "changed_keys",
     "compare_across",
     "compare_within",
     "is_share",
@@ -262,7 +263,7 @@ def _compared(baseline: Side, other: Side, confidence: float | None) -> Comparis
     where, *names = _names(baseline, other)
     pairing = _pairing(baseline, other)
     rows = tuple(_rows(baseline, other, pairing, confidence))
-    changed = _changed(baseline.experiment, other.experiment)
+    changed = changed_keys(baseline.experiment, other.experiment)
     return Comparison(where, names[0], names[1], baseline, other, pairing, confidence, rows, changed)
 
 
@@ -374,7 +375,7 @@ def _why_not(
     return f"a replication lacks it: {' and '.join(lacking)}"
 
 
-def _changed(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> tuple[str, ...]:
+def changed_keys(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Return the keys in which two experiments differ, with their values where these are short."""
     if one is None or other is None:
         return ()

@@ -28,7 +28,7 @@ class Replications:
     Attributes
     ----------
     numbers : tuple of int
-        With the seed, a number determines every draw of a replication. Lists of values are in this order.
+        With the seeds, a number determines every draw of a replication. Lists of values are in this order.
     metrics : dict of list
         The metrics of `summary.json`.
     path_mix, utilisation, waiting_parts : dict of list

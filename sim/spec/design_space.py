@@ -17,7 +17,7 @@ from sim.spec.source import KeyPath, Node
 
 __all__ = ["Choice", "Design", "DesignSpace", "design_space"]
 
-NOT_CHOSEN = ("sweep", "extends", "report", "seed", "name", "optimise", "replications", "precision")
+NOT_CHOSEN = ("sweep", "extends", "report", "seed", "service_seed", "name", "optimise", "replications", "precision")
 """Keys that name or control the study as a whole, and are no part of a design."""
 
 RANGE = ("from", "to", "step")

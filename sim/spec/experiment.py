@@ -351,6 +351,12 @@ class Experiment(SpecModel):
         description="Add replications until intervals are narrow enough; `replications` are the first. Off by default.",
     )
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of every draw.")
+    service_seed: int | None = Field(
+        None,
+        ge=0,
+        lt=2**63,
+        description="Other draws of service times, for the same queries; those of `seed` by default.",
+    )
     report: ReportSpec = Field(ReportSpec(), description="What is reported, and against what.")
 
     @field_validator("fleet")

@@ -21,7 +21,7 @@ __all__ = [
     "parse_key_path",
 ]
 
-NOT_SWEPT = ("sweep", "extends", "report", "seed", "name", "optimise")
+NOT_SWEPT = ("sweep", "extends", "report", "seed", "service_seed", "name", "optimise")
 """Keys that name or control the study as a whole."""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.report.comparison import check_baseline
-from sim.report.differences import Comparison, Side, compare_across, compare_within
+from sim.report.differences import Comparison, Side, changed_keys, compare_across, compare_within
 from sim.report.replications import ReplicationsOfRun, read_replications
 from sim.report.rundir import RunDirectoryError, read_summary
 from sim.spec.problems import Problem, SpecError, nearest_name
@@ -16,7 +16,7 @@ from sim.study.runs import RunRequest, perform
 from sim.study.scenario import find_experiment, load_scenarios, shipped_experiments
 from sim.study.study import Progress, Study
 
-__all__ = ["Compared", "compare_runs", "is_measured", "locate", "obtain", "read_sides", "run_names"]
+__all__ = ["Compared", "check_draws", "compare_runs", "is_measured", "locate", "obtain", "read_sides", "run_names"]
 
 Tell = Callable[[str], None]
 
@@ -85,6 +85,32 @@ def run_names(runs: Sequence[tuple[Path, str]]) -> list[str]:
 def is_measured(one: Compared) -> bool:
     """Return whether this is a run of a real server, as `mprec calibrate observe` leaves it."""
     return one.is_run and "observation" in read_summary(one.path)
+
+
+def check_draws(runs: Sequence[Path]) -> None:
+    """Refuse runs that are not the same but for their service draws, and so cannot be averaged.
+
+    Raises
+    ------
+    RunDirectoryError
+        If two differ in more, or not at all, or that cannot be told.
+    """
+    for number, run in enumerate(runs):
+        for other in runs[:number]:
+            counts = [len(read_summary(one)["scenarios"]) for one in (other, run)]
+            if counts[0] != counts[1]:
+                raise RunDirectoryError(f"{other} and {run} are not of the same scenarios")
+            pairs = [*zip(_experiments(other, counts[0]), _experiments(run, counts[1]), strict=True)]
+            if any(None in pair for pair in pairs):
+                raise RunDirectoryError(f"whether {other} and {run} are of the same experiment cannot be told any more")
+            changed = dict.fromkeys(text for pair in pairs for text in changed_keys(*pair))
+            more = [text for text in changed if not text.startswith("service_seed")]
+            if more:
+                raise RunDirectoryError(f"{other} and {run} cannot be averaged: {', '.join(more)}")
+            if not changed:
+                raise RunDirectoryError(
+                    f"{other} and {run} have the same service draws; give each its own service_seed"
+                )
 
 
 def obtain(

@@ -66,6 +66,7 @@ def query_stream(scenario: PreparedScenario, replication: int, cell: int = 0) ->
         routers=scenario.system.routers,
         network=scenario.network,
         base_dir=scenario.base_dir,
+        service_seed=scenario.experiment.service_seed,
         laws=scenario.laws,
     )
 

@@ -104,6 +104,8 @@ class QueryStream:
     network : NetworkSpec, optional
     base_dir : Path
         Where relative trace files are looked for first.
+    service_seed : int, optional
+        Other service draws for the same queries; each gives its own.
     laws : sequence of SourceLaws, optional
         Those of each source, where they were read before; no file is read then.
 
@@ -128,8 +130,10 @@ class QueryStream:
         routers: int = 1,
         network: NetworkSpec | None = None,
         base_dir: Path = Path(),
+        service_seed: int | None = None,
         laws: Sequence[SourceLaws] | None = None,
     ) -> None:
+        self._service = "service" if service_seed is None else f"service.seed{service_seed}"
         self._draws = CellDraws(seed, replication, cell, cells)
         self._parts = parts
         self._choices = choices
@@ -162,7 +166,7 @@ class QueryStream:
             If a trace of sizes is over before the arrivals.
         """
         service_streams = [
-            self._draws.open(_stream_name("service", attempt) + (f".part{part}" if part else ""))
+            self._draws.open(_stream_name(self._service, attempt) + (f".part{part}" if part else ""))
             for attempt in range(self._attempts)
             for part in range(self._parts)
         ]

@@ -262,6 +262,34 @@ def test_several_are_compared_with_the_first(folder: Path) -> None:
     assert mprec("a", "b", "--markdown")[1].startswith("**b against a**")
 
 
+def test_predictions_with_other_service_draws_are_averaged_against_a_measured_run(folder: Path) -> None:
+    """The run with the service draws of its seed stands for a server; none of the predictions has these."""
+    gpu = "{profile: {kind: gpu, service: {distribution: exponential, mean: 300us}}, lanes: 1}"
+    Path("drawn.yaml").write_text(SMALL.replace("{profile: gpu-v100, memory: 32GB, lanes: 1}", gpu))
+    measured = run("drawn.yaml", "measured", engine="reference").directory
+    summary = json.loads((measured / "summary.json").read_text())
+    (measured / "summary.json").write_text(json.dumps({**summary, "observation": {"fit": True}}))
+    predicted = [run(load("drawn.yaml", set={"service_seed": seed}), f"p{seed}", engine="reference") for seed in (1, 2)]
+    found = [[one.metrics["latency_ms_p99"].value for one in results.summaries] for results in predicted]
+    assert found[0] != found[1]
+    code, output = mprec("p1", "p2", "measured", "--limit", "p99=100%", "--markdown", "--out", "figures")
+    assert code == 0, output
+    for scenario, (one, other) in enumerate(zip(*found, strict=True)):
+        line = [line for line in output.splitlines() if "| p99 |" in line][scenario]
+        assert float(line.split("|")[3].split()[0]) == pytest.approx((one + other) / 2, rel=1e-3)
+    # The same draws twice, and predictions that differ in more, are no average.
+    code, output = mprec("p1", "p1", "measured")
+    assert code == 2 and "p1 and p1 have the same service draws; give each its own service_seed" in " ".join(
+        output.split()
+    )
+    run(load("drawn.yaml", set={"service_seed": 3, "sla": "2ms"}), "p3", engine="reference")
+    code, output = mprec("p1", "p3", "measured")
+    assert code == 2 and "p1 and p3 cannot be averaged: sla: 1ms -> 2ms" in " ".join(output.split())
+    # What there is between is compared with the first, as ever, where the last is not measured.
+    code, output = mprec("p1", "measured", "p2", "--out", "figures")
+    assert code == 0 and "measured" in output
+
+
 def test_a_run_without_replications_is_refused(folder: Path) -> None:
     made(folder, "a", {"": [1.0]})
     (made(folder, "b", {"": [1.0]}) / "replications.json").unlink()

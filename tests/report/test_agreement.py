@@ -128,6 +128,41 @@ def test_the_same_replications_are_compared(tmp_path: Path) -> None:
     assert "100/s: replications 2, 0 of both" in render(compare_runs(sim, real))
 
 
+def test_of_several_predictions_the_mean_of_each_replication_counts(tmp_path: Path) -> None:
+    first = with_replications(tmp_path / "first", {0: 10.0, 1: 30.0, 2: 20.0})
+    second = with_replications(tmp_path / "second", {2: 26.0, 0: 12.0, 3: 1.0, 1: 40.0})
+    real = with_replications(tmp_path / "real", {0: 10.0, 2: 23.0})
+    (one,) = compare_runs([first, second], real).comparisons
+    found = {row.metric: row for row in one.rows}
+    # 11 for 10 and 23 for 23; of replications that were not measured nothing counts.
+    assert one.paired == (0, 2)
+    assert (found["p99"].predicted, found["p99"].measured) == (17.0, 16.5)
+    assert found["p99"].error == pytest.approx(0.5 / 16.5)
+    assert found["path mix: table@cpu"].error == pytest.approx(0.005)
+    assert [point for _, point in one.predicted_curve] == [17.0, 34.0]
+    # What one of them cannot give is not predicted.
+    kept = json.loads((second / "replications.json").read_text())
+    kept["scenarios"][0]["metrics"]["latency_ms_p99"] = [None, 12.0, 1.0, 40.0]
+    (second / "replications.json").write_text(json.dumps(kept))
+    (one,) = compare_runs([first, second], real).comparisons
+    assert {row.metric: row for row in one.rows}["p99"].error is None
+
+
+def test_predictions_that_are_not_of_the_same_queries_are_not_averaged(tmp_path: Path) -> None:
+    first = with_replications(tmp_path / "first", {0: 10.0, 1: 30.0})
+    real = with_replications(tmp_path / "real", {0: 10.0, 1: 23.0})
+    seeded = with_replications(tmp_path / "seeded", {0: 10.0, 1: 30.0}, seed=2)
+    bare = run(tmp_path / "bare", scenario(10.0))
+    for other in (seeded, bare):
+        with pytest.raises(RunDirectoryError, match="not of the same queries"):
+            compare_runs([first, other], real)
+    with pytest.raises(RunDirectoryError, match="not of the same scenarios"):
+        compare_runs([first, run(tmp_path / "more", scenario(1.0), scenario(2.0, rate="9/s"))], real)
+    again = with_replications(tmp_path / "again", {0: 10.0, 1: 30.0})
+    with pytest.raises(RunDirectoryError, match="the same replications only; of 100/s, their seeds are 1 and 2"):
+        compare_runs([first, again], seeded)
+
+
 def test_the_interval_of_pairs_that_err_alike_is_a_point(tmp_path: Path) -> None:
     sim = with_replications(tmp_path / "sim", {0: 11.0, 1: 13.2, 2: 12.1})
     real = with_replications(tmp_path / "real", {0: 10.0, 1: 12.0, 2: 11.0})

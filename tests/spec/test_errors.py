@@ -47,7 +47,8 @@ def test_a_good_file_has_no_problems(tmp_path: Path) -> None:
             "slaa: 10ms\nsla: 10ms",
             "e.yaml:3:1: slaa: unknown key (allowed: name, model, sla, workload, fleet, cells, mapping, policy, "
             "binding, router, knowledge, network, splitting, queue, batching, classes, faults, autoscaling, remapping, "
-            "interference, timeout, retries, hedging, replications, precision, seed, report); did you mean 'sla'?",
+            "interference, timeout, retries, hedging, replications, precision, seed, service_seed, "
+            "report); did you mean 'sla'?",
         ),
         (
             "sla: 10ms",
@@ -92,6 +93,16 @@ def test_a_good_file_has_no_problems(tmp_path: Path) -> None:
             "policy: {kind: mp-rec}",
             "sweep: {seed: [1, 2]}",
             "e.yaml:11:9: sweep.seed: cannot be swept",
+        ),
+        (
+            "policy: {kind: mp-rec}",
+            "sweep: {service_seed: [1, 2]}",
+            "e.yaml:11:9: sweep.service_seed: cannot be swept",
+        ),
+        (
+            "policy: {kind: mp-rec}",
+            "policy: {kind: mp-rec}\nservice_seed: -1",
+            "e.yaml:12:15: service_seed: has to be at least 0 (got -1)",
         ),
         (
             "cpu: cpu-broadwell",

@@ -77,6 +77,18 @@ def test_every_draw_of_a_cell_is_its_own_and_its_name_is_pinned() -> None:
     assert abs(first.arrival_ns[0] - -math.log1p(-u) * CELLS / 8000 * 1e9) < 1
 
 
+def test_another_service_seed_changes_the_service_draws_alone() -> None:
+    workload = spec(POISSON, queries=1_000)
+    more = {"parts": 2, "choices": 1, "routers": 3, "attempts": 2}
+    plain, seeded = (next(stream(workload, 1, **more, service_seed=seed).chunks()) for seed in (None, 7))
+    for name in ("arrival_ns", "size", "query_class", "router_u", "router", "network_ns"):
+        assert np.array_equal(getattr(plain, name), getattr(seeded, name))
+    assert not np.any(plain.service_u == seeded.service_u)
+    names = ["service.seed7", "service.seed7.part1", "service.seed7.attempt1", "service.seed7.attempt1.part1"]
+    pinned = [open_stream(5, f"cell1/{name}", 2).uniforms(1_000) for name in names]
+    assert np.array_equal(seeded.service_u[:1_000], np.stack(pinned, axis=1)[: len(seeded.service_u)])
+
+
 def test_one_cell_draws_what_was_drawn_without_cells() -> None:
     workload = spec(POISSON, queries=1_000)
     plain = QueryStream(workload, 5, 2, parts=2, choices=1)
