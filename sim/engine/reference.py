@@ -219,7 +219,8 @@ class Cell:
         for rank, number in enumerate(numbers):
             device = lane_device[number]
             queue, components = self.queues[device], int(system.spells.first[device + 1] - system.spells.first[device])
-            lane = Lane(self.env, number, device, device_node[device], queue, rank, components)
+            curves = system.idle_costs.curves
+            lane = Lane(self.env, number, device, device_node[device], queue, rank, components, curves)
             lanes[device].append(lane)
             self.env.process(self.serve_batches(lane, queue) if isinstance(queue, BatchQueue) else self.serve(lane))
         return lanes
@@ -422,11 +423,14 @@ class Cell:
 
     def with_aftereffects_ns(self, service_ns: int, lane: Lane, path: int, samples: int) -> int:
         """Return how long service that starts now takes, after what the lane did before, and let all this count."""
-        lane.idle_ns = counted(self.env.now - lane.ended_ns, lane.idle_ns, self.idle_carry[path])
-        service_ns += extra_ns(lane.idle_ns, path, *self.idle_costs)
+        idle_ns, row = self.env.now - lane.ended_ns, path
+        for curve, counted_before in enumerate(lane.idle_ns):
+            lane.idle_ns[curve] = counted(idle_ns, counted_before, self.idle_carry[row])
+            service_ns += extra_ns(lane.idle_ns[curve], row, samples, *self.idle_costs)
+            row += len(self.system.paths)
         if lane.last_size > 0:
             lane.counted_size = counted(lane.last_size, lane.counted_size, self.size_carry[path])
-            service_ns += extra_ns(lane.counted_size, path, *self.size_costs) - self.typical_size_ns[path]
+            service_ns += extra_ns(lane.counted_size, path, samples, *self.size_costs) - self.typical_size_ns[path]
         lane.last_size = samples
         return max(service_ns, 0)
 
@@ -442,8 +446,8 @@ class Cell:
             scaler.stop()
 
 
-def _lists(costs: Aftereffects) -> tuple[list[int], list[int], list[int]]:
-    return costs.first.tolist(), costs.at.tolist(), costs.extra_ns.tolist()
+def _lists(costs: Aftereffects) -> tuple[list[int], list[int], list[int], list[int]]:
+    return costs.first.tolist(), costs.at.tolist(), costs.extra_ns.tolist(), costs.per_sample_ns.tolist()
 
 
 def _service_draws(service_u: NDArray[np.float64], system: System) -> Iterable[Draws]:

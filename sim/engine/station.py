@@ -211,8 +211,9 @@ class Lane:
         Where the records of these parts begin.
     ended_ns : int
         When it ended what it served last; 0 before the first.
-    idle_ns : int
-        The idle time that counted for what it served last (`sim.serving.aftereffects.counted`); 0 before the first.
+    idle_ns : list of int
+        By curve of `after_idle`, the idle time that counted for what it served last
+        (`sim.serving.aftereffects.counted`); 0 before the first.
     last_size, counted_size : int
         The samples of what it served last, and those that counted for that; 0 before the first.
     served : int
@@ -245,7 +246,15 @@ class Lane:
     )
 
     def __init__(
-        self, env: Clock, number: int, device: int, node: int, queue: Queue, rank: int, components: int = 0
+        self,
+        env: Clock,
+        number: int,
+        device: int,
+        node: int,
+        queue: Queue,
+        rank: int,
+        components: int = 0,
+        curves: int = 1,
     ) -> None:
         self.env = env
         self.number = number
@@ -259,7 +268,7 @@ class Lane:
         self.serving: Sequence[Part] = ()
         self.first_record = 0
         self.ended_ns = 0
-        self.idle_ns = 0
+        self.idle_ns = [0] * curves
         self.last_size = 0
         self.counted_size = 0
         self.served = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sim.spec.device import AfterIdleSpec, AfterSizeSpec
+from sim.spec.device import AfterIdleCurves, AfterIdleSpec, AfterSizeSpec
 
 __all__ = ["AfterIdle", "AfterSize", "after_idle", "after_size"]
 
@@ -12,6 +12,8 @@ __all__ = ["AfterIdle", "AfterSize", "after_idle", "after_size"]
 @dataclass(frozen=True, slots=True)
 class AfterIdle:
     """Extra service time by how long the lane was idle: linear between points and from 0 to the first, then constant.
+
+    Of so many samples it is ``extra_ns + samples * per_sample_ns``.
 
     Attributes
     ----------
@@ -22,11 +24,14 @@ class AfterIdle:
     carry : float
         Share of the idle time that counted for what the lane served last which counts again for what it serves next;
         from 0, where one service warms a lane, to below 1.
+    per_sample_ns : tuple of int
+        Extra service time after each for every sample of what is served, in ns; empty where there is none.
     """
 
     idle_ns: tuple[int, ...]
     extra_ns: tuple[int, ...]
     carry: float = 0.0
+    per_sample_ns: tuple[int, ...] = ()
 
     @property
     def at(self) -> tuple[int, ...]:
@@ -40,8 +45,15 @@ class AfterIdle:
 
     def text(self) -> dict[str, list[str] | float]:
         """Return it as a profile has it."""
-        points = {"idle": [f"{ns}ns" for ns in self.idle_ns], "extra": [f"{ns}ns" for ns in self.extra_ns]}
-        return {**points, "carry": self.carry} if self.carry else {**points}
+        found: dict[str, list[str] | float] = {
+            "idle": [f"{ns}ns" for ns in self.idle_ns],
+            "extra": [f"{ns}ns" for ns in self.extra_ns],
+        }
+        if self.per_sample_ns:
+            found["per_sample"] = [f"{ns}ns" for ns in self.per_sample_ns]
+        if self.carry:
+            found["carry"] = self.carry
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,11 @@ class AfterSize:
         """The samples."""
         return self.size
 
+    @property
+    def per_sample_ns(self) -> tuple[int, ...]:
+        """Nothing: what the size of the query itself changes is not modelled."""
+        return ()
+
     def text(self) -> dict[str, list[int] | list[str] | str | float]:
         """Return it as a profile has it."""
         return {
@@ -80,9 +97,10 @@ class AfterSize:
         }
 
 
-def after_idle(spec: AfterIdleSpec | None) -> AfterIdle | None:
-    """Return the extra service time after idle time that a profile gives, None where it gives none."""
-    return None if spec is None else AfterIdle(spec.idle, spec.extra, spec.carry)
+def after_idle(spec: AfterIdleCurves | None) -> tuple[AfterIdle, ...]:
+    """Return the extra service times after idle time that a profile gives, which are added up."""
+    given = () if spec is None else (spec,) if isinstance(spec, AfterIdleSpec) else spec
+    return tuple(AfterIdle(one.idle, one.extra, one.carry, one.per_sample) for one in given)
 
 
 def after_size(spec: AfterSizeSpec | None) -> AfterSize | None:

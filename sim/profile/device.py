@@ -47,7 +47,7 @@ class Profile:
     service: Service
     with_loading: Service | None = None
     stages: StageTimes | None = None
-    after_idle: AfterIdle | None = None
+    after_idle: tuple[AfterIdle, ...] = ()
     after_size: AfterSize | None = None
 
 
@@ -127,10 +127,10 @@ class Device:
             return None
         return profile.with_loading if data_loading else profile.service
 
-    def after_idle(self, model: Model, representation: str) -> AfterIdle | None:
-        """Extra service time of a representation after idle time; None where the profile gives none."""
+    def after_idle(self, model: Model, representation: str) -> tuple[AfterIdle, ...]:
+        """Extra service times of a representation after idle time, added up; none where the profile gives none."""
         profile = self.any_model or self.profiles.get((model.name, representation))
-        return None if profile is None else profile.after_idle
+        return () if profile is None else profile.after_idle
 
     def after_size(self, model: Model, representation: str) -> AfterSize | None:
         """Extra service time of a representation after many samples; None where the profile gives none."""

@@ -48,10 +48,14 @@ def device_text(device: Device, models: Sequence[Model]) -> str:
 
 def _aftereffect_lines(device: Device, model: Model, representation: str) -> list[str]:
     lines = []
-    idle, size = device.after_idle(model, representation), device.after_size(model, representation)
-    if idle is not None:
-        points = zip(idle.idle_ns, idle.extra_ns, strict=True)
-        said = ", ".join(f"+{extra_ns / 1e3:.4g} us ({idle_ns / 1e6:.4g} ms)" for idle_ns, extra_ns in points)
+    size = device.after_size(model, representation)
+    for idle in device.after_idle(model, representation):
+        each = idle.per_sample_ns or (0,) * len(idle.idle_ns)
+        said = ", ".join(
+            f"+{extra_ns / 1e3:.4g} us{f' and {each_ns / 1e3:.4g} us a sample' if each_ns else ''} "
+            f"({idle_ns / 1e6:.4g} ms)"
+            for idle_ns, extra_ns, each_ns in zip(idle.idle_ns, idle.extra_ns, each, strict=True)
+        )
         carried = f"; {idle.carry:.0%} of the idle time counts again for the next" if idle.carry else ""
         lines.append(f"    after idle time: {said}{carried}")
     if size is not None:

@@ -25,6 +25,10 @@ class Aftereffect(Protocol):
         """Extra service time at each."""
 
     @property
+    def per_sample_ns(self) -> tuple[int, ...]:
+        """Extra service time at each for every sample that is served; empty where there is none."""
+
+    @property
     def carry(self) -> float:
         """Share of what counted for what the lane served last that counts again."""
 
@@ -35,21 +39,25 @@ class Aftereffect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Aftereffects:
-    """The extra service times of all paths, of one kind.
+    """The extra service times of all paths, of one kind. A path may have several curves, which are added up.
 
     Attributes
     ----------
-    first : int64[paths + 1]
-        The points of path p are ``first[p]:first[p + 1]``; a path without any costs nothing extra.
-    at, extra_ns : int64[points]
-    carry : float64[paths]
-    typical_ns : int64[paths]
-        See `Aftereffect`; 0 of a path without any.
+    curves : int
+        The most that a path has, at least 1. Curve k of path p has the row ``k * paths + p``.
+    first : int64[curves * paths + 1]
+        The points of row r are ``first[r]:first[r + 1]``; a row without any costs nothing extra.
+    at, extra_ns, per_sample_ns : int64[points]
+    carry : float64[curves * paths]
+    typical_ns : int64[curves * paths]
+        See `Aftereffect`; 0 where there is none.
     """
 
+    curves: int
     first: NDArray[np.int64]
     at: NDArray[np.int64]
     extra_ns: NDArray[np.int64]
+    per_sample_ns: NDArray[np.int64]
     carry: NDArray[np.float64]
     typical_ns: NDArray[np.int64]
 
@@ -58,16 +66,23 @@ class Aftereffects:
         return len(self.at) > 0
 
 
-def pack_aftereffects(paths: Sequence[Aftereffect | None]) -> Aftereffects:
-    """Lay out the extra service times, path by path."""
-    points = [() if one is None else tuple(zip(one.at, one.extra_ns, strict=True)) for one in paths]
-    flat = np.array([point for one in points for point in one], dtype=np.int64).reshape(-1, 2)
+def pack_aftereffects(paths: Sequence[Sequence[Aftereffect]]) -> Aftereffects:
+    """Lay out the extra service times, all first curves path by path, then all second ones, and so on."""
+    curves = max((len(path) for path in paths), default=1) or 1
+    rows = [path[curve] if curve < len(path) else None for curve in range(curves) for path in paths]
+    points = [
+        () if one is None else tuple(zip(one.at, one.extra_ns, one.per_sample_ns or (0,) * len(one.at), strict=True))
+        for one in rows
+    ]
+    flat = np.array([point for one in points for point in one], dtype=np.int64).reshape(-1, 3)
     return Aftereffects(
+        curves,
         np.array([0, *accumulate(len(one) for one in points)], dtype=np.int64),
         np.ascontiguousarray(flat[:, 0]),
         np.ascontiguousarray(flat[:, 1]),
-        np.array([0.0 if one is None else one.carry for one in paths], dtype=np.float64),
-        np.array([0 if one is None else one.typical_ns for one in paths], dtype=np.int64),
+        np.ascontiguousarray(flat[:, 2]),
+        np.array([0.0 if one is None else one.carry for one in rows], dtype=np.float64),
+        np.array([0 if one is None else one.typical_ns for one in rows], dtype=np.int64),
     )
 
 
@@ -88,27 +103,32 @@ def counted(since: int, counted_before: int, carry: float) -> int:
 
 def extra_ns(
     count: int,
-    path: int,
+    row: int,
+    samples: int,
     first: Sequence[int] | NDArray[np.int64],
     points: Sequence[int] | NDArray[np.int64],
     extras_ns: Sequence[int] | NDArray[np.int64],
+    per_sample_ns: Sequence[int] | NDArray[np.int64],
 ) -> int:
-    """Return what service on a path takes longer when so much counts, in ns.
+    """Return what service takes longer when so much counts, in ns, by a curve of its path.
 
     Parameters
     ----------
     count : int
         As `counted`; 0 costs nothing.
-    path : int
-    first, points, extras_ns : sequence of int
+    row : int
+        As in `Aftereffects`.
+    samples : int
+        Those that are served.
+    first, points, extras_ns, per_sample_ns : sequence of int
         As in `Aftereffects`.
     """
-    start, end = first[path], first[path + 1]
+    start, end = first[row], first[row + 1]
     if count <= 0 or start == end:
         return 0
     before, before_extra_ns = 0, 0
     for point in range(start, end):
-        at, at_extra_ns = points[point], extras_ns[point]
+        at, at_extra_ns = points[point], extras_ns[point] + samples * per_sample_ns[point]
         if count <= at:
             share = (count - before) / (at - before)
             return before_extra_ns + round(share * (at_extra_ns - before_extra_ns))

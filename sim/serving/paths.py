@@ -55,7 +55,7 @@ class Path:
     accuracy: float
     service: Service
     cached: CachedPath | None = None
-    after_idle: AfterIdle | None = None
+    after_idle: tuple[AfterIdle, ...] = ()
     after_size: AfterSize | None = None
 
 

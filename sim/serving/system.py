@@ -336,6 +336,6 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
             dtype=np.int64,
         ),
         idle_costs=pack_aftereffects([path.after_idle for path in eligible]),
-        size_costs=pack_aftereffects([path.after_size for path in eligible]),
+        size_costs=pack_aftereffects([() if path.after_size is None else (path.after_size,) for path in eligible]),
         spells=spells,
     )

@@ -32,6 +32,7 @@ from sim.spec.units import (
 
 __all__ = [
     "SPELLS_NEED_TABLES",
+    "AfterIdleCurves",
     "AfterIdleSpec",
     "AfterSizeSpec",
     "DeviceSpec",
@@ -102,6 +103,9 @@ class AfterIdleSpec(SpecModel):
         min_length=1, description="Idle times; linear between them and from 0 to the first, constant after the last."
     )
     extra: tuple[DurationOrZeroNs, ...] = Field(min_length=1, description="Extra service time after each of them.")
+    per_sample: tuple[DurationOrZeroNs, ...] = Field(
+        default=(), description="Further extra service time after each of them, for every sample that is served."
+    )
     carry: FractionOrZero = Field(
         default=0.0,
         lt=1.0,
@@ -118,13 +122,37 @@ class AfterIdleSpec(SpecModel):
     def _one_each(cls, values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         return _one_each(values, "extra service times", info.data.get("idle"), "idle times")
 
+    @field_validator("per_sample")
+    @classmethod
+    def _none_or_one_each(cls, values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if not values:
+            return values
+        return _one_each(values, "extra service times per sample", info.data.get("idle"), "idle times")
+
     @model_serializer(mode="wrap")
     def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # As for `_ServiceOptions`: profiles from before there was a carry keep their hashes.
+        # As for `_ServiceOptions`: profiles from before there were these keep their hashes.
         written: dict[str, Any] = handler(self)
-        if not self.carry:
-            del written["carry"]
+        for name in ("per_sample", "carry"):
+            if not getattr(self, name):
+                del written[name]
         return written
+
+
+def _idle_kind(value: Any) -> str | None:
+    if isinstance(value, dict | AfterIdleSpec):
+        return "one"
+    return "several" if isinstance(value, list | tuple) and value else None
+
+
+AfterIdleCurves: TypeAlias = Annotated[
+    Annotated[AfterIdleSpec, Tag("one")] | Annotated[tuple[AfterIdleSpec, ...], Tag("several")],
+    Discriminator(
+        _idle_kind,
+        custom_error_type="after_idle_expected",
+        custom_error_message="expected {idle: ..., extra: ...}, or a list of such, which are added up",
+    ),
+]
 
 
 class AfterSizeSpec(SpecModel):
@@ -188,8 +216,10 @@ class SpellsSpec(SpecModel):
 class _ServiceOptions(SpecModel):
     """What can be said of any service time."""
 
-    after_idle: AfterIdleSpec | None = Field(
-        default=None, description="What service takes longer on a lane that stood idle before."
+    after_idle: AfterIdleCurves | None = Field(
+        default=None,
+        description="What service takes longer on a lane that stood idle before; several are added up, each with its "
+        "own carry.",
     )
     after_size: AfterSizeSpec | None = Field(
         default=None, description="What service takes longer on a lane that served many samples before."

@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 from sim.calibrate.measure.interference import BlockReading, judge
 from sim.calibrate.measure.readings import Look, Observer
 from sim.calibrate.observe import session as session_module
-from sim.calibrate.observe.aftereffects import fit_after_idle, fit_after_size
-from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun, grid_of
+from sim.calibrate.observe.arrivals import WITH_IT
+from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun, grid_of, pauses_ns
 from sim.calibrate.observe.fitness import MOST_GAP_NS, RULE, Block, assess, combined
 from sim.calibrate.observe.layout import real_devices
 from sim.calibrate.observe.profile import capacity_per_s, device_override, fit_device, idle_over_busy
@@ -30,7 +30,6 @@ from sim.calibrate.sample_set import read_sample_csv
 from sim.cli.main import app
 from sim.profile.aftereffects import AfterIdle
 from sim.profile.library import load_device
-from sim.serving.aftereffects import counted
 from sim.spec.problems import SpecError
 from sim.study.scenario import find_experiment
 from sim.study.variation import LaidOut, Variable
@@ -391,7 +390,7 @@ def test_capacity_and_profile_follow_from_the_samples(tmp_path: Path) -> None:
     # Back to back a size of 33 takes 33 us. Idle time costs 100 ns after 10 us and 900 ns after 90 us, of any size.
     only_33 = DiscreteSizes(np.array([33]), np.array([1.0]))
     assert capacity_per_s([fitted], only_33) == pytest.approx(3 * 1e6 / 33, rel=1e-3)
-    assert fitted.after_idle == (AfterIdle((10_000, 90_000), (100, 900)),) * len(names)
+    assert fitted.after_idle == ((AfterIdle((10_000, 90_000), (100, 900)),),) * len(names)
     # 1.5 us for 1, 64.5 for 64, 3.5 for 3, 192.5 for 192: the median of the ratios lies between the middle two.
     ratios = sorted([1.5 / 1, 64.5 / 64, 3.5 / 3, 192.5 / 192])
     assert idle_over_busy([block]) == pytest.approx((ratios[1] + ratios[2]) / 2)
@@ -403,77 +402,19 @@ def test_capacity_and_profile_follow_from_the_samples(tmp_path: Path) -> None:
     assert costs.extra_ns.tolist() == [100, 900] * len(names)
 
 
-@pytest.mark.parametrize("carry", [0.0, 0.35, 0.8])
-def test_the_extra_time_after_idle_time_is_found_again(carry: float) -> None:
-    """Planted: it grows with the idle time that counts; every second block is 10% slower; sizes differ."""
-    random = np.random.default_rng(3)
-    blocks = []
-    for number in range(20):
-        speed, times = 1.0 + 0.1 * (number % 2), {}
-        for size in (50, 200, 400):
-            times[0, size, False] = (1000.0 * size * speed * random.gamma(100, 1 / 100, 400)).astype(np.int64)
-        sizes = random.choice([50, 200, 400], 1000)
-        idle_ns = np.where(random.random(1000) < 0.5, 100_000 * 2 ** random.uniform(0, 7, 1000), 0).astype(np.int64)
-        counted_ns, extra_ns = 0, np.zeros(1000)
-        for query, idle in enumerate(idle_ns.tolist()):
-            counted_ns = counted(idle, counted_ns, carry)
-            extra_ns[query] = 50_000 * (1 - np.exp(-counted_ns / 4e6))
-        took_ns = 1000.0 * sizes * speed * random.gamma(100, 1 / 100, 1000) + extra_ns
-        # The machine stands still now and then.
-        took_ns += 5e6 * (random.random(1000) < 0.001)
-        run = LaneRun(np.zeros(1000, dtype=np.int64), sizes, idle_ns, took_ns.astype(np.int64))
-        blocks.append(CalibrationBlock(times, (run,)))
-    found = fit_after_idle(blocks, 0)
-    assert found is not None and len(found.idle_ns) == 12
-    # One step of the fit.
-    assert found.carry == pytest.approx(carry, abs=0.0501)
-    expected_ns = 50_000 * (1 - np.exp(-np.array(found.idle_ns) / 4e6))
-    # Some 800 queries behind a point; service varies by a tenth of its mean, and 5 ms once in a thousand are 160 us.
-    error_ns = np.sqrt(0.01 * np.mean(np.square([50e3, 200e3, 400e3])) + 160e3**2) / np.sqrt(10_000 / 12)
-    assert np.all(np.abs(np.array(found.extra_ns) - expected_ns) < 4 * error_ns + 5_000)
-    assert list(found.extra_ns) == sorted(found.extra_ns)
-
-
-@pytest.mark.parametrize("carry", [0.0, 0.3])
-def test_the_extra_time_after_many_samples_is_found_again(carry: float) -> None:
-    """Planted: half a microsecond a sample that counts; every second block is slower, and service varies by a tenth."""
-    random = np.random.default_rng(4)
-    blocks, planted = [], []
-    for number in range(30):
-        sizes = np.minimum(random.lognormal(4, 1, 1500), 1000).astype(np.int64) // 20 * 20 + 1
-        counted_samples, extra_ns = 0, np.zeros(1500)
-        for query in range(1, 1500):
-            counted_samples = counted(int(sizes[query - 1]), counted_samples, carry)
-            extra_ns[query] = 500 * counted_samples
-        planted.append(extra_ns[1:])
-        took_ns = (1 + 0.1 * (number % 2)) * (300e3 + 2e3 * sizes) * random.gamma(100, 1 / 100, 1500) + extra_ns
-        run = LaneRun(np.zeros_like(sizes), sizes, np.zeros_like(sizes), took_ns.astype(np.int64))
-        times = {(0, size, False): run.took_ns[sizes == size] for size in np.unique(sizes).tolist()}
-        blocks.append(CalibrationBlock(times, (), 0, (run,)))
-    found = fit_after_size(blocks, 0)
-    assert found is not None and found.carry == pytest.approx(carry, abs=0.0501)
-    assert list(found.extra_ns) == sorted(found.extra_ns) and found.extra_ns[0] == 0
-    # Over what the smallest cost. The rarest point has 1% of 45,000 queries, each off by some 50 us.
-    expected = 500 * (np.array(found.size) - found.size[0])
-    assert np.all(np.abs(np.array(found.extra_ns) - expected) < 4 * 50e3 / np.sqrt(450) + 0.1 * expected)
-    smallest_ns = 500 * found.size[0]
-    assert found.typical_ns == pytest.approx(np.mean(np.concatenate(planted)) - smallest_ns, abs=5_000)
-    # Where the size before does not count, none is claimed.
-    for block in blocks:
-        (run,) = block.busy
-        shuffled = random.permutation(len(run.size))
-        run.size[:], run.took_ns[:] = run.size[shuffled], run.took_ns[shuffled]
-    assert fit_after_size(blocks, 0) is None and fit_after_size(blocks, 1) is None and fit_after_size([], 0) is None
-
-
-@pytest.mark.parametrize("queries", [29, 300])
-def test_where_nothing_is_found_nothing_is_claimed(queries: int) -> None:
-    """Too few queries; or none that takes longer."""
-    took_ns = np.full(queries + 1, 1000 + (queries < 30))
-    run = LaneRun(np.zeros(queries + 1), np.full(queries + 1, 8), np.arange(queries + 1), took_ns)
-    block = CalibrationBlock({(0, 8, False): np.full(100, 1000)}, (run,))
-    assert fit_after_idle([block], 0) is None
-    assert fit_after_idle([block], 1) is None
+def test_pauses_are_rare_in_one_half_of_a_block_and_common_in_the_other() -> None:
+    random = np.random.default_rng(6)
+    for block, shares in enumerate([(0.1, 0.7), (0.5, 0.3), (0.1, 0.7)]):
+        found = np.array(pauses_ns([20, 30, 20, 30], block, 1e6, random))
+        halves = found[:50], found[50:]
+        assert tuple(np.mean(half != WITH_IT) for half in halves) == pytest.approx(shares)
+        pauses = found[found != WITH_IT]
+        # From an eighth of a service to sixteen, and in each of seven octaves as many.
+        assert np.histogram(pauses, 125e3 * 2.0 ** np.arange(8))[0] == pytest.approx([40 / 7] * 7, abs=1.0)
+        # Long ones come in any order and in both halves.
+        assert list(pauses) != sorted(pauses) and all(half.max() > 4e6 for half in halves)
+    # However few there are, one comes after a pause.
+    assert np.count_nonzero(np.array(pauses_ns([1, 1], 0, 1e6, random)) != WITH_IT) == 2
 
 
 def test_of_switches_that_a_spinning_process_suffers_only_the_time_counts() -> None:

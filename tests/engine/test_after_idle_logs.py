@@ -100,8 +100,51 @@ def test_the_carry_is_that_of_the_path_that_serves_now(tmp_path: Path) -> None:
 def test_what_is_carried_is_cut_to_whole_nanoseconds_and_given_by_path() -> None:
     assert [counted(idle, 7, 0.5) for idle in (0, 10)] == [3, 13]
     assert counted(10, 7, 0.0) == 10
-    packed = pack_aftereffects([None, AfterIdle((5,), (1,), 0.25)])
-    assert packed.carry.tolist() == [0.0, 0.25]
+    packed = pack_aftereffects([(), (AfterIdle((5,), (1,), 0.25),)])
+    assert packed.curves == 1 and packed.carry.tolist() == [0.0, 0.25]
+    several = pack_aftereffects(
+        [(AfterIdle((5,), (1,)), AfterIdle((7, 9), (1, 2), 0.5)), (AfterIdle((5,), (1,), 0.25),)]
+    )
+    # First curves of both paths, then second ones.
+    assert several.curves == 2 and several.carry.tolist() == [0.0, 0.25, 0.5, 0.0]
+    assert several.first.tolist() == [0, 1, 2, 4, 4] and several.at.tolist() == [5, 5, 7, 9]
+
+
+def test_curves_are_added_up_and_each_carries_its_own(tmp_path: Path) -> None:
+    curves = "[{idle: [10us], extra: [2us]}, {idle: [100us], extra: [50us], carry: 50%}]"
+    service = f"{{distribution: deterministic, mean: 10us, after_idle: {curves}}}"
+    record = run(tmp_path, [0, 30, 31, 75], {"d": device(service)})
+    assert parts(record) == [
+        (0, 0, 0, 10),
+        # Idle for 20 us: 2 us by the first, 10 by the second.
+        (1, 0, 30, 52),
+        # Nothing by the first; half of the 20 us count by the second.
+        (2, 0, 52, 67),
+        # Idle for 8 us, of which a fifth; and half of 10 us more, of which half.
+        (3, 0, 75, 75 + 10 + 1.6 + 6.5),
+    ]
+
+
+def test_a_path_without_a_second_curve_carries_nothing_by_it(tmp_path: Path) -> None:
+    curves = "[{idle: [10us], extra: [2us]}, {idle: [100us], extra: [50us], carry: 50%}]"
+    dhe = f"{{distribution: deterministic, mean: 20us, after_idle: {curves}}}"
+    table = "{distribution: deterministic, mean: 10us, after_idle: {idle: [10us], extra: [4us]}}"
+    record = run(
+        tmp_path,
+        [0, 25, 30, 60],
+        {"d": device(f"{{m: {{dhe: {dhe}, table: {table}}}}}")},
+        model=MP_REC_MODEL,
+        more="policy: {kind: mp-rec}",
+    )
+    assert parts(record) == [
+        (0, 0, 0, 20),
+        # Idle for 5 us: 1 us and 2.5 us.
+        (1, 0, 25, 48.5),
+        # The table, at once: nothing.
+        (2, 0, 48.5, 58.5),
+        # Idle for 1.5 us, which alone count: 0.3 us and 0.75 us.
+        (3, 0, 60, 81.05),
+    ]
 
 
 def test_it_is_slowed_as_all_service_is(tmp_path: Path) -> None:
@@ -116,8 +159,41 @@ def test_it_is_slowed_as_all_service_is(tmp_path: Path) -> None:
 
 
 def test_paths_cost_what_they_cost() -> None:
-    first, points_ns, extras_ns = [0, 0, 2], [100, 200], [10, 13]
-    assert [extra_ns(idle, 0, first, points_ns, extras_ns) for idle in (0, 50, 10**12)] == [0, 0, 0]
+    points = [0, 0, 2], [100, 200], [10, 13], [0, 0]
+    assert [extra_ns(idle, 0, 7, *points) for idle in (0, 50, 10**12)] == [0, 0, 0]
     # Halves are rounded to even: 50 is 5, 150 is 11.5.
     cases = {0: 0, 50: 5, 100: 10, 150: 12, 200: 13, 201: 13, 10**12: 13}
-    assert {idle: extra_ns(idle, 1, first, points_ns, extras_ns) for idle in cases} == cases
+    assert {idle: extra_ns(idle, 1, 7, *points) for idle in cases} == cases
+    # Of seven samples 24 and 34: half of 24 is 12, half way between both is 29.
+    points = [0, 0, 2], [100, 200], [10, 13], [2, 3]
+    cases = {0: 0, 50: 12, 100: 24, 150: 29, 200: 34, 10**12: 34}
+    assert {idle: extra_ns(idle, 1, 7, *points) for idle in cases} == cases
+
+
+def test_it_takes_longer_the_more_samples_there_are(tmp_path: Path) -> None:
+    cools = "after_idle: {idle: [10us, 30us], extra: [2us, 6us], per_sample: [100ns, 500ns]}"
+    service = f"{{distribution: deterministic, mean: 10us, {cools}}}"
+    record = run(tmp_path, [0, 25, 26, 96, 130], {"d": device(service)}, sizes=[20, 20, 20, 4, 1])
+    assert parts(record) == [
+        (0, 0, 0, 10),
+        # Idle for 15 us, a quarter of the way from 2 + 2 to 6 + 10.
+        (1, 0, 25, 42),
+        (2, 0, 42, 52),
+        # For 44 us, of 4 samples; for 16, 0.3 of the way from 2.1 to 6.5.
+        (3, 0, 96, 114),
+        (4, 0, 130, 143.42),
+    ]
+
+
+def test_a_batch_counts_all_its_samples(tmp_path: Path) -> None:
+    cools = "after_idle: {idle: [10us], extra: [2us], per_sample: [100ns]}"
+    service = f"{{distribution: deterministic, per_sample: 1us, {cools}}}"
+    record = run(
+        tmp_path,
+        [0, 30, 30],
+        {"d": device(service)},
+        sizes=[10, 5, 5],
+        more="batching: {queries: 2, timeout: 5us}",
+    )
+    # The first waits for 5 us for another, on a lane that was idle as long; the others fill a batch.
+    assert parts(record) == [(0, 0, 5, 5 + 10 + 1.5), (1, 0, 30, 30 + 10 + 3), (2, 0, 30, 43)]

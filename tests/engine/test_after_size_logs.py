@@ -112,7 +112,7 @@ def test_it_adds_to_what_idle_time_costs_and_is_slowed_as_all_service_is(tmp_pat
 
 
 def test_packed_by_path() -> None:
-    packed = pack_aftereffects([None, AfterSize((5, 7), (1, 2), 1, 0.25)])
+    packed = pack_aftereffects([(), (AfterSize((5, 7), (1, 2), 1, 0.25),)])
     assert packed.first.tolist() == [0, 0, 2] and packed.at.tolist() == [5, 7]
     assert packed.typical_ns.tolist() == [0, 1] and packed.carry.tolist() == [0.0, 0.25] and bool(packed)
-    assert not pack_aftereffects([None])
+    assert not pack_aftereffects([()])

@@ -140,6 +140,8 @@ def cold_lanes(draw: st.DrawFn, document: dict[str, Any]) -> None:
             {"idle": ["100us", "1ms"], "extra": ["7us", "333us"]},
             {"idle": ["3ms", "4ms", "50ms"], "extra": ["1ms", "0s", "9ms"]},
             {"idle": ["2ms", "7ms"], "extra": ["400us", "401us"], "carry": "61.8%"},
+            {"idle": ["1ms", "9ms"], "extra": ["0s", "3us"], "per_sample": ["1us", "2501ns"], "carry": "10%"},
+            [{"idle": ["100us"], "extra": ["7us"]}, {"idle": ["1ms", "20ms"], "extra": ["1us", "2ms"], "carry": "90%"}],
         ]
     )
     for use in devices_of(document):

@@ -43,6 +43,17 @@ def loaded(folder: Path, more: str) -> Device:
         ("after_idle: {idle: [1ms], extra: [1us], carry: -10%}", "carry"),
         ("after_idle: {idle: [1ms], extra: [1us], carry: 100%}", "carry"),
         ("after_idle: {idle: [1ms], extra: [1us], carry: much}", "carry"),
+        (
+            "after_idle: {idle: [1ms, 2ms], extra: [1us, 2us], per_sample: [1us]}",
+            "1 extra service times per sample for 2 idle times",
+        ),
+        ("after_idle: {idle: [1ms], extra: [1us], per_sample: [-1us]}", "per_sample[0]"),
+        ("after_idle: {idle: [1ms], extra: [1us], per_sample: 1us}", "per_sample"),
+        ("after_idle: []", "after_idle: expected {idle: ..., extra: ...}, or a list of such, which are added up"),
+        ("after_idle: 3ms", "after_idle: expected {idle: ..., extra: ...}, or a list of such, which are added up"),
+        ("after_idle: [{idle: [1ms], extra: [1us]}, {idle: [1ms]}]", "after_idle[1].extra: extra is missing"),
+        ("after_idle: [{idle: [1ms], extra: [1us]}, {idle: [2ms, 1ms], extra: [1us, 2us]}]", "after_idle[1].idle"),
+        ("after_idle: [{idle: [1ms], extra: [1us], ilde: 2}]", "ilde"),
         ("after_size: {}", "extra: extra is missing"),
         ("after_size: {size: [1]}", "extra: extra is missing"),
         ("after_size: {size: [], extra: []}", "size: has too few entries"),
@@ -72,33 +83,45 @@ def test_errors(tmp_path: Path, given: str, expected: str) -> None:
     [
         (
             "after_idle: {idle: [200us, 4ms], extra: [0s, 225us]}",
-            AfterIdle((200_000, 4_000_000), (0, 225_000), 0.0),
+            (AfterIdle((200_000, 4_000_000), (0, 225_000), 0.0),),
             None,
             "after idle time: +0 us (0.2 ms), +225 us (4 ms)",
         ),
         (
             "after_idle: {idle: [200us], extra: [5us], carry: 25%}",
-            AfterIdle((200_000,), (5_000,), 0.25),
+            (AfterIdle((200_000,), (5_000,), 0.25),),
             None,
             "+5 us (0.2 ms); 25% of the idle time counts again for the next",
         ),
         (
-            "after_size: {size: [20, 400], extra: [0s, 225us], typical: 40us, carry: 25%}",
+            "after_idle: {idle: [200us, 4ms], extra: [5us, 6us], per_sample: [0s, 1500ns]}",
+            (AfterIdle((200_000, 4_000_000), (5_000, 6_000), 0.0, (0, 1_500)),),
             None,
+            "after idle time: +5 us (0.2 ms), +6 us and 1.5 us a sample (4 ms)",
+        ),
+        (
+            "after_idle: [{idle: [200us], extra: [5us]}, {idle: [1ms], extra: [7us], carry: 80%}]",
+            (AfterIdle((200_000,), (5_000,)), AfterIdle((1_000_000,), (7_000,), 0.8)),
+            None,
+            "after idle time: +5 us (0.2 ms)\n    after idle time: +7 us (1 ms); 80% of the idle time counts again",
+        ),
+        (
+            "after_size: {size: [20, 400], extra: [0s, 225us], typical: 40us, carry: 25%}",
+            (),
             AfterSize((20, 400), (0, 225_000), 40_000, 0.25),
             "after samples: +0 us (20), +225 us (400), 40 us of it in the times above; 25% of the samples count again",
         ),
     ],
 )
 def test_a_profile_shows_it_and_its_hash_is_that_of_before_without_it(
-    tmp_path: Path, given: str, idle: AfterIdle | None, size: AfterSize | None, said: str
+    tmp_path: Path, given: str, idle: tuple[AfterIdle, ...], size: AfterSize | None, said: str
 ) -> None:
     device, plain = loaded(tmp_path, given), loaded(tmp_path, "")
     model = find_model("rm2")
     for one in (device, device.with_overrides(lanes=2)):
         assert (one.after_idle(model, "table"), one.after_size(model, "table")) == (idle, size)
-    assert device.after_idle(model, "dhe") is None and device.after_size(model, "dhe") is None
-    assert plain.after_idle(model, "table") is None and plain.after_size(model, "table") is None
+    assert device.after_idle(model, "dhe") == () and device.after_size(model, "dhe") is None
+    assert plain.after_idle(model, "table") == () and plain.after_size(model, "table") is None
     assert said in device_text(device, [model])
     assert device.content_hash != plain.content_hash
 
@@ -107,5 +130,13 @@ def test_a_profile_shows_it_and_its_hash_is_that_of_before_without_it(
 def test_a_profile_without_carry_keeps_the_hash_that_it_had(tmp_path: Path, given: str) -> None:
     without, nothing, some = (
         loaded(tmp_path, f"{given}{carry}}}").content_hash for carry in ("", ", carry: 0%", ", carry: 25%")
+    )
+    assert without == nothing != some
+
+
+def test_a_profile_without_anything_per_sample_keeps_the_hash_that_it_had(tmp_path: Path) -> None:
+    without, nothing, some = (
+        loaded(tmp_path, f"after_idle: {{idle: [200us], extra: [5us]{more}}}").content_hash
+        for more in ("", ", per_sample: []", ", per_sample: [1us]")
     )
     assert without == nothing != some

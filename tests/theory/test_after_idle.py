@@ -30,16 +30,24 @@ def test_the_first_of_a_busy_period_takes_longer(load: float, tmp_path: Path) ->
     assert_close(records, lambda r: float((waiting_ms(r) == 0).mean()), idle)
 
 
-def test_carried_idle_time_takes_from_the_idle_share(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("curves", "longer"),
+    [
+        ("{idle: [1000s], extra: [200s], carry: 40%}", 0.2 / 0.6),
+        # Every query has one sample.
+        ("[{idle: [1000s], extra: [50s], per_sample: [30s]}, {idle: [1000s], extra: [40s], carry: 80%}]", 0.08 + 0.2),
+    ],
+)
+def test_carried_idle_time_takes_from_the_idle_share(curves: str, longer: float, tmp_path: Path) -> None:
     """Rate conservation. A carry of c counts each idle ms 1 / (1 - c) times, and each counted ms makes service longer.
 
     With ``per_ms`` more service for each, a query comes with 1 / rate ms, of which it spends its mean service, its idle
-    time before it, and ``per_ms / (1 - c)`` of this.
+    time before it, and ``per_ms / (1 - c)`` of this, by each curve.
     """
-    rate, carry, per_ms = 0.6, 0.4, 0.2
-    service = f"{{distribution: exponential, mean: 1ms, after_idle: {{idle: [1000s], extra: [200s], carry: {carry}}}}}"
+    rate = 0.6
+    service = f"{{distribution: exponential, mean: 1ms, after_idle: {curves}}}"
     records = replications(tmp_path, experiment(service=service, rate_per_s=1000 * rate, queries=30_000))
-    idle = (1 - rate) / (1 + per_ms / (1 - carry))
+    idle = (1 - rate) / (1 + longer)
     # Arrivals see time averages.
     assert_close(records, lambda r: float((waiting_ms(r) == 0).mean()), idle)
     assert_close(records, lambda r: float((r.finish_ns - r.start_ns)[6_000:].mean()) / 1e6, (1 - idle) / rate)

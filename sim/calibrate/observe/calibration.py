@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import log
 
 import numpy as np
@@ -18,7 +19,7 @@ from sim.serving.queueing import Order, Shed
 from sim.serving.system import System
 from sim.workload.sizes import SizeDistribution
 
-__all__ = ["CalibrationBlock", "Calibrator", "Cell", "Grid", "LaneRun", "grid_of", "overhead_ns"]
+__all__ = ["CalibrationBlock", "Calibrator", "Cell", "Grid", "LaneRun", "grid_of", "overhead_ns", "pauses_ns"]
 
 Cell = tuple[int, int, bool]
 """Path, size, and whether the query found the server idle."""
@@ -35,9 +36,10 @@ stand for: large ones take from those after them what these would find in the CP
 BACK_TO_BACK, PAUSED = 3, 2
 """Of as many passes so many are back to back, and so many with pauses, which take most of the time."""
 
-PAUSED_SHARE = 0.5
-"""Queries of a pass with pauses that come after one; the others are there when the one before ends, so that what a
-pause leaves for later queries is seen, too."""
+PAUSED_SHARES = ((0.1, 0.7), (0.5, 0.3))
+"""Queries of a pass with pauses that come after one, in the first and second half of the passes of a block, block by
+block; the others are there when the one before ends. So what pauses leave for later queries is seen, where they have
+been rare for long and where they have been common. Blocks have the same mean, as they are compared with each other."""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 1 / 8, 16.0
 """Pauses as parts of the mean service time, evenly spread over the logarithm: at a load of 0.3 a lane with exponential
@@ -198,7 +200,7 @@ class Calibrator:
                 # A query with a pause costs the pause besides.
                 pause_ns = self.mean_ns[lane] * (LONGEST_PAUSE - SHORTEST_PAUSE) / log(LONGEST_PAUSE / SHORTEST_PAUSE)
                 pass_ns = (BACK_TO_BACK + PAUSED) * served_ns
-                pass_ns += PAUSED * PAUSED_SHARE * pause_ns * body
+                pass_ns += PAUSED * float(np.mean(PAUSED_SHARES)) * pause_ns * body
                 self.passes[lane] = int(np.clip(self.budget_ns / lanes / pass_ns, 1, MOST_PASSES))
 
     def block(self) -> CalibrationBlock:
@@ -212,16 +214,19 @@ class Calibrator:
         longest_gap_ns = 0
         for device in self.devices:
             for lane in device.lanes:
-                asked = self._passes(device, lane, False, BACK_TO_BACK * self.passes[lane])
-                asked = self._with_missing(device, asked)
+                passes = self._passes(device, lane, False, BACK_TO_BACK * self.passes[lane])
+                asked = self._with_missing(device, chain.from_iterable(passes.values()))
                 seen = self._serve_back_to_back(lane, asked)
                 took_ns = _part_times(seen)
                 _sort_in(times, asked, False, took_ns, range(len(asked)))
                 paths, sizes = np.array(asked, dtype=np.int64).T
                 busy.append(LaneRun(paths, sizes, np.zeros_like(took_ns), took_ns))
                 longest_gap_ns = max(longest_gap_ns, seen.longest_gap_ns)
-                asked = self._passes(device, lane, True, PAUSED * self.passes[lane])
-                seen = self._serve_with_pauses(lane, asked, self._pauses(lane, len(asked)))
+                passes = self._passes(device, lane, True, PAUSED * self.passes[lane])
+                asked = [*chain.from_iterable(passes.values())]
+                block = min(passes) // len(passes)
+                pauses = pauses_ns([len(one) for one in passes.values()], block, self.mean_ns[lane], self.random)
+                seen = self._serve_with_pauses(lane, asked, pauses)
                 idle_ns, took_ns = _idle_times(seen), _part_times(seen)
                 _sort_in(times, asked, True, took_ns, np.flatnonzero(idle_ns[1:]) + 1)
                 paths, sizes = np.array(asked, dtype=np.int64).T
@@ -231,14 +236,15 @@ class Calibrator:
             {cell: np.concatenate(parts) for cell, parts in times.items()}, tuple(runs), longest_gap_ns, tuple(busy)
         )
 
-    def _passes(self, device: RealDevice, lane: int, paused: bool, passes: int) -> list[tuple[int, int]]:
-        """Return paths and sizes of the next passes of a lane, back to back or with pauses."""
+    def _passes(self, device: RealDevice, lane: int, paused: bool, passes: int) -> dict[int, list[tuple[int, int]]]:
+        """Return paths and sizes of the next passes of a lane by their number, back to back or with pauses."""
         first = self.asked.get((lane, paused), 0)
         self.asked[lane, paused] = first + passes
-        return [one for number in range(first, first + passes) for one in self._pass(device, number)]
+        return {number: self._pass(device, number) for number in range(first, first + passes)}
 
-    def _with_missing(self, device: RealDevice, asked: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _with_missing(self, device: RealDevice, asked: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return paths and sizes with those at the end that are not among them."""
+        asked = [*asked]
         missing = self.grid.missing({size for _, size in asked})
         return [*asked, *((path, size) for size in missing for path in device.paths)]
 
@@ -246,16 +252,6 @@ class Calibrator:
         """Return paths and sizes of a pass, in an order of its own."""
         once = [(path, size) for path in device.paths for size in self.grid.of_pass(number)]
         return [once[i] for i in self.random.permutation(len(once)).tolist()]
-
-    def _pauses(self, lane: int, count: int) -> list[int]:
-        """Return pauses in ns, from all parts of their range alike, and `WITH_IT` where there is none, in any order."""
-        after_one = max(1, round(PAUSED_SHARE * count))
-        levels = (np.arange(after_one) + self.random.random(after_one)) / after_one
-        shortest_ns = SHORTEST_PAUSE * self.mean_ns[lane]
-        pauses_ns = np.full(count, WITH_IT, dtype=np.int64)
-        pauses_ns[:after_one] = shortest_ns * (LONGEST_PAUSE / SHORTEST_PAUSE) ** levels
-        found: list[int] = self.random.permutation(pauses_ns).tolist()
-        return found
 
     def _serve_back_to_back(self, lane: int, asked: Sequence[tuple[int, int]]) -> Observed:
         return self._serve(lane, back_to_back([path for path, _ in asked], [size for _, size in asked]))
@@ -266,6 +262,37 @@ class Calibrator:
     def _serve(self, lane: int, queries: Queries) -> Observed:
         practice = Practice(self.system, self.subjects, queries, only_lane=lane, glance=self.glance)
         return Server(self.system, self.workers, self.subjects, only_lane=lane).replay(queries, 0, practice.step)
+
+
+def pauses_ns(passes: Sequence[int], block: int, mean_ns: float, random: np.random.Generator) -> list[int]:
+    """Draw the pauses before the queries of the passes of a block.
+
+    Parameters
+    ----------
+    passes : sequence of int
+        Queries of each pass.
+    block : int
+        Number of the block of its lane.
+    mean_ns : float
+        Mean service time.
+    random : numpy.random.Generator
+
+    Returns
+    -------
+    list of int
+        In ns, in any order, and together from all parts of their range alike; `WITH_IT` where there is none.
+    """
+    shares = PAUSED_SHARES[block % len(PAUSED_SHARES)]
+    after_one = [
+        random.permutation(count) < max(1, round(shares[2 * i // len(passes)] * count))
+        for i, count in enumerate(passes)
+    ]
+    rows = np.flatnonzero(np.concatenate(after_one))
+    levels = random.permutation((np.arange(len(rows)) + random.random(len(rows))) / len(rows))
+    found = np.full(sum(passes), WITH_IT, dtype=np.int64)
+    found[rows] = SHORTEST_PAUSE * mean_ns * (LONGEST_PAUSE / SHORTEST_PAUSE) ** levels
+    pauses: list[int] = found.tolist()
+    return pauses
 
 
 def without_limits(system: System) -> System:

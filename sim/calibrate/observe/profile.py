@@ -36,8 +36,8 @@ class CalibratedDevice:
     samples : SampleSet
     tables : tuple of FittedTable
         By path, in the order of the device's paths; of queries that were served back to back.
-    after_idle : tuple of AfterIdle or None
-        By path: what a query takes longer that finds its lane idle.
+    after_idle : tuple of tuple of AfterIdle
+        By path: what a query takes longer that finds its lane idle, in curves that are added up.
     after_size : tuple of AfterSize or None
         By path: what a query takes longer after many samples.
     spells : Spells or None
@@ -48,7 +48,7 @@ class CalibratedDevice:
     name: str
     samples: SampleSet
     tables: tuple[FittedTable, ...]
-    after_idle: tuple[AfterIdle | None, ...]
+    after_idle: tuple[tuple[AfterIdle, ...], ...]
     after_size: tuple[AfterSize | None, ...]
     spells: Spells | None
 
@@ -70,10 +70,11 @@ class CalibratedDevice:
         )
 
 
-def _texts(idle: AfterIdle | None, size: AfterSize | None) -> dict[str, Any]:
+def _texts(idle: tuple[AfterIdle, ...], size: AfterSize | None) -> dict[str, Any]:
     """Return them as a service time of a profile has them."""
-    given = {"after_idle": idle, "after_size": size}
-    return {key: one.text() for key, one in given.items() if one is not None}
+    curves = [one.text() for one in idle]
+    found: dict[str, Any] = {"after_idle": curves[0] if len(curves) == 1 else curves} if curves else {}
+    return found if size is None else {**found, "after_size": size.text()}
 
 
 def samples_of(blocks: Sequence[CalibrationBlock], scenario: LaidOut, device: RealDevice) -> SampleSet:

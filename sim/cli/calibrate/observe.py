@@ -112,8 +112,8 @@ def observe(
         "host": host_text("cpu" if gpu_name() is None else "cuda"),
         "date": started.date().isoformat(),
         "command": command,
-        "notes": f"on a real server, workers that {waiting.value} for work, half of the samples back to back and half "
-        f"at low load; the cost of dispatch is part of every time; popularity of IDs {ids}",
+        "notes": f"on a real server, workers that {waiting.value} for work, three of five passes back to back and "
+        f"two with pauses; the cost of dispatch is part of every time; popularity of IDs {ids}",
     }
     request = SessionRequest(
         loads=_loads(loads),

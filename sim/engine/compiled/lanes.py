@@ -150,7 +150,7 @@ def _start(w: World, lane: int, service_ns: int, expected_ns: int) -> None:
     table = parts(w)
     part = of_lane.first_part
     if w.idle_points > 0:
-        service_ns += _after_idle_ns(w, lane, table[part].path)
+        service_ns += _after_idle_ns(w, lane, table[part].path, table[part].batch_samples)
     if w.size_points > 0:
         service_ns = max(service_ns + _after_size_ns(w, lane, table[part].path, table[part].batch_samples), 0)
     while part != NONE:
@@ -167,17 +167,25 @@ def _start(w: World, lane: int, service_ns: int, expected_ns: int) -> None:
 
 
 @jit_once
-def _after_idle_ns(w: World, lane: int, path: int) -> int:
+def _after_idle_ns(w: World, lane: int, path: int, samples: int) -> int:
     """Return what service that starts now takes longer because its lane stood idle, and let this count."""
-    of_lane = lanes(w)[lane]
-    of_lane.idle_ns = _counted(w.now - of_lane.ended_ns, of_lane.idle_ns, floats(w.idle_carry_at, w.paths)[path])
-    return _extra_ns(
-        of_lane.idle_ns,
-        path,
-        ints(w.idle_first_at, w.paths + 1),
-        ints(w.idle_marks_at, w.idle_points),
-        ints(w.idle_extra_ns_at, w.idle_points),
-    )
+    idle_ns = w.now - lanes(w)[lane].ended_ns
+    counted_ns = words(w.idle_counted_at)
+    longer_ns = 0
+    for curve in range(w.idle_curves):
+        row, place = curve * w.paths + path, lane * w.idle_curves + curve
+        carry = floats(w.idle_carry_at, w.idle_curves * w.paths)[row]
+        counted_ns[place] = _counted(idle_ns, counted_ns[place], carry)
+        longer_ns += _extra_ns(
+            counted_ns[place],
+            row,
+            samples,
+            ints(w.idle_first_at, w.idle_curves * w.paths + 1),
+            ints(w.idle_marks_at, w.idle_points),
+            ints(w.idle_extra_ns_at, w.idle_points),
+            ints(w.idle_per_sample_ns_at, w.idle_points),
+        )
+    return longer_ns
 
 
 @jit_once
@@ -192,9 +200,11 @@ def _after_size_ns(w: World, lane: int, path: int, samples: int) -> int:
     longer_ns = _extra_ns(
         of_lane.counted_size,
         path,
+        samples,
         ints(w.size_first_at, w.paths + 1),
         ints(w.size_marks_at, w.size_points),
         ints(w.size_extra_ns_at, w.size_points),
+        ints(w.size_per_sample_ns_at, w.size_points),
     )
     return longer_ns - int(words(w.size_typical_ns_at)[path])
 

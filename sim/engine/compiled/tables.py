@@ -104,13 +104,13 @@ PART = _table(
 line, `child`, `brother` and `elder` in the heap of its line, `companion` is the next part of its batch."""
 
 LANE = _table(
-    ints="left completion ended_ns idle_ns served last_size counted_size",
+    ints="left completion ended_ns served last_size counted_size",
     refs="device node rank first_part phase",
     truths="takes resting idle",
 )
 """A lane. `phase` says where it goes on (`sim.engine.compiled.lanes`); `idle` whether it stands among the idle ones of
 its queue; `completion` is the order of the event that ends what it serves, where that may change; `ended_ns` is when it
-ended what it served last, `idle_ns` the idle time that counted for that."""
+ended what it served last."""
 
 DEVICE = _table(
     ints="limit batch_queries batch_samples batch_timeout_ns waiting added since_ns speed first_line lines idle_at "
@@ -165,7 +165,8 @@ SETTINGS = (
     # The fleet.
     "models groups nodes devices lanes paths node_paths classes "
     # Queues, splitting, batches.
-    "late order shed sheds part_size split_by_part one_lane node_devices idle_points size_points spell_components "
+    "late order shed sheds part_size split_by_part one_lane node_devices idle_points idle_curves size_points "
+    "spell_components "
     # Policy, router, and what they know.
     "policy policy_parameters has_levels drops_late choice_at uses_estimates sees_queue knows_service "
     "router by_work choices routers rotates "
@@ -202,8 +203,8 @@ ARRAYS = (
     "seen_idle_lanes seen_waiting_parts seen_waiting_work_ns seen_lane_until_ns seen_unfinished_parts "
     # The system (`sim.serving.system.System`).
     "node_group node_device device_lane group_path node_path path_slot_service path_accuracy path_level class_limit_ns "
-    "path_overhead_ns idle_first idle_marks idle_extra_ns idle_carry "
-    "size_first size_marks size_extra_ns size_carry size_typical_ns "
+    "path_overhead_ns idle_counted idle_first idle_marks idle_extra_ns idle_per_sample_ns idle_carry "
+    "size_first size_marks size_extra_ns size_per_sample_ns size_carry size_typical_ns "
     "spell_first spell_own spell_decay spell_weight spell_past "
     "path_slot path_line path_unit class_sla_ns class_priority class_model policy_numbers service_index service_grid "
     "mean_ns fixed_ns lane_speed routable nodes_taking turns backoff_ns retried latency_ring latency_sorted "

@@ -142,12 +142,15 @@ def _lay_out_fleet(world: Memory, system: System) -> None:
         world.put(name, np.ascontiguousarray(getattr(system, name), dtype=np.int64))
     for name in ("class_sla_ns", "class_priority", "class_model", "lane_speed"):
         world.put(name, np.ascontiguousarray(getattr(system, name), dtype=np.int64))
-    _set(world, idle_points=len(system.idle_costs.at), size_points=len(system.size_costs.at))
-    for kind, costs in (("idle", system.idle_costs), ("size", system.size_costs)):
-        for name, values in (("first", costs.first), ("marks", costs.at), ("extra_ns", costs.extra_ns)):
+    idle, size = system.idle_costs, system.size_costs
+    _set(world, idle_points=len(idle.at), idle_curves=idle.curves, size_points=len(size.at))
+    world.put("idle_counted", np.zeros(lanes * idle.curves, dtype=np.int64))
+    for kind, costs in (("idle", idle), ("size", size)):
+        points = {"first": costs.first, "marks": costs.at, "extra_ns": costs.extra_ns}
+        for name, values in {**points, "per_sample_ns": costs.per_sample_ns}.items():
             world.put(f"{kind}_{name}", np.ascontiguousarray(values, dtype=np.int64))
         world.put(f"{kind}_carry", np.ascontiguousarray(costs.carry, dtype=np.float64))
-    world.put("size_typical_ns", np.ascontiguousarray(system.size_costs.typical_ns, dtype=np.int64))
+    world.put("size_typical_ns", np.ascontiguousarray(size.typical_ns, dtype=np.int64))
     spells = system.spells
     _set(world, spell_components=spells.most)
     world.put("spell_first", spells.first)
