@@ -409,8 +409,8 @@ def test_pauses_are_rare_in_one_half_of_a_block_and_common_in_the_other() -> Non
         halves = found[:50], found[50:]
         assert tuple(np.mean(half != WITH_IT) for half in halves) == pytest.approx(shares)
         pauses = found[found != WITH_IT]
-        # From an eighth of a service to sixteen, and in each of seven octaves as many.
-        assert np.histogram(pauses, 125e3 * 2.0 ** np.arange(8))[0] == pytest.approx([40 / 7] * 7, abs=1.0)
+        # From an eighth of a service to sixteen, and in each of seven octaves as many, but for one at either end.
+        assert np.histogram(pauses, 125e3 * 2.0 ** np.arange(8))[0] == pytest.approx([40 / 7] * 7, abs=2.0)
         # Long ones come in any order and in both halves.
         assert list(pauses) != sorted(pauses) and all(half.max() > 4e6 for half in halves)
     # However few there are, one comes after a pause.

@@ -17,6 +17,17 @@ TEN_US = f"{{distribution: deterministic, mean: 10us, {COOLS}}}"
 ONE_US_A_SAMPLE = f"{{distribution: deterministic, per_sample: 1us, {COOLS}}}"
 
 
+def dhe_and_table(tmp_path: Path, dhe: str, table: str) -> list[tuple[int, int, float, float]]:
+    """What becomes of four queries: dhe, dhe, the table, dhe, with these extra times after idle time."""
+    service = ", ".join(
+        f"{name}: {{distribution: deterministic, mean: {mean}, after_idle: {after_idle}}}"
+        for name, mean, after_idle in (("dhe", "20us", dhe), ("table", "10us", table))
+    )
+    mp_rec = "policy: {kind: mp-rec}"
+    devices = {"d": device(f"{{m: {{{service}}}}}")}
+    return parts(run(tmp_path, [0, 25, 30, 60], devices, model=MP_REC_MODEL, more=mp_rec))
+
+
 def test_it_takes_longer_the_longer_the_lane_was_idle(tmp_path: Path) -> None:
     record = run(tmp_path, [0, 1, 25, 100, 116, 146], {"d": device(TEN_US)})
     assert parts(record) == [
@@ -77,16 +88,9 @@ def test_idle_time_that_was_carried_over_adds_to_more_of_it(tmp_path: Path) -> N
 
 
 def test_the_carry_is_that_of_the_path_that_serves_now(tmp_path: Path) -> None:
-    dhe = "{distribution: deterministic, mean: 20us, after_idle: {idle: [10us], extra: [4us], carry: 50%}}"
-    table = "{distribution: deterministic, mean: 10us, after_idle: {idle: [10us], extra: [2us], carry: 20%}}"
-    record = run(
-        tmp_path,
-        [0, 25, 30, 60],
-        {"d": device(f"{{m: {{dhe: {dhe}, table: {table}}}}}")},
-        model=MP_REC_MODEL,
-        more="policy: {kind: mp-rec}",
-    )
-    assert parts(record) == [
+    dhe = "{idle: [10us], extra: [4us], carry: 50%}"
+    table = "{idle: [10us], extra: [2us], carry: 20%}"
+    assert dhe_and_table(tmp_path, dhe, table) == [
         (0, 0, 0, 20),
         # Idle for 5 us, of which nothing was carried.
         (1, 0, 25, 47),
@@ -126,17 +130,8 @@ def test_curves_are_added_up_and_each_carries_its_own(tmp_path: Path) -> None:
 
 
 def test_a_path_without_a_second_curve_carries_nothing_by_it(tmp_path: Path) -> None:
-    curves = "[{idle: [10us], extra: [2us]}, {idle: [100us], extra: [50us], carry: 50%}]"
-    dhe = f"{{distribution: deterministic, mean: 20us, after_idle: {curves}}}"
-    table = "{distribution: deterministic, mean: 10us, after_idle: {idle: [10us], extra: [4us]}}"
-    record = run(
-        tmp_path,
-        [0, 25, 30, 60],
-        {"d": device(f"{{m: {{dhe: {dhe}, table: {table}}}}}")},
-        model=MP_REC_MODEL,
-        more="policy: {kind: mp-rec}",
-    )
-    assert parts(record) == [
+    dhe = "[{idle: [10us], extra: [2us]}, {idle: [100us], extra: [50us], carry: 50%}]"
+    assert dhe_and_table(tmp_path, dhe, "{idle: [10us], extra: [4us]}") == [
         (0, 0, 0, 20),
         # Idle for 5 us: 1 us and 2.5 us.
         (1, 0, 25, 48.5),
