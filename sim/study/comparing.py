@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -95,22 +96,19 @@ def check_draws(runs: Sequence[Path]) -> None:
     RunDirectoryError
         If two differ in more, or not at all, or that cannot be told.
     """
-    for number, run in enumerate(runs):
-        for other in runs[:number]:
-            counts = [len(read_summary(one)["scenarios"]) for one in (other, run)]
-            if counts[0] != counts[1]:
-                raise RunDirectoryError(f"{other} and {run} are not of the same scenarios")
-            pairs = [*zip(_experiments(other, counts[0]), _experiments(run, counts[1]), strict=True)]
-            if any(None in pair for pair in pairs):
-                raise RunDirectoryError(f"whether {other} and {run} are of the same experiment cannot be told any more")
-            changed = dict.fromkeys(text for pair in pairs for text in changed_keys(*pair))
-            more = [text for text in changed if not text.startswith("service_seed")]
-            if more:
-                raise RunDirectoryError(f"{other} and {run} cannot be averaged: {', '.join(more)}")
-            if not changed:
-                raise RunDirectoryError(
-                    f"{other} and {run} have the same service draws; give each its own service_seed"
-                )
+    counts = {len(read_summary(run)["scenarios"]) for run in runs}
+    if len(counts) > 1:
+        raise RunDirectoryError(f"{runs[0]} and the others are not of the same scenarios")
+    found = [(run, _experiments(run, *counts)) for run in runs]
+    for (run, theirs), (other, ours) in combinations(found, 2):
+        if None in theirs or None in ours:
+            raise RunDirectoryError(f"whether {run} and {other} are of the same experiment cannot be told any more")
+        changed = dict.fromkeys(text for pair in zip(theirs, ours, strict=True) for text in changed_keys(*pair))
+        more = [text for text in changed if not text.startswith("service_seed")]
+        if more:
+            raise RunDirectoryError(f"{run} and {other} cannot be averaged: {', '.join(more)}")
+        if not changed:
+            raise RunDirectoryError(f"{run} and {other} have the same service draws; give each its own service_seed")
 
 
 def obtain(
