@@ -93,8 +93,8 @@ class System:
     path_overhead_ns : int64[paths]
         Extra service time for each part of a batch after its first.
     idle_costs, size_costs : Aftereffects
-        Extra service time by path and its curves, and by how long the lane stood idle or by the samples of what it served
-        before.
+        Extra service time by path and its curves, and by how long the lane stood idle or by the samples of what it
+        served before.
     spells : PackedSpells
         How the service times of a lane depend on those before, by device. Where there are any, the last of the units
         of `services` is the normal score.
