@@ -102,12 +102,20 @@ class Agreement:
         Scenarios that only one of the runs has.
     unfit : tuple of str
         Why the measured run is not fit to judge by; empty if it is.
+    simulations : int
+        Runs whose mean is what is predicted.
     """
 
     name: str
     comparisons: tuple[Comparison, ...]
     unmatched: tuple[str, ...]
     unfit: tuple[str, ...]
+    simulations: int = 1
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """What is predicted, where that is a mean; empty otherwise."""
+        return (f"Predicted is the mean of {self.simulations} simulations",) if self.simulations > 1 else ()
 
     @property
     def missed(self) -> bool:
@@ -163,7 +171,8 @@ def compare_runs(
         message = f"several predictions go against the same replications only; of {alone.label}, {alone.unpaired}"
         raise RunDirectoryError(message)
     summary = read_summary(measured)
-    return Agreement(str(summary.get("name", measured.name)), comparisons, tuple(unmatched), unfit(summary))
+    name = str(summary.get("name", measured.name))
+    return Agreement(name, comparisons, tuple(unmatched), unfit(summary), len(runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +330,7 @@ def _curve(scenario: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
 
 def render(agreement: Agreement) -> str:
     """Return the comparison as text, one block a scenario."""
-    lines = [f"Predicted against measured: {agreement.name}", ""]
+    lines = [f"Predicted against measured: {agreement.name}", *agreement.averaged, ""]
     lines += [f"UNFIT, not to be judged by: {reason}" for reason in agreement.unfit]
     if agreement.unfit:
         lines.append("")
@@ -347,7 +356,8 @@ def markdown(agreement: Agreement) -> str:
     for one in agreement.comparisons:
         for row in one.rows:
             lines.append("| " + " | ".join((one.label, *_cells(row))) + " |")
-    return "\n".join([*lines, "", *(f"{one.label}: {_pairing(one)}.  " for one in agreement.comparisons)]).rstrip()
+    below = [*agreement.averaged, *(f"{one.label}: {_pairing(one)}" for one in agreement.comparisons)]
+    return "\n".join([*lines, "", *(f"{line}.  " for line in below)]).rstrip()
 
 
 def _pairing(one: Comparison) -> str:

@@ -96,6 +96,8 @@ def check_draws(runs: Sequence[Path]) -> None:
     RunDirectoryError
         If two differ in more, or not at all, or that cannot be told.
     """
+    if len(runs) < 2:
+        return
     counts = {len(read_summary(run)["scenarios"]) for run in runs}
     if len(counts) > 1:
         raise RunDirectoryError(f"{runs[0]} and the others are not of the same scenarios")

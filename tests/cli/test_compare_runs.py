@@ -285,9 +285,9 @@ def test_predictions_with_other_service_draws_are_averaged_against_a_measured_ru
     run(load("drawn.yaml", set={"service_seed": 3, "sla": "2ms"}), "p3", engine="reference")
     code, output = mprec("p1", "p3", "measured")
     assert code == 2 and "p1 and p3 cannot be averaged: sla: 1ms -> 2ms" in " ".join(output.split())
-    # What there is between is compared with the first, as ever, where the last is not measured.
-    code, output = mprec("p1", "measured", "p2", "--out", "figures")
-    assert code == 0 and "measured" in output
+    # Where the last is not measured, the others are compared with the first, as ever.
+    code, output = mprec("p1", "measured", "p2", "--markdown", "--out", "figures")
+    assert code == 0 and "**measured against p1" in output and "**p2 against p1" in output
 
 
 def test_a_run_without_replications_is_refused(folder: Path) -> None:

@@ -140,6 +140,9 @@ def test_of_several_predictions_the_mean_of_each_replication_counts(tmp_path: Pa
     assert found["p99"].error == pytest.approx(0.5 / 16.5)
     assert found["path mix: table@cpu"].error == pytest.approx(0.005)
     assert [point for _, point in one.predicted_curve] == [17.0, 34.0]
+    for text in (render, markdown):
+        assert "Predicted is the mean of 2 simulations" in text(compare_runs([first, second], real))
+        assert "the mean of" not in text(compare_runs(first, real))
     # What one of them cannot give is not predicted.
     kept = json.loads((second / "replications.json").read_text())
     kept["scenarios"][0]["metrics"]["latency_ms_p99"] = [None, 12.0, 1.0, 40.0]

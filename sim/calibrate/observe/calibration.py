@@ -182,6 +182,7 @@ class Calibrator:
         self.budget_ns = budget_ns
         self.random = random
         self.glance = glance
+        self.blocks = 0
         self.passes: dict[int, int] = {}
         self.mean_ns: dict[int, float] = {}
         self.asked: dict[tuple[int, bool], int] = {}
@@ -215,7 +216,7 @@ class Calibrator:
         for device in self.devices:
             for lane in device.lanes:
                 passes = self._passes(device, lane, False, BACK_TO_BACK * self.passes[lane])
-                asked = self._with_missing(device, chain.from_iterable(passes.values()))
+                asked = self._with_missing(device, [*chain.from_iterable(passes)])
                 seen = self._serve_back_to_back(lane, asked)
                 took_ns = _part_times(seen)
                 _sort_in(times, asked, False, took_ns, range(len(asked)))
@@ -223,28 +224,27 @@ class Calibrator:
                 busy.append(LaneRun(paths, sizes, np.zeros_like(took_ns), took_ns))
                 longest_gap_ns = max(longest_gap_ns, seen.longest_gap_ns)
                 passes = self._passes(device, lane, True, PAUSED * self.passes[lane])
-                asked = [*chain.from_iterable(passes.values())]
-                block = min(passes) // len(passes)
-                pauses = pauses_ns([len(one) for one in passes.values()], block, self.mean_ns[lane], self.random)
+                asked = [*chain.from_iterable(passes)]
+                pauses = pauses_ns([len(one) for one in passes], self.blocks, self.mean_ns[lane], self.random)
                 seen = self._serve_with_pauses(lane, asked, pauses)
                 idle_ns, took_ns = _idle_times(seen), _part_times(seen)
                 _sort_in(times, asked, True, took_ns, np.flatnonzero(idle_ns[1:]) + 1)
                 paths, sizes = np.array(asked, dtype=np.int64).T
                 runs.append(LaneRun(paths, sizes, idle_ns, took_ns))
                 longest_gap_ns = max(longest_gap_ns, seen.longest_gap_ns)
+        self.blocks += 1
         return CalibrationBlock(
             {cell: np.concatenate(parts) for cell, parts in times.items()}, tuple(runs), longest_gap_ns, tuple(busy)
         )
 
-    def _passes(self, device: RealDevice, lane: int, paused: bool, passes: int) -> dict[int, list[tuple[int, int]]]:
-        """Return paths and sizes of the next passes of a lane by their number, back to back or with pauses."""
+    def _passes(self, device: RealDevice, lane: int, paused: bool, passes: int) -> list[list[tuple[int, int]]]:
+        """Return paths and sizes of the next passes of a lane, back to back or with pauses."""
         first = self.asked.get((lane, paused), 0)
         self.asked[lane, paused] = first + passes
-        return {number: self._pass(device, number) for number in range(first, first + passes)}
+        return [self._pass(device, number) for number in range(first, first + passes)]
 
-    def _with_missing(self, device: RealDevice, asked: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _with_missing(self, device: RealDevice, asked: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return paths and sizes with those at the end that are not among them."""
-        asked = [*asked]
         missing = self.grid.missing({size for _, size in asked})
         return [*asked, *((path, size) for size in missing for path in device.paths)]
 
@@ -272,7 +272,7 @@ def pauses_ns(passes: Sequence[int], block: int, mean_ns: float, random: np.rand
     passes : sequence of int
         Queries of each pass.
     block : int
-        Number of the block of its lane.
+        Number of the block.
     mean_ns : float
         Mean service time.
     random : numpy.random.Generator
