@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting
-from sim.calibrate.measure.dlrm_source import DlrmSource
+from sim.calibrate.measure.dlrm_setup import DlrmSetup
 from sim.calibrate.measure.subject import Served, Subject, Subjects
 from sim.calibrate.measure.visits import queries_behind_cache
 from sim.calibrate.models.dlrm import Activations, DheForward, Dlrm
@@ -75,8 +75,8 @@ NOTHING_APART = Apart()
 class _Pool:
     """Samples that queries are cut from one after the other; drawn anew for each block."""
 
-    def __init__(self, source: DlrmSource, lane: int, pinned: bool) -> None:
-        self._source = source
+    def __init__(self, setup: DlrmSetup, lane: int, pinned: bool) -> None:
+        self._setup = setup
         self._lane = lane
         self._pinned = pinned
         self._block: int | None = None
@@ -87,7 +87,7 @@ class _Pool:
     def renew(self, block: int) -> None:
         if block == self._block:
             return
-        self._dense, self._ids = drawn_inputs(self._source, self._source.pool_samples, ("pool", self._lane, block))
+        self._dense, self._ids = drawn_inputs(self._setup, self._setup.pool_samples, ("pool", self._lane, block))
         if self._pinned:
             self._dense, self._ids = self._dense.pin_memory(), self._ids.pin_memory()
         self._block, self._next = block, 0
@@ -100,16 +100,16 @@ class _Pool:
         return self._dense[chosen], self._ids[chosen]
 
 
-def drawn_inputs(source: DlrmSource, samples: int, key: tuple[str, int, int]) -> Inputs:
+def drawn_inputs(setup: DlrmSetup, samples: int, key: tuple[str, int, int]) -> Inputs:
     """Draw dense inputs and IDs; the same key gives the same."""
-    law = _popularity(source)
-    words = np.random.SeedSequence(source.seed, spawn_key=(*key[0].encode(), key[1], key[2] + 1))
+    law = _popularity(setup)
+    words = np.random.SeedSequence(setup.seed, spawn_key=(*key[0].encode(), key[1], key[2] + 1))
     random = np.random.Generator(np.random.Philox(words))
-    return draw_dense(source.shape, samples, random), draw_ids(source.shape, samples, law, random)
+    return draw_dense(setup.shape, samples, random), draw_ids(setup.shape, samples, law, random)
 
 
-def _popularity(source: DlrmSource) -> Popularity:
-    return UniformPopularity() if source.zipf_exponent is None else ZipfPopularity(source.zipf_exponent)
+def _popularity(setup: DlrmSetup) -> Popularity:
+    return UniformPopularity() if setup.zipf_exponent is None else ZipfPopularity(setup.zipf_exponent)
 
 
 class CpuSubject:
@@ -253,34 +253,34 @@ class CudaSubject:
         return [_elapsed_ns(before, after) for before, after in self._around]
 
 
-def load_subjects(source: DlrmSource, representations: Sequence[str], lane: int) -> Subjects:
-    """Load representations on the device of the source, with as many threads as it says.
+def load_subjects(setup: DlrmSetup, representations: Sequence[str], lane: int) -> Subjects:
+    """Load representations on the device of the setup, with as many threads as it says.
 
     Every lane has weights of the same seed, and inputs of its own.
     """
-    torch.set_num_threads(source.threads)
-    pool = _Pool(source, lane, pinned=source.device == "cuda")
+    torch.set_num_threads(setup.threads)
+    pool = _Pool(setup, lane, pinned=setup.device == "cuda")
     loaded: dict[str, Subject] = {}
     for name in representations:
         representation = cast("RepresentationName", name)
-        model = Dlrm(source.shape, representation, seed=source.seed, device=source.device, drawn_on=source.device)
-        _put_caches(source, model)
-        apart = _apart(source, model, pool)
-        if source.device == "cuda":
-            loaded[name] = CudaSubject(model, pool, source.largest_size, apart)
+        model = Dlrm(setup.shape, representation, seed=setup.seed, device=setup.device, drawn_on=setup.device)
+        _put_caches(setup, model)
+        apart = _apart(setup, model, pool)
+        if setup.device == "cuda":
+            loaded[name] = CudaSubject(model, pool, setup.largest_size, apart)
         else:
             loaded[name] = CpuSubject(model, pool, apart)
-    if source.device == "cuda":
+    if setup.device == "cuda":
         # Caches are filled on another stream than queries are served on.
         torch.cuda.synchronize()
     return loaded
 
 
-def _accesses(source: DlrmSource, model: Dlrm) -> Tensor:
-    return model.stack_ids(drawn_inputs(source, ACCESSES, ("accesses", 0, 0))[1].to(model.device))
+def _accesses(setup: DlrmSetup, model: Dlrm) -> Tensor:
+    return model.stack_ids(drawn_inputs(setup, ACCESSES, ("accesses", 0, 0))[1].to(model.device))
 
 
-def _caches(source: DlrmSource, model: Dlrm, setting: CacheSetting) -> tuple[EncoderCache | None, DecoderCache | None]:
+def _caches(setup: DlrmSetup, model: Dlrm, setting: CacheSetting) -> tuple[EncoderCache | None, DecoderCache | None]:
     if model.stacks is None or setting == NO_CACHE:
         return None, None
     encoder = decoder = None
@@ -288,28 +288,28 @@ def _caches(source: DlrmSource, model: Dlrm, setting: CacheSetting) -> tuple[Enc
         if setting.encoder_bytes:
             # By the law itself: a table whose last IDs no sample of accesses has seen would never be held whole, and
             # a feature with one miss a query costs as much as one with several.
-            entries = setting.entries(source.shape.embedding_dim)
-            hot = hottest_ids_of_law(source.shape, model.dhe_features, entries, _popularity(source))
+            entries = setting.entries(setup.shape.embedding_dim)
+            hot = hottest_ids_of_law(setup.shape, model.dhe_features, entries, _popularity(setup))
             encoder = EncoderCache(model.stacks, hot)
         if setting.centroids:
-            decoder = DecoderCache.fitted(model.stacks, _accesses(source, model), setting.centroids)
+            decoder = DecoderCache.fitted(model.stacks, _accesses(setup, model), setting.centroids)
     return encoder, decoder
 
 
-def _put_caches(source: DlrmSource, model: Dlrm) -> None:
-    encoder, decoder = _caches(source, model, source.cache)
+def _put_caches(setup: DlrmSetup, model: Dlrm) -> None:
+    encoder, decoder = _caches(setup, model, setup.cache)
     if model.stacks is not None and (encoder is not None or decoder is not None):
         model.dhe_forward = CachedDhe(model.stacks, encoder, decoder)
 
 
-def _apart(source: DlrmSource, model: Dlrm, pool: _Pool) -> Apart:
+def _apart(setup: DlrmSetup, model: Dlrm, pool: _Pool) -> Apart:
     """What the simulator composes a cached service time of, at the full number of IDs.
 
     Behind an encoder cache features have different numbers of misses; a CPU works on them one by one, a GPU in a few
     padded batches, which take what the batch of a smaller query takes.
     """
-    setting, stacks = source.cache_stages, model.stacks
-    encoder, decoder = _caches(source, model, setting)
+    setting, stacks = setup.cache_stages, model.stacks
+    encoder, decoder = _caches(setup, model, setting)
     if stacks is None or setting == NO_CACHE:
         return NOTHING_APART
     stages = []
@@ -320,8 +320,8 @@ def _apart(source: DlrmSource, model: Dlrm, pool: _Pool) -> Apart:
     if encoder is not None:
         handled = CachedDhe(_NoWork(stacks), encoder)
         stages.append(CacheStage(ENCODER_CACHE, _as_they_are, lambda ids: handled.decode(handled.encode(ids))))
-        if source.device == "cpu":
-            missing = _FeaturesThatMiss(encoder, lambda size: model.stack_ids(pool.take(size)[1]), source.seed)
+        if setup.device == "cpu":
+            missing = _FeaturesThatMiss(encoder, lambda size: model.stack_ids(pool.take(size)[1]), setup.seed)
             stages.append(CacheStage(by_feature("encoder"), missing.ids, _one_by_one(stacks.encode)))
             # What is needed by one of the decoders is not in the CPU's own caches where queries used the other one.
             stages += [
