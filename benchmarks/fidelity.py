@@ -75,7 +75,7 @@ def main() -> int:
     for planned in CASES:
         if given.only not in (None, planned.name):
             continue
-        case = replace(planned, blocks=given.blocks or planned.blocks)
+        case = planned if given.blocks is None else replace(planned, blocks=given.blocks)
         found, code = run_case(case, given.out, ["--rehearse"] if given.rehearse else [])
         worst = max(worst, code)
         if found.unfit and not given.keep_unfit:
