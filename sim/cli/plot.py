@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,14 +11,14 @@ __all__ = ["plot"]
 
 
 def plot(
-    run_dir: Annotated[Path, typer.Argument(help="Run directory that `mprec run` wrote.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run directory, or its name under runs/.")],
 ) -> None:
     """Draw every figure of a run directory and print their files."""
     from sim.report.figures import plot_run
-    from sim.report.rundir import RunDirectoryError
+    from sim.report.rundir import RunDirectoryError, find_run
 
     try:
-        files = plot_run(run_dir)
+        files = plot_run(find_run(run))
     except RunDirectoryError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error

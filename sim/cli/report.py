@@ -23,15 +23,12 @@ def report(
     profiles come from, and how to get the same numbers again. Figures are drawn where there are none.
     """
     from sim.report.html import write_page
-    from sim.report.rundir import RunDirectoryError
+    from sim.report.rundir import RunDirectoryError, find_run
 
     if out is not None and out.is_dir():
         raise typer.BadParameter(f"{out} is a folder; name the file", param_hint="--out")
-    folder = Path(run)
-    if not folder.exists() and (Path("runs") / run).is_dir():
-        folder = Path("runs") / run
     try:
-        file = write_page(folder, out)
+        file = write_page(find_run(run), out)
     except RunDirectoryError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(BAD_INPUT) from error

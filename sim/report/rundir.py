@@ -14,7 +14,15 @@ from typing import Any, BinaryIO
 
 from sim.stats.summary import ScenarioSummary
 
-__all__ = ["RunDirectory", "RunDirectoryError", "TimelinePoint", "read_summary", "read_timeline", "written_whole"]
+__all__ = [
+    "RunDirectory",
+    "RunDirectoryError",
+    "TimelinePoint",
+    "find_run",
+    "read_summary",
+    "read_timeline",
+    "written_whole",
+]
 
 
 class RunDirectoryError(OSError):
@@ -179,6 +187,13 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
 
 def _json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def find_run(name: str) -> Path:
+    """Return the run directory of that path or, where there is none, of that name under ``runs``."""
+    folder = Path(name)
+    under_runs = Path("runs") / name
+    return under_runs if not folder.exists() and under_runs.is_dir() else folder
 
 
 def read_summary(path: Path) -> dict[str, Any]:

@@ -17,12 +17,12 @@ REFERENCE_QUERIES_PER_S = 30_000
 
 COMPILING_S = 30.0
 LOADING_S = 2.0
-"""What the compiled engine costs before it starts, at most: where it was not compiled on this machine before, and where
+"""What the compiled engine costs before it starts, about: where it was not compiled on this machine before, and where
 it was."""
 
-COMPILING = "compiling the engine, once for this version on this machine; this takes up to 30 s"
+COMPILING = "compiling the engine, once for this version on this machine; this takes some 30 s"
 
-COMPILING_THERE = "a worker that has not run this version compiles the engine first; this takes up to 30 s"
+COMPILING_THERE = "a worker that has not run this version compiles the engine first; this takes some 30 s"
 
 
 def choose_engines(

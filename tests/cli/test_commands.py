@@ -309,16 +309,16 @@ def test_output_is_ascii_where_the_terminal_shows_no_more(folder: Path) -> None:
 
 
 def test_plot_draws_the_same_figures_again(folder: Path) -> None:
-    mprec("run", "small.yaml", "--out", "a", "--replications", "2", cwd=folder)
-    svg = folder / "a" / "figures" / "latency-load.svg"
+    mprec("run", "small.yaml", "--out", "runs/a", "--replications", "2", cwd=folder)
+    svg = folder / "runs" / "a" / "figures" / "latency-load.svg"
     before = svg.read_bytes()
     svg.unlink()
     done = mprec("plot", "a", cwd=folder)
     assert done.returncode == 0 and "latency-load.svg" in done.stdout
     assert svg.read_bytes() == before
     for damage in ("{", "{}", '{"scenarios": [{}]}'):
-        (folder / "a" / "summary.json").write_text(damage)
-        done = mprec("plot", "a", cwd=folder)
+        (folder / "runs" / "a" / "summary.json").write_text(damage)
+        done = mprec("plot", "runs/a", cwd=folder)
         assert done.returncode == 2 and "summary" in done.stderr and "Traceback" not in done.stderr
 
 
