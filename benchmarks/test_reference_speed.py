@@ -105,6 +105,9 @@ class Interleaved:
     def end_ns(self) -> int:
         return self.long.end_ns
 
+    def lane_scores(self, count: int) -> Any:
+        return self.long.lane_scores(count)
+
     def chunks(self) -> Iterator[QueryChunk]:
         begin = time.process_time()
         for chunk in self.long.chunks(self.count):

@@ -163,8 +163,7 @@ class Binder:
         spell = self.spell_of_device[lane.device]
         if spell is None:
             return
-        level = next_level(part.multipliers[-1], lane.served, lane.past, *spell)
-        lane.served += 1
+        level = next_level(part.multipliers[-1], lane.past, *spell)
         services = self.system.services
         part.service_ns = service_ns(services.index, services.grid, part.path, samples, level, 1.0)
 

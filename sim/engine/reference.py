@@ -25,7 +25,7 @@ stop
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from itertools import pairwise, repeat
+from itertools import chain, pairwise, repeat
 from typing import Protocol
 
 import numpy as np
@@ -46,6 +46,7 @@ from sim.engine.station import Attempt, Fifo, Lane, Line, Part, Queue, Sorted
 from sim.serving.aftereffects import Aftereffects, counted, extra_ns
 from sim.serving.faults import FaultSchedule, slowdowns
 from sim.serving.queueing import Order
+from sim.serving.spells import past_at_start
 from sim.serving.system import System
 
 __all__ = ["Cell", "Chunk", "Stream", "play_out", "simulate"]
@@ -94,6 +95,9 @@ class Stream(Protocol):
 
     def chunks(self) -> Iterable[Chunk]:
         """Yield the queries in order of arrival."""
+
+    def lane_scores(self, count: int) -> NDArray[np.float64]:
+        """Return so many standard normal draws of what lanes served before; of systems with spells."""
 
 
 def simulate(system: System, stream: Stream, *, drain_ns: int, faults: FaultSchedule | None = None) -> RunRecord:
@@ -157,7 +161,7 @@ class Cell:
         self.client: ClientSide | None = None
         if system.clients is not None:
             self.client = ClientSide(system.clients, env, ledger, self.dispatcher, self.cut)
-        lanes = self._start_lanes()
+        self.lanes = lanes = self._start_lanes()
         self.availability: Availability | None = None
         if system.has_faults or system.scaling or system.remapping:
             self.availability = Availability(
@@ -231,6 +235,9 @@ class Cell:
         """Let the queries of `stream` arrive on schedule, then let the drain pass."""
         env = self.env
         ledger = self.ledger
+        past = past_at_start(self.system.spells, self.system.device_lane, stream.lane_scores)
+        for lane in chain.from_iterable(self.lanes):
+            lane.past = past[lane.number, : len(lane.past)]
         arrive = self.arrive if self.client is None else self.client.arrive
         query = 0
         for chunk in stream.chunks():

@@ -216,10 +216,8 @@ class Lane:
         (`sim.serving.aftereffects.counted`); 0 before the first.
     last_size, counted_size : int
         The samples of what it served last, and those that counted for that; 0 before the first.
-    served : int
-        What it began to serve, where its device has spells.
     past : float64[components]
-        The draws of these services, summed up; see `sim.serving.spells.next_level`.
+        The draws of what it served, summed up, where its device has spells; see `sim.serving.spells.next_level`.
     """
 
     __slots__ = (
@@ -239,7 +237,6 @@ class Lane:
         "queue",
         "rank",
         "resting",
-        "served",
         "serving",
         "takes",
         "woken",
@@ -271,7 +268,6 @@ class Lane:
         self.idle_ns = [0] * curves
         self.last_size = 0
         self.counted_size = 0
-        self.served = 0
         self.past: NDArray[np.float64] = np.zeros(components)
         # How a controlled lane ends what it serves, see `sim.engine.pace`.
         self.left = 0

@@ -1,15 +1,17 @@
 """Spells: the quantile level of a service, given the draws that its lane served before.
 
-A lane keeps no random numbers of its own. Each query has its service draw, as ever; the normal score of what is looked
-up is a weighted sum of the scores of this draw and of those that the lane served before, with the weights that give the
-correlation of the profile. Because a query's draw has nothing to do with what was before it, the level of a lane's n-th
-service is uniform for every n, the first one included. What a policy sends to a lane because it is slow finds it so.
+Each query has its service draw, as ever; the normal score of what is looked up is a weighted sum of the scores of this
+draw and of those that the lane served before, with the weights that give the correlation of the profile. What a lane
+served before the first query is drawn, too, so that a run begins in the middle of a spell, as what is measured does.
+Because a query's draw has nothing to do with what was before it, the level of a lane's n-th service is uniform for
+every n, the first one included. What a policy sends to a lane because it is slow finds it so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import erfc, sqrt
 
 import numpy as np
@@ -18,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from sim.profile.spells import Spells
 from sim.serving.compiled import jit_inline
 
-__all__ = ["NormalScore", "PackedSpells", "moving_average", "next_level", "pack_spells"]
+__all__ = ["NormalScore", "PackedSpells", "moving_average", "next_level", "pack_spells", "past_at_start"]
 
 LEAST_DRAW = 2.0**-54
 """What stands for a draw of 0, whose score would be minus infinity: half of the least draw above 0."""
@@ -118,10 +120,45 @@ def pack_spells(devices: Sequence[Spells | None]) -> PackedSpells:
     )
 
 
+def past_at_start(
+    spells: PackedSpells, device_lane: NDArray[np.int64], drawn: Callable[[int], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return what lanes have served before a run, as if they had served for ever.
+
+    Parameters
+    ----------
+    spells : PackedSpells
+    device_lane : int64[devices + 1]
+        The lanes of device d are ``device_lane[d]:device_lane[d + 1]``.
+    drawn : callable
+        ``drawn(count)`` returns so many independent standard normal draws; not called where no device has spells.
+
+    Returns
+    -------
+    float64[lanes, most]
+        By lane and component of its device, the sums over the draws served before that `next_level` takes. They are
+        normal, with the covariance ``d_i d_j / (1 - d_i d_j)`` of components with the decays d_i and d_j.
+    """
+    lanes = int(device_lane[-1])
+    if not spells:
+        return np.zeros((lanes, 0))
+    past = np.array(drawn(lanes * spells.most)).reshape(lanes, spells.most)
+    roots: dict[bytes, NDArray[np.float64]] = {}
+    for device, (begin, end) in enumerate(pairwise(device_lane.tolist())):
+        decay = spells.decay[spells.first[device] : spells.first[device + 1]]
+        if decay.tobytes() not in roots:
+            both = np.outer(decay, decay)
+            value, vector = np.linalg.eigh(both / (1.0 - both))
+            # Of decays that are nearly the same, rounding makes a value that is nearly 0 negative.
+            roots[decay.tobytes()] = vector * np.sqrt(np.maximum(value, 0.0))
+        own = slice(0, len(decay))
+        past[begin:end, own] = past[begin:end, own] @ roots[decay.tobytes()].T
+    return past
+
+
 @jit_inline
 def next_level(
     score: float,
-    served: int,
     past: NDArray[np.float64],
     own: float,
     decay: NDArray[np.float64],
@@ -133,9 +170,6 @@ def next_level(
     ----------
     score : float
         Normal score of the service draw of what is served.
-    served : int
-        Services that this lane had before. With few of them the sum of weighted draws has less variance than 1, and is
-        scaled up.
     past : float64[components]
         Sums over the draws served before, of ``decay**k * score``; changed in place.
     own : float
@@ -143,12 +177,7 @@ def next_level(
         Of the lane's device, see `PackedSpells`.
     """
     total = own * score
-    variance = own * own
     for i in range(len(decay)):
         total += weight[i] * past[i]
-        for j in range(len(decay)):
-            both = decay[i] * decay[j]
-            variance += weight[i] * weight[j] * both * (1.0 - both**served) / (1.0 - both)
-    for i in range(len(decay)):
         past[i] = decay[i] * (past[i] + score)
-    return 0.5 * erfc(-total / sqrt(2.0 * variance))
+    return 0.5 * erfc(-total / sqrt(2.0))

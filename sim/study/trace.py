@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim._version import __version__
 from sim.engine.audit import InvariantError, audit
@@ -160,6 +161,10 @@ class _Beginning:
     def end_ns(self) -> int:
         """When the clock stops."""
         return self.until_ns if self.cut else min(self.until_ns, self.stream.end_ns + self.drain_ns)
+
+    def lane_scores(self, count: int) -> NDArray[np.float64]:
+        """Return what the stream draws."""
+        return self.stream.lane_scores(count)
 
     def chunks(self) -> Iterator[QueryChunk]:
         """Yield the queries in order of arrival."""

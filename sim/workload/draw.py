@@ -155,6 +155,12 @@ class QueryStream:
             raise RuntimeError("the end of the arrival period is known once the last chunk was taken")
         return end_ns
 
+    def lane_scores(self, count: int) -> NDArray[np.float64]:
+        """Return so many standard normal draws of what lanes served before the first query."""
+        from scipy.special import ndtri
+
+        return np.asarray(ndtri(self._draws.open(f"{self._service}.before").uniforms(count)), dtype=np.float64)
+
     def chunks(self, chunk: int = CHUNK) -> Iterator[QueryChunk]:
         """Yield the queries in order of arrival, at most `chunk` at a time.
 

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun
 from sim.calibrate.observe.spells import fit_spells, score_correlation
 from sim.profile.spells import Spells
-from sim.serving.spells import moving_average, next_level
+from sim.serving.spells import moving_average, next_level, pack_spells, past_at_start
 
 SIZES = (5, 60, 400)
 
@@ -35,8 +35,8 @@ def planted(
             score = random.standard_normal(services)
             if spells is not None:
                 own, decay, weight = moving_average(spells)
-                past = np.zeros(len(decay))
-                level = np.array([next_level(one, n, past, own, decay, weight) for n, one in enumerate(score)])
+                past = past_at_start(pack_spells([spells]), np.array([0, 1]), random.standard_normal)[0]
+                level = np.array([next_level(one, past, own, decay, weight) for one in score])
             else:
                 level = ndtr(score)
             took_ns = 1e3 * (1 + path) * size * (1 - 0.2 * np.log1p(-level) + drift * (number % 2))
@@ -105,8 +105,8 @@ def test_spells_of_most_services_do_not_make_the_rare_long_ones_come_together() 
     own, decay, weight = moving_average(found)
     again = []
     for _ in range(4 * blocks):
-        past = np.zeros(len(decay))
-        level = [next_level(one, n, past, own, decay, weight) for n, one in enumerate(random.standard_normal(1500))]
+        past = past_at_start(pack_spells([found]), np.array([0, 1]), random.standard_normal)[0]
+        level = [next_level(one, past, own, decay, weight) for one in random.standard_normal(1500)]
         again.append(np.quantile(law, level))
     for services in (1, 20, 100, 500):
         assert together(again, services) == pytest.approx(together(times_ns, services), rel=0.15)

@@ -40,6 +40,9 @@ class Given:
     def end_ns(self) -> int:
         return round(self.queries[-1][0] * US)
 
+    def lane_scores(self, count: int) -> np.ndarray:
+        return np.zeros(count)
+
     def chunks(self) -> Iterator[QueryChunk]:
         arrival, query_class, size = (np.array(column) for column in zip(*self.queries, strict=True))
         n = len(size)

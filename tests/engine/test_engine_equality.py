@@ -45,6 +45,9 @@ class Rechunked:
     def end_ns(self) -> int:
         return self.stream.end_ns
 
+    def lane_scores(self, count: int) -> np.ndarray:
+        return self.stream.lane_scores(count)
+
     def chunks(self) -> Iterator[QueryChunk]:
         for chunk in self.stream.chunks():
             assert isinstance(chunk, QueryChunk)

@@ -10,7 +10,7 @@ from scipy.special import ndtr, ndtri
 
 from sim.engine.record import RunRecord
 from sim.profile.spells import Spells
-from sim.serving.spells import NormalScore, moving_average, next_level, pack_spells
+from sim.serving.spells import NormalScore, moving_average, next_level, pack_spells, past_at_start
 from sim.study.prepare import PreparedScenario
 from sim.study.replication import query_stream
 from tests.engine.test_event_logs import device, parts
@@ -54,14 +54,16 @@ def scores(scenario: PreparedScenario) -> np.ndarray:
     return np.concatenate([ndtri(chunk.service_u[:, 0]) for chunk in query_stream(scenario, 0).chunks()])
 
 
-def levels(drawn: np.ndarray) -> np.ndarray:
-    """The levels of services whose draws have these scores, in the order of serving; by the definition."""
+def levels(scenario: PreparedScenario, drawn: np.ndarray, lane: int = 0) -> np.ndarray:
+    """The levels of a lane's services whose draws have these scores, in the order of serving; by the definition."""
     own, decay, weight = moving_average(SPELLS)
     lags = np.arange(1, len(drawn))
     weights = np.array([own, *(decay ** lags[:, None] @ weight)])
     sums = [float(weights[: n + 1] @ drawn[n::-1]) for n in range(len(drawn))]
-    scale = np.sqrt(np.cumsum(weights**2))
-    return np.asarray(ndtr(np.array(sums) / scale))
+    system = scenario.system
+    before = past_at_start(system.spells, system.device_lane, query_stream(scenario, 0).lane_scores)[lane]
+    sums += decay ** np.arange(len(drawn))[:, None] @ (weight * before)
+    return np.asarray(ndtr(np.array(sums)))
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
@@ -73,7 +75,7 @@ def test_each_lane_has_spells_of_its_own(lanes: int, tmp_path: Path) -> None:
         mine = mine[np.argsort(record.part_start_ns[mine])]
         assert len(mine) > 50
         took_ms = (record.part_finish_ns - record.part_start_ns)[mine] / 1e6
-        assert took_ms == pytest.approx(1 + 2 * levels(drawn[record.part_query[mine]]), abs=2e-6)
+        assert took_ms == pytest.approx(1 + 2 * levels(scenario, drawn[record.part_query[mine]], lane), abs=2e-6)
 
 
 def test_a_batch_has_the_draw_of_its_first_part_and_is_one_service(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_a_batch_has_the_draw_of_its_first_part_and_is_one_service(tmp_path: Pat
     assert {1, 3} <= {*counts.tolist()}
     leading = [int(min(record.part_query[rows[at : at + n]])) for at, n in zip(first, counts, strict=True)]
     took_ms = (record.part_finish_ns[rows[first]] - start_ns) / 1e6
-    expected = counts * (1 + 2 * levels(drawn[leading])) + 0.1 * (counts - 1)
+    expected = counts * (1 + 2 * levels(scenario, drawn[leading])) + 0.1 * (counts - 1)
     assert took_ms == pytest.approx(expected, abs=4e-6)
 
 
@@ -124,7 +126,7 @@ def test_slow_nodes_slow_it_as_all_service(tmp_path: Path) -> None:
     scenario, record = run(tmp_path, text(in_spells(UNIFORM), slow))
     order = np.argsort(record.part_start_ns)
     took_ms = (record.part_finish_ns - record.part_start_ns)[order] / 1e6
-    assert took_ms == pytest.approx(2 + 4 * levels(scores(scenario)[record.part_query[order]]), abs=4e-6)
+    assert took_ms == pytest.approx(2 + 4 * levels(scenario, scores(scenario)[record.part_query[order]]), abs=4e-6)
 
 
 @pytest.mark.parametrize(
@@ -156,14 +158,40 @@ def test_one_component_by_hand() -> None:
     assert weight == pytest.approx([own * (0.5 - theta) / 0.5])
 
 
-def test_the_first_services_have_the_whole_variance() -> None:
+def test_a_service_by_hand() -> None:
     own, decay, weight = moving_average(SPELLS)
-    past = np.zeros(2)
-    assert next_level(0.7, 0, past, own, decay, weight) == pytest.approx(float(ndtr(0.7)))
-    assert past == pytest.approx(decay * 0.7)
-    before = float((weight * decay).sum())
-    second = (own * 0.3 + before * 0.7) / np.hypot(own, before)
-    assert next_level(0.3, 1, past, own, decay, weight) == pytest.approx(float(ndtr(second)))
+    past = np.array([1.5, -0.5])
+    before = float(weight @ past)
+    assert next_level(0.7, past, own, decay, weight) == pytest.approx(float(ndtr(own * 0.7 + before)))
+    assert past == pytest.approx(decay * (np.array([1.5, -0.5]) + 0.7))
+
+
+@pytest.mark.parametrize("spells", [SPELLS, Spells((0.1, 0.2, 0.02), (1.0, 60.0, 10_000.0))])
+def test_a_lane_begins_as_if_it_had_served_for_ever(spells: Spells) -> None:
+    lanes, steps = 40_000, 400
+    random = np.random.default_rng(11)
+    packed = pack_spells([None, spells])
+    assert past_at_start(pack_spells([None]), np.array([0, 3]), random.standard_normal).shape == (3, 0)
+    past = past_at_start(packed, np.array([0, 2, 2 + lanes]), random.standard_normal)
+    # The first two lanes are of a device without spells.
+    assert past.shape == (2 + lanes, len(spells.share))
+    own, decay, weight = moving_average(spells)
+    before = past[2:]
+    found = np.cov(before.T)
+    # By definition: the draws before, summed up one by one with the decays of both components.
+    lags = np.arange(1, 200_000)[:, None]
+    exact = (decay**lags).T @ decay**lags
+    spread = np.sqrt(np.outer(np.diag(exact), np.diag(exact)))
+    assert np.max(np.abs(found - exact) / spread) < 5 * np.sqrt(2 / lanes)
+    # So the first service has the variance of all, and the correlation with a later one that is asked.
+    first = own * random.standard_normal(lanes) + before @ weight
+    assert first.var() == pytest.approx(1.0, abs=5 * np.sqrt(2 / lanes))
+    later = before
+    drawn = (first - before @ weight) / own
+    for _ in range(steps):
+        later, drawn = decay * (later + drawn[:, None]), random.standard_normal(lanes)
+    last = own * drawn + later @ weight
+    assert np.mean(first * last) == pytest.approx(spells.correlation(steps), abs=5 / np.sqrt(lanes))
 
 
 def test_draws_of_nothing_have_a_score(tmp_path: Path) -> None:

@@ -132,13 +132,11 @@ def _enter_spell(w: World, lane: int, part: int) -> None:
     score = reals(w.query_multiplier_at)[(p.query * w.draws + p.draw + 1) * w.units - 1]
     level = next_level(
         score,
-        of_lane.served,
         floats(w.spell_past_at + 8 * lane * w.spell_components, components),
         reals(w.spell_own_at)[device],
         floats(w.spell_decay_at + 8 * first, components),
         floats(w.spell_weight_at + 8 * first, components),
     )
-    of_lane.served += 1
     p.service_ns = true_ns(w, p.path, p.batch_samples, level, 1.0)
 
 

@@ -28,6 +28,7 @@ from sim.engine.reference import Chunk, Stream
 from sim.engine.rows import ATTEMPT_ROW, PART_ROW, QUERY_ROW, SERVED_ROW, SPAN_ROW, Rows, RunEnd
 from sim.serving.compiled import compile_now
 from sim.serving.faults import FaultSchedule
+from sim.serving.spells import past_at_start
 from sim.serving.system import System
 
 __all__ = ["NeedsReference", "PolicyFailed", "ServiceTooLong", "Streamed", "compile_for", "simulate"]
@@ -135,6 +136,7 @@ class Streamed:
     def _lay_out(self, draws: Draws) -> tuple[Memory, tuple[object, ...]]:
         system = self.system
         world, alive = lay_out(system, draws, self.faults)
+        world.put("spell_past", past_at_start(system.spells, system.device_lane, self.stream.lane_scores).ravel())
         lanes = np.arange(world.get("lanes")) if system.late_lanes is None else system.late_lanes
         if is_plain(system):
             return world, alive

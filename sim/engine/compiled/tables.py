@@ -104,7 +104,7 @@ PART = _table(
 line, `child`, `brother` and `elder` in the heap of its line, `companion` is the next part of its batch."""
 
 LANE = _table(
-    ints="left completion ended_ns served last_size counted_size",
+    ints="left completion ended_ns last_size counted_size",
     refs="device node rank first_part phase",
     truths="takes resting idle",
 )

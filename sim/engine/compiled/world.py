@@ -156,7 +156,6 @@ def _lay_out_fleet(world: Memory, system: System) -> None:
     world.put("spell_first", spells.first)
     for name, numbers in (("spell_own", spells.own), ("spell_decay", spells.decay), ("spell_weight", spells.weight)):
         world.put(name, np.ascontiguousarray(numbers, dtype=np.float64))
-    world.put("spell_past", np.zeros(lanes * spells.most))
     world.put("path_accuracy", np.ascontiguousarray(system.path_accuracy, dtype=np.float64))
     world.put("path_slot", np.append(system.paths[:, 0], np.zeros(EIGHT)).astype(np.int64))
     world.put("path_slot_service", np.ascontiguousarray(system.paths, dtype=np.int64))
