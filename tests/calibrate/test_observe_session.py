@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sim.calibrate.measure.interference import BlockReading, judge
+from sim.calibrate.measure.interference import judge
 from sim.calibrate.measure.readings import Look, Observer
 from sim.calibrate.observe import session as session_module
 from sim.calibrate.observe.arrivals import WITH_IT
 from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun, grid_of, pauses_ns
-from sim.calibrate.observe.fitness import MOST_GAP_NS, RULE, Block, assess, combined
+from sim.calibrate.observe.fitness import RULE
 from sim.calibrate.observe.layout import real_devices
 from sim.calibrate.observe.profile import capacity_per_s, device_override, fit_device, idle_over_busy
 from sim.calibrate.sample_set import read_sample_csv
@@ -267,78 +267,6 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     assert not out.exists()
     assert ended(process.pid), "a process of the session was left"
-
-
-# -- the rule, by hand ------------------------------------------------------------------------------------------
-
-QUIET = BlockReading(duration_ns=10**9, spin_ns=1000, steal_ns=0, waiting_ns=0, involuntary_switches=0)
-STOLEN = BlockReading(duration_ns=10**9, spin_ns=1000, steal_ns=10**8, waiting_ns=0, involuntary_switches=0)
-
-
-def calibrated(factor: float) -> CalibrationBlock:
-    return CalibrationBlock({(0, 8, idle): np.full(5, round(factor * 1e6)) for idle in (False, True)})
-
-
-def session(factors: list[float], observed: list[BlockReading], lag_ns: int = 0) -> tuple[tuple[str, ...], list[str]]:
-    blocks = [Block("calibration", -1, -1, QUIET, 0, 1e6)]
-    for replication, reading in enumerate(observed):
-        blocks += [
-            Block("observed", 0, replication, reading, lag_ns, 1e6),
-            Block("calibration", -1, -1, QUIET, 0, 1e6),
-        ]
-    fitness = assess(blocks, [calibrated(factor) for factor in factors], ["load 0.5"])
-    return fitness.reasons, list(fitness.unfit)
-
-
-def test_a_quiet_session_is_fit() -> None:
-    reasons, unfit = session([1.0, 1.01, 0.99, 1.0], [QUIET] * 3)
-    assert reasons == ("",) * 7
-    assert unfit == []
-
-
-def test_service_times_set_aside_the_blocks_beside_them_of_either_kind_and_not_themselves() -> None:
-    reasons, _ = session([1.0, 1.0, 1.08, 1.0, 1.0], [QUIET] * 4)
-    assert [bool(one) for one in reasons] == [False, False, True, True, False, True, True, False, False]
-    assert all("+8.0%" in reasons[block] for block in (2, 3, 5, 6))
-    # At either end; two that are off beside each other; the further off is told.
-    reasons, _ = session([0.9, 1.0, 1.0, 1.0, 1.0, 1.0, 1.2], [QUIET] * 6)
-    assert [i for i, one in enumerate(reasons) if one] == [1, 2, 10, 11]
-    reasons, _ = session([1.0, 1.0, 1.0, 0.9, 0.8, 1.0, 1.0, 1.0, 1.0], [QUIET] * 8)
-    assert [i for i, one in enumerate(reasons) if one] == [4, 5, 6, 7, 8, 9, 10]
-    assert "-20.0%" in reasons[7] and "-10.0%" in reasons[5]
-
-
-def test_steal_sets_aside_the_block_it_fell_into() -> None:
-    reasons, unfit = session([1.0] * 5, [QUIET, STOLEN, QUIET, QUIET])
-    assert [i for i, one in enumerate(reasons) if one] == [3]
-    assert unfit == []
-
-
-def test_a_scenario_with_one_block_left_is_unfit() -> None:
-    _, unfit = session([1.0] * 5, [STOLEN, STOLEN, STOLEN, QUIET])
-    assert "load 0.5: 1 undisturbed of 4 observed blocks are left" in unfit
-
-
-def test_a_dispatcher_that_lags_is_what_was_observed() -> None:
-    reasons, _ = session([1.0] * 3, [QUIET] * 2, lag_ns=100_001)
-    assert [bool(one) for one in reasons] == [False, True, False, True, False]
-    assert session([1.0] * 3, [QUIET] * 2, lag_ns=100_000)[0] == ("",) * 5
-
-
-def test_a_machine_that_was_stopped_sets_a_block_aside() -> None:
-    blocks = [Block("calibration", -1, -1, QUIET, 0, 1e6, gap_ns) for gap_ns in (0, MOST_GAP_NS, MOST_GAP_NS + 1, 0)]
-    fitness = assess(blocks, [calibrated(1.0)] * 4, [])
-    assert [bool(one) for one in fitness.reasons] == [False, False, True, False]
-    assert "stood still for 20 ms" in fitness.reasons[2]
-
-
-def test_the_worst_process_counts() -> None:
-    other = BlockReading(duration_ns=2 * 10**9, spin_ns=900, steal_ns=5, waiting_ns=7, involuntary_switches=3)
-    whole = combined([QUIET, other])
-    assert (whole.duration_ns, whole.spin_ns) == (2 * 10**9, 1000)
-    assert (whole.steal_ns, whole.waiting_ns, whole.involuntary_switches) == (5, 7, 3)
-    unknown = BlockReading(duration_ns=1, spin_ns=1)
-    assert combined([QUIET, unknown]).steal_ns is None
 
 
 # -- the grid and the profile ------------------------------------------------------------------------------------

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from sim.calibrate.measure.interference import BlockReading, Rule, block_disagreement, judge
 from sim.calibrate.observe.calibration import CalibrationBlock
 
 __all__ = ["MOST_GAP_NS", "MOST_LAG", "RULE", "Block", "Fitness", "assess", "combined"]
 
 RULE = Rule(most_disagreement=0.05, most_switches_per_s=None)
-"""Steal, waits for a core and clock as in `mprec calibrate measure`; service times of the calibration blocks beside a
-block may be 5% from the others, because the errors that are judged are as small as that. Context switches are not
-counted: dispatcher and workers spin, so whatever else runs for a moment switches one of them out, and what that costs
-is in the waits."""
+"""Steal, waits for a core and clock as in `mprec calibrate measure`; service times of the blocks beside a block may be
+5% from those of others of their kind and load, because the errors that are judged are as small as that. Context
+switches are not counted: dispatcher and workers spin, so whatever else runs for a moment switches one of them out, and
+what that costs is in the waits."""
 
 MOST_LAG = 0.10
 """Largest p99 of the time from a scheduled arrival to the end of its dispatch, over the mean service time: beyond it
@@ -45,6 +47,8 @@ class Block:
         Mean time that a query cost on its lane.
     longest_gap_ns : int
         Longest time that the dispatcher stood still.
+    slowness : float
+        Of an observed block, see `sim.calibrate.observe.speed.slowness`.
     """
 
     kind: Literal["calibration", "observed"]
@@ -54,6 +58,7 @@ class Block:
     lag_p99_ns: int
     mean_service_ns: float
     longest_gap_ns: int = 0
+    slowness: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +80,11 @@ class Fitness:
 def assess(blocks: Sequence[Block], calibrations: Sequence[CalibrationBlock], names: Sequence[str]) -> Fitness:
     """Set blocks aside and say whether the session is fit.
 
-    Service times never decide whether they are kept themselves: any block, observed or of calibration, goes by its own
-    reading and by the service times of the calibration blocks before and after it. So a wrong prediction cannot set
-    aside what proves it wrong, and slow spells that no reading shows are as likely left in calibration as in what is
-    observed.
+    Service times never decide whether they are kept themselves: any block goes by its own reading and by the service
+    times of the blocks before and after it, which are those of calibration for an observed block, and observed ones for
+    one of calibration; an observed block is compared with the others at its load, never with a prediction. So a wrong
+    prediction cannot set aside what proves it wrong, and as both kinds are judged from the same distance, slow spells
+    that no reading shows are as likely left in calibration as in what is observed.
 
     Parameters
     ----------
@@ -89,13 +95,8 @@ def assess(blocks: Sequence[Block], calibrations: Sequence[CalibrationBlock], na
     names : sequence of str
         Of the scenarios.
     """
-    own = block_disagreement([block.times_ns for block in calibrations])
-    off: list[float] = []
-    begun = 0
-    for block in blocks:
-        before = own[begun - 1 : begun] if begun else []
-        begun += block.kind == "calibration"
-        off.append(max((*before, *own[begun : begun + 1]), key=abs, default=0.0))
+    own = _from_others(blocks, calibrations)
+    off = [max((*own[max(0, i - 1) : i], *own[i + 1 : i + 2]), key=abs, default=0.0) for i in range(len(blocks))]
     verdict = judge([block.reading for block in blocks], off, RULE)
     reasons = [
         "; ".join(part for part in (reason, *_late_dispatch(block)) if part)
@@ -108,6 +109,19 @@ def assess(blocks: Sequence[Block], calibrations: Sequence[CalibrationBlock], na
         if left < min(FEWEST_OBSERVED, len(mine)):
             unfit.append(f"{name}: {left} undisturbed of {len(mine)} observed blocks are left")
     return Fitness(tuple(reasons), tuple(unfit))
+
+
+def _from_others(blocks: Sequence[Block], calibrations: Sequence[CalibrationBlock]) -> list[float]:
+    """How far the service times of each block are from those of the others of its kind, and of its load."""
+    of_calibration = iter(block_disagreement([block.times_ns for block in calibrations]))
+    usual = {
+        scenario: float(np.median([block.slowness for block in blocks if block.scenario == scenario]))
+        for scenario in {block.scenario for block in blocks if block.kind == "observed"}
+    }
+    return [
+        next(of_calibration) if block.kind == "calibration" else block.slowness / usual[block.scenario] - 1.0
+        for block in blocks
+    ]
 
 
 def _late_dispatch(block: Block) -> list[str]:

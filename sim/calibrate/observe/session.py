@@ -21,6 +21,7 @@ from sim.calibrate.observe.layout import LaidOut, RealDevice, Variable, check_ob
 from sim.calibrate.observe.practice import Practice
 from sim.calibrate.observe.profile import CalibratedDevice, capacity_per_s, device_override, fit_device
 from sim.calibrate.observe.server import Observed, Server
+from sim.calibrate.observe.speed import Usual, slowness, usual_times
 from sim.calibrate.observe.worker import Waiting, Worker
 from sim.spec.problems import Problem, SpecError
 from sim.workload.popularity import Popularity
@@ -34,6 +35,10 @@ RATE = "workload.arrivals.rate"
 
 FIRST_CALIBRATIONS = 3
 """Calibration blocks before anything is observed: of fewer none can be told from the others."""
+
+MORE = 1.25
+"""The policy is told anew what services take when there are so many times as many calibration blocks as before. What
+they say is worked out anew each time, which takes longer the more there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +270,15 @@ def _observe(
 
     for _ in range(FIRST_CALIBRATIONS):
         calibrate()
+    usual = usual_times(calibrations)
     capacity = capacity_per_s(known()[1], sizes)
     sweep = _sweep(request.loads, capacity)
     scenarios: Sequence[LaidOut] = ()
+    told_of = 0
     for replication in range(first.experiment.replications):
-        scenarios = variable.lay_out(_overrides(known()[1], first, request, sweep))
+        if len(calibrations) >= MORE * told_of:
+            scenarios = variable.lay_out(_overrides(known()[1], first, request, sweep))
+            told_of = len(calibrations)
         total = len(scenarios) * first.experiment.replications
         for turn in range(len(scenarios)):
             # Another scenario begins each round, so that what drifts slowly does not look like load.
@@ -278,7 +287,7 @@ def _observe(
             seen = _serve(scenarios[number], replication, workers, subjects, watch)
             reading = watch.end()
             observed[number, replication] = seen
-            blocks.append(_block(number, replication, reading, seen))
+            blocks.append(_block(number, replication, reading, seen, usual))
             calibrate()
             tell(f"block {len(observed)} of {total}: {_label(scenarios[number])}, served by a real server")
     fitness = assess(blocks, calibrations, [_label(one) for one in scenarios])
@@ -327,7 +336,7 @@ def _serve(
     return Server(scenario.system, workers, subjects).replay(queries, scenario.drain_ns, practice.step)
 
 
-def _block(scenario: int, replication: int, reading: BlockReading, seen: Observed) -> Block:
+def _block(scenario: int, replication: int, reading: BlockReading, seen: Observed, usual: Usual) -> Block:
     record = seen.record
     took_ns = record.part_finish_ns - record.part_start_ns
     lag_ns = seen.lag_ns
@@ -339,6 +348,7 @@ def _block(scenario: int, replication: int, reading: BlockReading, seen: Observe
         int(np.quantile(lag_ns, 0.99)) if len(lag_ns) else 0,
         float(took_ns.mean()) if len(took_ns) else 0.0,
         seen.longest_gap_ns,
+        slowness(record, usual),
     )
 
 
