@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,12 +17,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sim.calibrate.measure.interference import judge
 from sim.calibrate.measure.readings import Look, Observer
 from sim.calibrate.observe import session as session_module
 from sim.calibrate.observe.arrivals import WITH_IT
 from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun, grid_of, pauses_ns
-from sim.calibrate.observe.fitness import RULE
 from sim.calibrate.observe.layout import real_devices
 from sim.calibrate.observe.profile import capacity_per_s, device_override, fit_device, idle_over_busy
 from sim.calibrate.sample_set import read_sample_csv
@@ -343,10 +340,3 @@ def test_pauses_are_rare_in_one_half_of_a_block_and_common_in_the_other() -> Non
         assert list(pauses) != sorted(pauses) and all(half.max() > 4e6 for half in halves)
     # However few there are, one comes after a pause.
     assert np.count_nonzero(np.array(pauses_ns([1, 1], 0, 1e6, random)) != WITH_IT) == 2
-
-
-def test_of_switches_that_a_spinning_process_suffers_only_the_time_counts() -> None:
-    switched = replace(QUIET, involuntary_switches=5_000)
-    assert judge([switched] * 3, [0.0] * 3, RULE).unfit == ""
-    assert judge([switched] * 3, [0.0] * 3).unfit != ""
-    assert judge([replace(switched, waiting_ns=30_000_000)] * 3, [0.0] * 3, RULE).unfit != ""

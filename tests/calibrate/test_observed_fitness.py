@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sim.calibrate.measure.interference import BlockReading
+from sim.calibrate.measure.interference import BlockReading, judge
 from sim.calibrate.observe.calibration import CalibrationBlock
-from sim.calibrate.observe.fitness import MOST_GAP_NS, Block, assess, combined
+from sim.calibrate.observe.fitness import MOST_GAP_NS, RULE, Block, assess, combined
 from sim.calibrate.observe.speed import slowness, usual_times
 
 PARTS = ("size", "part_query", "part_path", "part_start_ns", "part_finish_ns")
@@ -62,8 +63,8 @@ def test_slow_observed_blocks_set_aside_the_calibration_beside_them() -> None:
     # A load at which service takes longer is not slow.
     calibration = Block("calibration", -1, -1, QUIET, 0, 1e6)
     blocks = [calibration]
-    for load, slowness in ((0, 1.0), (1, 1.3), (1, 1.3), (0, 1.0), (0, 1.2), (1, 1.3)):
-        blocks += [Block("observed", load, 0, QUIET, 0, 1e6, slowness=slowness), calibration]
+    for load, slow in ((0, 1.0), (1, 1.3), (1, 1.3), (0, 1.0), (0, 1.2), (1, 1.3)):
+        blocks += [Block("observed", load, 0, QUIET, 0, 1e6, slowness=slow), calibration]
     fitness = assess(blocks, [calibrated(1.0)] * 7, ["load 0.3", "load 0.5"])
     assert [i for i, one in enumerate(fitness.reasons) if one] == [8, 10]
 
@@ -125,3 +126,10 @@ def test_the_worst_process_counts() -> None:
     assert (whole.steal_ns, whole.waiting_ns, whole.involuntary_switches) == (5, 7, 3)
     unknown = BlockReading(duration_ns=1, spin_ns=1)
     assert combined([QUIET, unknown]).steal_ns is None
+
+
+def test_of_switches_that_a_spinning_process_suffers_only_the_time_counts() -> None:
+    switched = replace(QUIET, involuntary_switches=5_000)
+    assert judge([switched] * 3, [0.0] * 3, RULE).unfit == ""
+    assert judge([switched] * 3, [0.0] * 3).unfit != ""
+    assert judge([replace(switched, waiting_ns=30_000_000)] * 3, [0.0] * 3, RULE).unfit != ""
