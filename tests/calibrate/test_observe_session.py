@@ -279,9 +279,14 @@ def test_the_grid_holds_the_bounds_and_stands_for_equal_parts() -> None:
     # From half way to the level before to half way to the next one, in 24ths of the distribution.
     parts = [(0.9925 - (0.99 + 23.5 / 24) / 2) * 24, (0.997 - 0.9925) * 24, (1 - 0.997) * 24]
     assert list(grid.tail.values()) == [round(1 / part) for part in parts] == [5, 9, 14]
-    assert grid.of_pass(0) == grid.body
+    # The tail leaves 63% of the part of the largest of the body.
+    assert grid.of_pass(0) == grid.body and grid.of_pass(2) == grid.body[:-1]
     asked = [size for number in range(5 * 9 * 14) for size in grid.of_pass(number)]
-    assert np.mean(np.array(asked) > np.quantile(values, 0.985)) == pytest.approx(0.015, rel=0.05)
+    begins = (0.99 + 23.5 / 24) / 2
+    assert np.mean(np.array(asked) > np.quantile(values, begins)) == pytest.approx(1 - begins, rel=0.05)
+    assert len(asked) / (5 * 9 * 14) == pytest.approx(24, abs=0.01)
+    assert np.mean(np.array(asked) == grid.body[-1]) == pytest.approx((1 - 1 / 5 - 1 / 9 - 1 / 14) / 24, rel=0.01)
+    assert np.mean(asked) == pytest.approx(600.5, rel=0.01)
     assert grid.missing(set(asked)) == [1, 1200]
     assert grid.missing({*grid.body, 1}) == [*grid.tail, 1200]
     coarse = grid_of(DiscreteSizes(np.array([5, 50]), np.array([0.985, 0.015])))

@@ -69,6 +69,42 @@ def test_slow_observed_blocks_set_aside_the_calibration_beside_them() -> None:
     assert [i for i, one in enumerate(fitness.reasons) if one] == [8, 10]
 
 
+def spells_of(random: np.random.Generator, fast_s: float, slow_s: float, until_s: float) -> np.ndarray:
+    """When slow spells begin and end, in turns."""
+    turns = int(3 * until_s / (fast_s + slow_s)) + 20
+    return np.cumsum(random.exponential(np.tile([fast_s, slow_s], turns)))
+
+
+def test_slow_spells_are_as_likely_left_in_calibration_as_in_what_is_observed() -> None:
+    """One twelfth of the time service takes 20% longer, for ten seconds; blocks are 4.3 and 5.5 s."""
+    random = np.random.default_rng(8)
+    kinds = ["calibration", "calibration", "calibration", *["observed", "calibration"] * 150]
+    ratios = []
+    for _ in range(30):
+        edges = np.cumsum([0.0, *(4.3 if kind == "calibration" else 5.5 for kind in kinds)])
+        turns = spells_of(random, 115.0, 10.0, edges[-1])
+        blocks, calibrations, means = [], [], []
+        for kind, begin, end in zip(kinds, edges[:-1], edges[1:], strict=True):
+            slow = np.searchsorted(turns, np.linspace(begin, end, 100)) % 2 == 1
+            took_ns = 1e6 * (1 + 0.2 * slow)
+            means.append(took_ns.mean())
+            median = float(np.median(took_ns)) * (1 + 0.01 * random.standard_normal())
+            if kind == "calibration":
+                calibrations.append(CalibrationBlock({(0, 8, False): np.full(3, round(median))}))
+                blocks.append(Block("calibration", -1, -1, QUIET, 0, 1e6))
+            else:
+                blocks.append(Block("observed", 0, len(blocks), QUIET, 0, 1e6, slowness=median / 1e6))
+        left = np.array([not reason for reason in assess(blocks, calibrations, ["load 0.5"]).reasons])
+        calibrated_ns, observed_ns = (
+            np.mean(np.array(means)[left & (np.array(kinds) == kind)]) for kind in ("calibration", "observed")
+        )
+        ratios.append(calibrated_ns / observed_ns - 1)
+    error = np.std(ratios, ddof=1) / np.sqrt(len(ratios))
+    # Were calibration judged from twice as far, it would be 0.45%.
+    assert error < 0.0006
+    assert abs(np.mean(ratios)) < 0.0025
+
+
 def test_how_slow_a_block_was_does_not_depend_on_its_queries() -> None:
     times = {(0, 8): 1e6, (0, 80): 2e6, (1, 8): 3e6}
     block = CalibrationBlock(

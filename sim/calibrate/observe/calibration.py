@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import chain
-from math import log
+from math import ceil, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,8 +69,13 @@ class Grid:
     bounds: tuple[int, ...]
 
     def of_pass(self, number: int) -> tuple[int, ...]:
-        """Return the sizes of a pass over the body."""
-        return (*self.body, *(size for size, every in self.tail.items() if number % every == every - 1))
+        """Return the sizes of a pass over the body.
+
+        The largest of the body stands for what the tail leaves of its part, and is not in every pass.
+        """
+        share = max(0.0, 1.0 - sum(1.0 / every for every in self.tail.values()))
+        body = self.body if ceil((number + 1) * share) > ceil(number * share) else self.body[:-1]
+        return (*body, *(size for size, every in self.tail.items() if number % every == every - 1))
 
     def missing(self, sizes: Set[int]) -> list[int]:
         """Return the sizes that are not among some, the largest last."""
@@ -193,7 +198,7 @@ class Calibrator:
         for device in self.devices:
             for lane in device.lanes:
                 for _ in range(2):
-                    asked = self._with_missing(device, self._pass(device, 0))
+                    asked = self._with_missing(device, self._body(device))
                     took = _part_times(self._serve_back_to_back(lane, asked))
                 body = len(device.paths) * len(self.grid.body)
                 served_ns = float(took[:body].sum())
@@ -202,12 +207,15 @@ class Calibrator:
                 pause_ns = self.mean_ns[lane] * (LONGEST_PAUSE - SHORTEST_PAUSE) / log(LONGEST_PAUSE / SHORTEST_PAUSE)
                 pass_ns = (BACK_TO_BACK + PAUSED) * served_ns
                 pass_ns += PAUSED * float(np.mean(PAUSED_SHARES)) * pause_ns * body
-                self.passes[lane] = int(np.clip(self.budget_ns / lanes / pass_ns, 1, MOST_PASSES))
+                # What is served first is not kept.
+                kept_ns = self.budget_ns / lanes - served_ns
+                self.passes[lane] = int(np.clip(kept_ns / pass_ns, 1, MOST_PASSES))
 
     def block(self) -> CalibrationBlock:
         """Ask the whole grid of every path, back to back and with pauses, in an order drawn anew.
 
-        Sizes that are so rare that no pass back to back had them come at the end, where none comes after them.
+        Sizes that are so rare that no pass back to back had them come at the end, where none comes after them. A pass
+        over the body that comes first is not kept: the lane was idle before it.
         """
         times: dict[Cell, list[NDArray[np.int64]]] = {}
         runs: list[LaneRun] = []
@@ -217,8 +225,9 @@ class Calibrator:
             for lane in device.lanes:
                 passes = self._passes(device, lane, False, BACK_TO_BACK * self.passes[lane])
                 asked = self._with_missing(device, [*chain.from_iterable(passes)])
-                seen = self._serve_back_to_back(lane, asked)
-                took_ns = _part_times(seen)
+                first = self._body(device)
+                seen = self._serve_back_to_back(lane, [*first, *asked])
+                took_ns = _part_times(seen)[len(first) :]
                 _sort_in(times, asked, False, took_ns, range(len(asked)))
                 paths, sizes = np.array(asked, dtype=np.int64).T
                 busy.append(LaneRun(paths, sizes, np.zeros_like(took_ns), took_ns))
@@ -250,7 +259,14 @@ class Calibrator:
 
     def _pass(self, device: RealDevice, number: int) -> list[tuple[int, int]]:
         """Return paths and sizes of a pass, in an order of its own."""
-        once = [(path, size) for path in device.paths for size in self.grid.of_pass(number)]
+        return self._shuffled(device, self.grid.of_pass(number))
+
+    def _body(self, device: RealDevice) -> list[tuple[int, int]]:
+        """Return paths and sizes of the body, in an order of its own."""
+        return self._shuffled(device, self.grid.body)
+
+    def _shuffled(self, device: RealDevice, sizes: Sequence[int]) -> list[tuple[int, int]]:
+        once = [(path, size) for path in device.paths for size in sizes]
         return [once[i] for i in self.random.permutation(len(once)).tolist()]
 
     def _serve_back_to_back(self, lane: int, asked: Sequence[tuple[int, int]]) -> Observed:
