@@ -1,10 +1,11 @@
 """Observe, predict and compare: the table of docs/fidelity.md, measured on this machine in one go.
 
-    .venv/bin/python -m benchmarks.fidelity [--out DIR] [--keep-unfit] [--only NAME] [--blocks N] [--rehearse]
+    .venv/bin/python -m benchmarks.fidelity [--out DIR] [--only NAME] [--blocks N] [--resume] [--keep-unfit]
+        [--rehearse]
 
-Runs each case by the commands that docs/fidelity.md gives, and writes the table between its markers. Run again in the
-same folder, it takes the cases that are there and fit as they are, and serves those again that were unfit, which it
-keeps aside.
+Runs each case by the commands that docs/fidelity.md gives, and writes the table between its markers. With
+`--resume` it takes the cases that are there and fit as they are, and serves those again that were unfit, which it keeps
+aside.
 """
 
 from __future__ import annotations
@@ -64,11 +65,12 @@ def main() -> int:
         "--out",
         type=Path,
         default=Path("runs") / "fidelity",
-        help="folder of the runs; sessions that are there and fit are kept",
+        help="folder of the runs",
     )
     parser.add_argument("--keep-unfit", action="store_true", help="write the table of disturbed sessions, too")
     parser.add_argument("--only", choices=[case.name for case in CASES], help="one case; the page is left as it is")
     parser.add_argument("--blocks", type=int, help="so many observed blocks a load; the page is left as it is")
+    parser.add_argument("--resume", action="store_true", help="keep sessions that are there and fit")
     parser.add_argument("--rehearse", action="store_true", help="busy loops; the page is left as it is")
     given = parser.parse_args()
     sections, worst = [], 0
@@ -76,7 +78,7 @@ def main() -> int:
         if given.only not in (None, planned.name):
             continue
         case = planned if given.blocks is None else replace(planned, blocks=given.blocks)
-        found, code = run_case(case, given.out, ["--rehearse"] if given.rehearse else [])
+        found, code = run_case(case, given.out, ["--rehearse"] if given.rehearse else [], resume=given.resume)
         worst = max(worst, code)
         if found.unfit and not given.keep_unfit:
             print(f"{case.name} is unfit, docs/fidelity.md is left as it is: {'; '.join(found.unfit)}", file=sys.stderr)
@@ -89,15 +91,16 @@ def main() -> int:
     return worst
 
 
-def run_case(case: Case, folder: Path, options: Sequence[str] = ()) -> tuple[Agreement, int]:
+def run_case(case: Case, folder: Path, options: Sequence[str] = (), *, resume: bool = False) -> tuple[Agreement, int]:
     """Observe, predict and compare; return what came out, and whether it was unfit or missed a limit."""
     real = folder / case.name
     session = ("calibrate", "observe", case.experiment, "--loads", case.loads, "--replications", str(case.blocks))
     asked = (*session, "--out", str(real), *options)
-    if is_fit(real, asked):
+    if resume and is_fit(real, asked):
         print(f"{real} is there and fit", file=sys.stderr, flush=True)
     else:
-        put_aside(real)
+        if resume:
+            put_aside(real)
         observed = mprec(*asked)
         # An unfit session has left its run directory.
         if observed not in (0, UNFIT_OR_MISSED) or not (real / "summary.json").is_file():

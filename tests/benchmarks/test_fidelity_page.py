@@ -86,7 +86,7 @@ def test_what_is_there_and_fit_is_not_served_again(
     monkeypatch.setattr(fidelity, "mprec", mprec)
     monkeypatch.setattr(fidelity, "DRAWS", (1,))
     found, _ = run_case(Case("observe-table", "0.7", 2), tmp_path)
-    again, _ = run_case(Case("observe-table", "0.7", blocks), tmp_path)
+    again, _ = run_case(Case("observe-table", "0.7", blocks), tmp_path, resume=True)
     assert len(observations) == 1 + len(aside)
     assert sorted(file.name for file in tmp_path.glob("*-aside-*")) == aside
     assert again == found

@@ -66,6 +66,29 @@ def test_successive_services_of_a_lane_have_the_correlation_that_is_asked(tmp_pa
         assert_values_close(found, float(exact))
 
 
+def test_runs_that_are_shorter_than_a_spell_differ_by_it(tmp_path: Path) -> None:
+    """The variance of the mean of n services is that of a stationary sequence, from the first query on."""
+    uniform, queries, count = "{sizes: [1], quantiles: [0, 1], service: [[1ns, 1000001ns]]}", 120, 1000
+    share, services = (0.2, 0.3), (3.0, 5_000.0)
+    text = experiment(
+        service=f"{uniform}, spells: {{share: {list(share)}, services: {list(services)}}}",
+        rate_per_s=500,
+        queries=queries,
+        replications=count,
+    )
+    scores = [ndtri((took_ms(record) - 1e-6) / (1 + 1e-9)) for record in replications(tmp_path, text)]
+    lags = np.arange(queries)
+    correlation = np.exp(-lags[:, None] / np.array(services)) @ np.array(share)
+    correlation[0] = 1.0
+    # Lag 0 once, every other one twice, as often as there are pairs that far apart.
+    variance = (queries + 2 * ((queries - lags) * correlation)[1:].sum()) / queries**2
+    assert_values_close([float(one.mean()) ** 2 for one in scores], float(variance))
+    # What lasts, the first and the last services have in common; with nothing before the first it would be next to
+    # none.
+    ends = [float(one[:30].mean() * one[-30:].mean()) for one in scores]
+    assert_values_close(ends, share[1] * float(np.exp(-90 / services[1])))
+
+
 def test_waits_are_those_of_a_queue_with_such_a_sequence_of_services(tmp_path: Path) -> None:
     """Lindley's recursion over service times from independent AR(1) processes and white noise, added up."""
     rate, queries, count = 0.45, 10_000, 24
