@@ -38,9 +38,20 @@ def sample_files(samples: dict[str, SampleSet], out: Path) -> dict[str, Path]:
     return {device: out / f"{device}.csv.xz" for device in samples}
 
 
-def write_samples(samples: dict[str, SampleSet], out: Path) -> list[Path]:
-    """Write the samples of each device into its file. Raises as `sample_files`, and RunDirectoryError."""
-    return [write_sample_csv(file, samples[device]) for device, file in sample_files(samples, out).items()]
+def write_samples(samples: dict[str, SampleSet], out: Path, *, replace_there: bool = False) -> list[Path]:
+    """Write the samples of each device into its file.
+
+    Raises
+    ------
+    SpecError
+        As `sample_files`, or if a file is there and may not be replaced.
+    RunDirectoryError
+    """
+    files = sample_files(samples, out)
+    there = [file for file in files.values() if file.exists()]
+    if there and not replace_there:
+        raise SpecError([Problem(f"{file} is there already; replace it, or take another name") for file in there])
+    return [write_sample_csv(file, samples[device]) for device, file in files.items()]
 
 
 def write_percentiles(

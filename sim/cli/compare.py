@@ -122,7 +122,9 @@ def compare(
     cannot_both(jobs, cluster)
     asked = _request(overrides, seed, replications, jobs, resume, engine, cluster, store)
     named = [locate(name) for name in names]
-    others = {"--fail-if": fail_if, "--metric": metrics, "--json": json_file, "--csv": csv_file, "--baseline": baseline}
+    others: dict[str, object] = {"--fail-if": fail_if, "--strict": strict, "--metric": metrics, "--baseline": baseline}
+    others |= {"--scenario": scenario, "--confidence": confidence, "--json": json_file, "--csv": csv_file}
+    others |= {f":{one.label}": one.label for one in named}
     try:
         *before, last = named
         if before and is_measured(last) and not any(is_measured(one) for one in before):

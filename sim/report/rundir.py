@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ __all__ = [
     "RunDirectory",
     "RunDirectoryError",
     "TimelinePoint",
+    "check_writable",
     "find_run",
     "read_summary",
     "read_timeline",
@@ -187,6 +189,21 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
 
 def _json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that files can be written into a folder, or where it will be made; nothing is left there.
+
+    Raises
+    ------
+    RunDirectoryError
+    """
+    existing = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise RunDirectoryError(f"{folder} cannot be written to: {error.strerror or error}") from error
 
 
 def find_run(name: str) -> Path:

@@ -46,7 +46,7 @@ __all__ = [
     "TableFileSpec",
 ]
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**53)]
 Level = Annotated[float, Field(ge=0, le=1)]
 _Number = TypeVar("_Number", int, float)
 

@@ -147,9 +147,9 @@ def perform_search(
         seed=question.spec.seed,
     )
     name = f"{find_experiment(request.experiment).stem}-designs"
+    if request.resume and request.out is not None and (request.out / "optimise.json").exists():
+        raise DirectoryInUse(f"{request.out} holds a finished search; choose another --out")
     path = free_directory(request.out, name, resume=request.resume)
-    if (path / "optimise.json").exists():
-        raise DirectoryInUse(f"{path} holds a finished search; choose another --out")
     checkpoint = Checkpoint(path / "replications", _fingerprint(question))
     checkpoint.check()
     total = min(question.spec.trials, question.space.size)

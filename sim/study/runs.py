@@ -236,9 +236,12 @@ def free_directory(out: Path | None, name: str, *, resume: bool) -> Path:
         path = out
         if path.exists() and not path.is_dir():
             raise DirectoryInUse(f"{path} is a file; choose another --out")
-        if path.is_dir() and any(path.iterdir()) and not resume:
-            hint = "--resume completes an interrupted run there" if _is_unfinished(path) else "choose another --out"
-            raise DirectoryInUse(f"{path} is not empty; {hint}")
+        begun = _is_unfinished(path)
+        if path.is_dir() and any(path.iterdir()) and not (resume and begun):
+            if begun:
+                raise DirectoryInUse(f"{path} is not empty; --resume completes an interrupted run there")
+            none = " and holds no interrupted run to resume" if resume else ""
+            raise DirectoryInUse(f"{path} is not empty{none}; choose another --out")
         return path
     taken = []
     for number in count(1):

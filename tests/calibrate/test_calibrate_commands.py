@@ -56,6 +56,27 @@ def test_samples_are_imported_fitted_and_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "wrote own.csv.xz: 200 samples" in done.stdout
     assert read_sample_csv(tmp_path / "own.csv.xz").sizes("rm2", "table") == (2, 4, 6, 8)
+    # What is there is somebody's measurements, the input itself, say.
+    for there in ("own.csv.xz", "raw.csv"):
+        before = (tmp_path / there).read_bytes()
+        again = ("calibrate", "import", "raw.csv", "--model", "rm2", "--device", "other", "--out", there)
+        done = mprec(*again, cwd=tmp_path)
+        assert done.returncode == 2 and f"{there} is there already" in done.stderr
+        assert (tmp_path / there).read_bytes() == before
+    done = mprec(
+        "calibrate",
+        "import",
+        "raw.csv",
+        "--model",
+        "rm2",
+        "--device",
+        "own",
+        "--out",
+        "own.csv.xz",
+        "--replace",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
 
     done = mprec("calibrate", "fit", "own.csv.xz", "--out", "hwprofiles", "--kind", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

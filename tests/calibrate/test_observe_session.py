@@ -216,12 +216,55 @@ def test_without_pytorch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    "options", [("--loads", "0.5,x"), ("--loads", "1.2"), ("--loads", "0.5,0.5"), ("--cores", "a,b")]
+    ("option", "value", "says"),
+    [
+        ("--loads", "0.5,x", "expected"),
+        ("--loads", "1.2", "expected"),
+        ("--loads", "0.5,0.5", "expected"),
+        ("--cores", "a,b", "expected"),
+        ("--calibration", "4", "10ms"),
+        ("--calibration", "0s", "above zero"),
+        ("--calibration", "-1s", "zero or more"),
+    ],
 )
-def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: tuple[str, str]) -> None:
-    code, output = invoke(written(tmp_path), "--out", tmp_path / "out", "--rehearse", *options)
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, option: str, value: str, says: str) -> None:
+    code, output = invoke(written(tmp_path), "--out", tmp_path / "out", "--rehearse", option, value)
     assert code == 2
-    assert "expected" in output
+    assert says in output and option in output
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_can_be_written_nothing_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+
+    def served(*_: object) -> None:
+        raise AssertionError("a session was served")
+
+    monkeypatch.setattr(session_module, "run_session", served)
+    code, output = invoke(written(tmp_path), "--out", tmp_path / "file" / "out", "--rehearse")
+    assert code == 1 and "cannot be written to" in output
+    code, output = invoke(written(tmp_path), "--out", tmp_path / "file", "--rehearse")
+    assert code == 2 and "is a file" in output
+    with pytest.raises(AssertionError, match="was served"):
+        invoke(written(tmp_path), "--out", tmp_path / "new" / "out", "--rehearse")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "rehearsal.yaml"]
+
+
+def test_a_block_without_queries_is_a_block(tmp_path: Path) -> None:
+    options = ("--calibration", "50ms", "--share-cores", "--replications", "1", "--quiet")
+    slow = (
+        "--set",
+        "workload.arrivals.rate=0.001/s",
+        "--set",
+        "workload.queries=null",
+        "--set",
+        "workload.duration=1s",
+    )
+    code, _ = invoke(written(tmp_path), "--out", tmp_path / "out", "--rehearse", *options, *slow)
+    # Shared cores are unfit; it is written all the same.
+    assert code == 1
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [one["metrics"]["queries_per_s"]["value"] for one in summary["scenarios"]] == [0.0]
 
 
 def test_too_few_cores_are_told(tmp_path: Path) -> None:

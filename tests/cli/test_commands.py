@@ -245,6 +245,9 @@ def test_what_is_finished_is_kept_and_resumed(
     assert resumed.returncode == 0, resumed.stderr
     assert not (folder / "out" / "replications").exists()
     assert (folder / "out" / "summary.json").read_bytes() == uninterrupted
+    again = mprec(*LONG, "--resume", "--seed", "9", cwd=folder)
+    assert again.returncode == 2 and "holds no interrupted run to resume" in again.stderr
+    assert (folder / "out" / "summary.json").read_bytes() == uninterrupted
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

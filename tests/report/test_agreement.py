@@ -237,7 +237,14 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     sim, real = run(tmp_path / "sim", scenario(1.0)), run(tmp_path / "real", scenario(1.0), observation={"fit": True})
-    for arguments in ([sim, real, "--fail-if", "latency_ms_p99 > +2%"], [sim, sim, "--limit", "p99=5%"]):
+    for arguments in (
+        [sim, real, "--fail-if", "latency_ms_p99 > +2%"],
+        [sim, real, "--scenario", "load 0.5"],
+        [sim, real, "--confidence", "99%"],
+        [sim, real, "--strict"],
+        [f"{sim}:load 0.5", real],
+        [sim, sim, "--limit", "p99=5%"],
+    ):
         done = CliRunner().invoke(app, ["compare", *map(str, arguments)])
         assert done.exit_code == 2
         assert "measured" in done.output

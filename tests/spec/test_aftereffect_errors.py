@@ -59,6 +59,7 @@ def loaded(folder: Path, more: str) -> Device:
         ("after_size: {size: [], extra: []}", "size: has too few entries"),
         ("after_size: {size: [20, 10], extra: [1us, 2us]}", "must increase strictly: 10 follows 20"),
         ("after_size: {size: [0], extra: [1us]}", "size[0]"),
+        ("after_size: {size: [9999999999999999999], extra: [1us]}", "size[0]: has to be less than"),
         ("after_size: {size: [1.5], extra: [1us]}", "size[0]"),
         ("after_size: {size: [1, 2], extra: [1us]}", "1 extra service times for 2 sizes"),
         ("after_size: {size: [1], extra: [-1us]}", "extra[0]"),

@@ -326,10 +326,12 @@ def _serve(
 ) -> Observed:
     stream = scenario.stream(replication)
     chunks = list(stream.chunks())
+    # At a low load a block may be without any query.
+    none = np.zeros(0, dtype=np.int64)
     queries = on_schedule(
-        np.concatenate([chunk.arrival_ns for chunk in chunks]),
-        np.concatenate([chunk.size for chunk in chunks]),
-        np.concatenate([chunk.router_u for chunk in chunks]),
+        np.concatenate([none, *(chunk.arrival_ns for chunk in chunks)]),
+        np.concatenate([none, *(chunk.size for chunk in chunks)]),
+        np.concatenate([chunk.router_u for chunk in chunks]) if chunks else np.zeros((0, 0)),
         stream.end_ns,
     )
     practice = Practice(scenario.system, subjects, queries, glance=watch.glance)

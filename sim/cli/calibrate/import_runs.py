@@ -66,7 +66,7 @@ def import_runs(
     published: Annotated[
         bool, typer.Option("--published", help="Call percentiles published, not measured: others measured them.")
     ] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Overwrite a profile of that name.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite a profile or samples of that name.")] = False,
 ) -> None:
     """Read service times that were measured elsewhere: CSV of samples or percentiles, LoadGen, perf_analyzer, AWS.
 
@@ -95,7 +95,7 @@ def import_runs(
         typer.echo(remark)
     if found.samples:
         with told_if_unwritable():
-            written = write_samples(found.samples, out)
+            written = write_samples(found.samples, out, replace_there=replace)
         for samples, path in zip(found.samples.values(), written, strict=True):
             typer.echo(f"wrote {path}: {sum(cell.size for cell in samples.cells.values()):,} samples")
         return

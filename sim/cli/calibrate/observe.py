@@ -94,14 +94,14 @@ def observe(
     from sim.calibrate.observe.worker import WorkerFailed
     from sim.calibrate.pytorch import require_pytorch
     from sim.engine.audit import InvariantError
-    from sim.report.rundir import RunDirectoryError
+    from sim.report.rundir import RunDirectoryError, check_writable
     from sim.report.table import render
-    from sim.spec.units import parse_duration_ns
     from sim.study.variation import Variable
 
     add_plugins(plugins)
+    calibration_ns = _positive(calibration, "--calibration")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        _say(f"{out} is not empty; choose another --out")
+        _say(f"{out} {'is not empty' if out.is_dir() else 'is a file'}; choose another --out")
         raise typer.Exit(BAD_INPUT)
     if not rehearse:
         require_pytorch("mprec calibrate observe")
@@ -119,7 +119,7 @@ def observe(
         loads=_loads(loads),
         cores=_cores(cores),
         waiting=waiting.value,
-        calibration_ns=parse_duration_ns(calibration),
+        calibration_ns=calibration_ns,
         law=_law(ids),
         rehearse=rehearse,
         share_cores=share_cores,
@@ -127,6 +127,8 @@ def observe(
     )
     variable = Variable(experiment, tuple(overrides or ()), seed, replications)
     try:
+        # A session cannot be resumed: better to know before it than after it.
+        check_writable(out)
         session = run_session(variable, request, _tell_nobody if quiet else _say)
         report = write_session(
             out,
@@ -161,6 +163,18 @@ def _say(message: object) -> None:
 
 def _tell_nobody(_message: object) -> None:
     pass
+
+
+def _positive(text: str, option: str) -> int:
+    from sim.spec.units import parse_duration_ns
+
+    try:
+        duration_ns = parse_duration_ns(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error} (got {text!r})", param_hint=option) from error
+    if duration_ns <= 0:
+        raise typer.BadParameter(f"{text}: a duration above zero is needed", param_hint=option)
+    return duration_ns
 
 
 def _loads(text: str | None) -> tuple[float, ...]:
