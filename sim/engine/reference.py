@@ -150,9 +150,11 @@ class Cell:
         self.accuracy: list[float] = system.path_accuracy.tolist()
         self.path_overhead_ns: list[int] = system.path_overhead_ns.tolist()
         self.idle_costs = _lists(system.idle_costs)
-        self.idle_carry: list[float] = system.idle_costs.carry.tolist()
+        self.idle_carries: list[float] = system.idle_costs.carries.tolist()
+        self.idle_carry_of: list[int] = system.idle_costs.carry_of.tolist()
         self.size_costs = _lists(system.size_costs)
-        self.size_carry: list[float] = system.size_costs.carry.tolist()
+        self.size_carries: list[float] = system.size_costs.carries.tolist()
+        self.size_carry_of: list[int] = system.size_costs.carry_of.tolist()
         self.typical_size_ns: list[int] = system.size_costs.typical_ns.tolist()
         self.queues = self._queues()
         self.dispatcher = Dispatcher(system, env, ledger, self.queues, self.fail)
@@ -223,8 +225,8 @@ class Cell:
         for rank, number in enumerate(numbers):
             device = lane_device[number]
             queue, components = self.queues[device], int(system.spells.first[device + 1] - system.spells.first[device])
-            curves = system.idle_costs.curves
-            lane = Lane(self.env, number, device, device_node[device], queue, rank, components, curves)
+            carries = len(self.idle_carries), len(self.size_carries)
+            lane = Lane(self.env, number, device, device_node[device], queue, rank, components, *carries)
             lanes[device].append(lane)
             self.env.process(self.serve_batches(lane, queue) if isinstance(queue, BatchQueue) else self.serve(lane))
         return lanes
@@ -430,14 +432,16 @@ class Cell:
 
     def with_aftereffects_ns(self, service_ns: int, lane: Lane, path: int, samples: int) -> int:
         """Return how long service that starts now takes, after what the lane did before, and let all this count."""
-        idle_ns, row = self.env.now - lane.ended_ns, path
-        for curve, counted_before in enumerate(lane.idle_ns):
-            lane.idle_ns[curve] = counted(idle_ns, counted_before, self.idle_carry[row])
-            service_ns += extra_ns(lane.idle_ns[curve], row, samples, *self.idle_costs)
-            row += len(self.system.paths)
+        idle_ns = self.env.now - lane.ended_ns
+        for which, carry in enumerate(self.idle_carries):
+            lane.idle_ns[which] = counted(idle_ns, lane.idle_ns[which], carry)
+        for row in range(path, len(self.idle_carry_of), len(self.system.paths)):
+            service_ns += extra_ns(lane.idle_ns[self.idle_carry_of[row]], row, samples, *self.idle_costs)
         if lane.last_size > 0:
-            lane.counted_size = counted(lane.last_size, lane.counted_size, self.size_carry[path])
-            service_ns += extra_ns(lane.counted_size, path, samples, *self.size_costs) - self.typical_size_ns[path]
+            for which, carry in enumerate(self.size_carries):
+                lane.counted_size[which] = counted(lane.last_size, lane.counted_size[which], carry)
+            counts = lane.counted_size[self.size_carry_of[path]]
+            service_ns += extra_ns(counts, path, samples, *self.size_costs) - self.typical_size_ns[path]
         lane.last_size = samples
         return max(service_ns, 0)
 

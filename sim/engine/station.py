@@ -212,10 +212,12 @@ class Lane:
     ended_ns : int
         When it ended what it served last; 0 before the first.
     idle_ns : list of int
-        By curve of `after_idle`, the idle time that counted for what it served last
-        (`sim.serving.aftereffects.counted`); 0 before the first.
-    last_size, counted_size : int
-        The samples of what it served last, and those that counted for that; 0 before the first.
+        By carry, the idle time that counted for what it served last (`sim.serving.aftereffects.counted`); 0 before the
+        first.
+    last_size : int
+        The samples of what it served last; 0 before the first.
+    counted_size : list of int
+        By carry, those that counted for that.
     past : float64[components]
         The draws of what it served, summed up, where its device has spells; see `sim.serving.spells.next_level`.
     """
@@ -251,7 +253,8 @@ class Lane:
         queue: Queue,
         rank: int,
         components: int = 0,
-        curves: int = 1,
+        idle_carries: int = 1,
+        size_carries: int = 1,
     ) -> None:
         self.env = env
         self.number = number
@@ -265,9 +268,9 @@ class Lane:
         self.serving: Sequence[Part] = ()
         self.first_record = 0
         self.ended_ns = 0
-        self.idle_ns = [0] * curves
+        self.idle_ns = [0] * idle_carries
         self.last_size = 0
-        self.counted_size = 0
+        self.counted_size = [0] * size_carries
         self.past: NDArray[np.float64] = np.zeros(components)
         # How a controlled lane ends what it serves, see `sim.engine.pace`.
         self.left = 0

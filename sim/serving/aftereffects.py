@@ -30,7 +30,7 @@ class Aftereffect(Protocol):
 
     @property
     def carry(self) -> float:
-        """Share of what counted for what the lane served last that counts again."""
+        """Share of what counted for what the lane served last that counts again; whatever that was."""
 
     @property
     def typical_ns(self) -> int:
@@ -48,9 +48,12 @@ class Aftereffects:
     first : int64[curves * paths + 1]
         The points of row r are ``first[r]:first[r + 1]``; a row without any costs nothing extra.
     at, extra_ns, per_sample_ns : int64[points]
-    carry : float64[curves * paths]
     typical_ns : int64[curves * paths]
         See `Aftereffect`; 0 where there is none.
+    carries : float64[carries]
+        The different carries of all rows, at least one: by each of them a lane counts what it did, whatever it serves.
+    carry_of : int64[curves * paths]
+        Which of them is that of the row; any where the row is without points.
     """
 
     curves: int
@@ -58,8 +61,9 @@ class Aftereffects:
     at: NDArray[np.int64]
     extra_ns: NDArray[np.int64]
     per_sample_ns: NDArray[np.int64]
-    carry: NDArray[np.float64]
     typical_ns: NDArray[np.int64]
+    carries: NDArray[np.float64]
+    carry_of: NDArray[np.int64]
 
     def __bool__(self) -> bool:
         """Whether any path costs extra."""
@@ -74,6 +78,7 @@ def pack_aftereffects(paths: Sequence[Sequence[Aftereffect]]) -> Aftereffects:
         () if one is None else tuple(zip(one.at, one.extra_ns, one.per_sample_ns or (0,) * len(one.at), strict=True))
         for one in rows
     ]
+    carries = sorted({one.carry for one in rows if one is not None}) or [0.0]
     flat = np.array([point for one in points for point in one], dtype=np.int64).reshape(-1, 3)
     return Aftereffects(
         curves,
@@ -81,8 +86,9 @@ def pack_aftereffects(paths: Sequence[Sequence[Aftereffect]]) -> Aftereffects:
         np.ascontiguousarray(flat[:, 0]),
         np.ascontiguousarray(flat[:, 1]),
         np.ascontiguousarray(flat[:, 2]),
-        np.array([0.0 if one is None else one.carry for one in rows], dtype=np.float64),
         np.array([0 if one is None else one.typical_ns for one in rows], dtype=np.int64),
+        np.array(carries, dtype=np.float64),
+        np.array([0 if one is None else carries.index(one.carry) for one in rows], dtype=np.int64),
     )
 
 
@@ -96,7 +102,7 @@ def counted(since: int, counted_before: int, carry: float) -> int:
     counted_before : int
         What counted for that; 0 of a lane that has served nothing yet.
     carry : float
-        Of the path that serves now, see `Aftereffect`.
+        See `Aftereffect`.
     """
     return since + int(carry * counted_before)
 

@@ -87,7 +87,7 @@ def test_idle_time_that_was_carried_over_adds_to_more_of_it(tmp_path: Path) -> N
     ]
 
 
-def test_the_carry_is_that_of_the_path_that_serves_now(tmp_path: Path) -> None:
+def test_each_path_carries_by_its_own_through_all_that_the_lane_serves(tmp_path: Path) -> None:
     dhe = "{idle: [10us], extra: [4us], carry: 50%}"
     table = "{idle: [10us], extra: [2us], carry: 20%}"
     assert dhe_and_table(tmp_path, dhe, table) == [
@@ -96,8 +96,8 @@ def test_the_carry_is_that_of_the_path_that_serves_now(tmp_path: Path) -> None:
         (1, 0, 25, 47),
         # The lane is expected to be free at 45, too late for dhe: the table, for which 20% of the 5 us count.
         (2, 0, 47, 57.2),
-        # Idle for 2.8 us; for dhe half of the 1 us that counted counts again.
-        (3, 0, 60, 81.32),
+        # Idle for 2.8 us; for dhe half of the 2.5 us that would have counted on dhe count again.
+        (3, 0, 60, 81.62),
     ]
 
 
@@ -105,12 +105,13 @@ def test_what_is_carried_is_cut_to_whole_nanoseconds_and_given_by_path() -> None
     assert [counted(idle, 7, 0.5) for idle in (0, 10)] == [3, 13]
     assert counted(10, 7, 0.0) == 10
     packed = pack_aftereffects([(), (AfterIdle((5,), (1,), 0.25),)])
-    assert packed.curves == 1 and packed.carry.tolist() == [0.0, 0.25]
+    assert packed.curves == 1 and packed.carries.tolist() == [0.25] and packed.carry_of.tolist() == [0, 0]
     several = pack_aftereffects(
         [(AfterIdle((5,), (1,)), AfterIdle((7, 9), (1, 2), 0.5)), (AfterIdle((5,), (1,), 0.25),)]
     )
     # First curves of both paths, then second ones.
-    assert several.curves == 2 and several.carry.tolist() == [0.0, 0.25, 0.5, 0.0]
+    assert several.curves == 2 and several.carries.tolist() == [0.0, 0.25, 0.5]
+    assert several.carry_of.tolist() == [0, 1, 2, 0]
     assert several.first.tolist() == [0, 1, 2, 4, 4] and several.at.tolist() == [5, 5, 7, 9]
 
 
@@ -129,7 +130,7 @@ def test_curves_are_added_up_and_each_carries_its_own(tmp_path: Path) -> None:
     ]
 
 
-def test_a_path_without_a_second_curve_carries_nothing_by_it(tmp_path: Path) -> None:
+def test_a_path_without_a_second_curve_takes_nothing_from_that_of_another(tmp_path: Path) -> None:
     dhe = "[{idle: [10us], extra: [2us]}, {idle: [100us], extra: [50us], carry: 50%}]"
     assert dhe_and_table(tmp_path, dhe, "{idle: [10us], extra: [4us]}") == [
         (0, 0, 0, 20),
@@ -137,8 +138,8 @@ def test_a_path_without_a_second_curve_carries_nothing_by_it(tmp_path: Path) -> 
         (1, 0, 25, 48.5),
         # The table, at once: nothing.
         (2, 0, 48.5, 58.5),
-        # Idle for 1.5 us, which alone count: 0.3 us and 0.75 us.
-        (3, 0, 60, 81.05),
+        # Idle for 1.5 us: 0.3 us; and with half of the half of 5 us, 1.375.
+        (3, 0, 60, 81.675),
     ]
 
 

@@ -94,8 +94,8 @@ def test_paths_have_their_own_and_all_that_the_lane_served_counts(tmp_path: Path
         more="policy: {kind: mp-rec}",
         sla="25us",
     )
-    # The second would be late on dhe, and is on the table: for the third its 6 samples count and, by the table's carry
-    # of nothing, only the 4 that counted for itself, of which half.
+    # The second would be late on dhe, and is on the table: for the third its 6 samples count, and half of the 4 that
+    # counted for itself.
     assert parts(record) == [(0, 0, 0, 20), (1, 0, 20, 30), (2, 0, 60, 88), (3, 0, 100, 125)]
 
 
@@ -114,5 +114,5 @@ def test_it_adds_to_what_idle_time_costs_and_is_slowed_as_all_service_is(tmp_pat
 def test_packed_by_path() -> None:
     packed = pack_aftereffects([(), (AfterSize((5, 7), (1, 2), 1, 0.25),)])
     assert packed.first.tolist() == [0, 0, 2] and packed.at.tolist() == [5, 7]
-    assert packed.typical_ns.tolist() == [0, 1] and packed.carry.tolist() == [0.0, 0.25] and bool(packed)
+    assert packed.typical_ns.tolist() == [0, 1] and packed.carries.tolist() == [0.25] and bool(packed)
     assert not pack_aftereffects([()])

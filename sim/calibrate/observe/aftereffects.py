@@ -115,8 +115,8 @@ def fit_after_idle(blocks: Sequence[CalibrationBlock], path: int) -> tuple[After
     Notes
     -----
     Differences within a block, because machines drift. Weights and code have to be fetched again whatever the size;
-    rows of tables that left the caches, for each sample. Where a lane serves several paths, the others are taken to
-    carry as much as this one.
+    rows of tables that left the caches, for each sample. A lane that serves several paths carries by the curves of each
+    through the services of all, as in `sim.serving.aftereffects`.
     """
     runs = [(block, run) for block in blocks for run in block.paused]
     # How long the lane was idle before the first is not known.

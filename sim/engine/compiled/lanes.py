@@ -168,14 +168,14 @@ def _start(w: World, lane: int, service_ns: int, expected_ns: int) -> None:
 def _after_idle_ns(w: World, lane: int, path: int, samples: int) -> int:
     """Return what service that starts now takes longer because its lane stood idle, and let this count."""
     idle_ns = w.now - lanes(w)[lane].ended_ns
-    counted_ns = words(w.idle_counted_at)
+    counted_ns = ints(w.idle_counted_at + 8 * lane * w.idle_carries, w.idle_carries)
+    for which in range(w.idle_carries):
+        counted_ns[which] = _counted(idle_ns, counted_ns[which], floats(w.idle_carry_at, w.idle_carries)[which])
     longer_ns = 0
     for curve in range(w.idle_curves):
-        row, place = curve * w.paths + path, lane * w.idle_curves + curve
-        carry = floats(w.idle_carry_at, w.idle_curves * w.paths)[row]
-        counted_ns[place] = _counted(idle_ns, counted_ns[place], carry)
+        row = curve * w.paths + path
         longer_ns += _extra_ns(
-            counted_ns[place],
+            counted_ns[words(w.idle_carry_of_at)[row]],
             row,
             samples,
             ints(w.idle_first_at, w.idle_curves * w.paths + 1),
@@ -194,9 +194,11 @@ def _after_size_ns(w: World, lane: int, path: int, samples: int) -> int:
     of_lane.last_size = samples
     if before == 0:
         return 0
-    of_lane.counted_size = _counted(before, of_lane.counted_size, floats(w.size_carry_at, w.paths)[path])
+    counted = ints(w.size_counted_at + 8 * lane * w.size_carries, w.size_carries)
+    for which in range(w.size_carries):
+        counted[which] = _counted(before, counted[which], floats(w.size_carry_at, w.size_carries)[which])
     longer_ns = _extra_ns(
-        of_lane.counted_size,
+        counted[words(w.size_carry_of_at)[path]],
         path,
         samples,
         ints(w.size_first_at, w.paths + 1),

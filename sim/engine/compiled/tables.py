@@ -104,7 +104,7 @@ PART = _table(
 line, `child`, `brother` and `elder` in the heap of its line, `companion` is the next part of its batch."""
 
 LANE = _table(
-    ints="left completion ended_ns last_size counted_size",
+    ints="left completion ended_ns last_size",
     refs="device node rank first_part phase",
     truths="takes resting idle",
 )
@@ -166,6 +166,7 @@ SETTINGS = (
     "models groups nodes devices lanes paths node_paths classes "
     # Queues, splitting, batches.
     "late order shed sheds part_size split_by_part one_lane node_devices idle_points idle_curves size_points "
+    "idle_carries size_carries "
     "spell_components "
     # Policy, router, and what they know.
     "policy policy_parameters has_levels drops_late choice_at uses_estimates sees_queue knows_service "
@@ -203,8 +204,8 @@ ARRAYS = (
     "seen_idle_lanes seen_waiting_parts seen_waiting_work_ns seen_lane_until_ns seen_unfinished_parts "
     # The system (`sim.serving.system.System`).
     "node_group node_device device_lane group_path node_path path_slot_service path_accuracy path_level class_limit_ns "
-    "path_overhead_ns idle_counted idle_first idle_marks idle_extra_ns idle_per_sample_ns idle_carry "
-    "size_first size_marks size_extra_ns size_per_sample_ns size_carry size_typical_ns "
+    "path_overhead_ns idle_counted idle_first idle_marks idle_extra_ns idle_per_sample_ns idle_carry idle_carry_of "
+    "size_first size_marks size_extra_ns size_per_sample_ns size_carry size_carry_of size_counted size_typical_ns "
     "spell_first spell_own spell_decay spell_weight spell_past "
     "path_slot path_line path_unit class_sla_ns class_priority class_model policy_numbers service_index service_grid "
     "mean_ns fixed_ns lane_speed routable nodes_taking turns backoff_ns retried latency_ring latency_sorted "

@@ -144,12 +144,14 @@ def _lay_out_fleet(world: Memory, system: System) -> None:
         world.put(name, np.ascontiguousarray(getattr(system, name), dtype=np.int64))
     idle, size = system.idle_costs, system.size_costs
     _set(world, idle_points=len(idle.at), idle_curves=idle.curves, size_points=len(size.at))
-    world.put("idle_counted", np.zeros(lanes * idle.curves, dtype=np.int64))
+    _set(world, idle_carries=len(idle.carries), size_carries=len(size.carries))
     for kind, costs in (("idle", idle), ("size", size)):
         points = {"first": costs.first, "marks": costs.at, "extra_ns": costs.extra_ns}
         for name, values in {**points, "per_sample_ns": costs.per_sample_ns}.items():
             world.put(f"{kind}_{name}", np.ascontiguousarray(values, dtype=np.int64))
-        world.put(f"{kind}_carry", np.ascontiguousarray(costs.carry, dtype=np.float64))
+        world.put(f"{kind}_carry", np.ascontiguousarray(costs.carries, dtype=np.float64))
+        world.put(f"{kind}_carry_of", np.ascontiguousarray(costs.carry_of, dtype=np.int64))
+        world.put(f"{kind}_counted", np.zeros(lanes * len(costs.carries), dtype=np.int64))
     world.put("size_typical_ns", np.ascontiguousarray(size.typical_ns, dtype=np.int64))
     spells = system.spells
     _set(world, spell_components=spells.most)
