@@ -142,18 +142,34 @@ def past_at_start(
     lanes = int(device_lane[-1])
     if not spells:
         return np.zeros((lanes, 0))
-    past = np.array(drawn(lanes * spells.most)).reshape(lanes, spells.most)
+    scores = drawn(lanes * spells.most).reshape(lanes, spells.most)
+    past = np.zeros((lanes, spells.most))
     roots: dict[bytes, NDArray[np.float64]] = {}
     for device, (begin, end) in enumerate(pairwise(device_lane.tolist())):
         decay = spells.decay[spells.first[device] : spells.first[device + 1]]
-        if decay.tobytes() not in roots:
+        key = decay.tobytes()
+        if key not in roots:
             both = np.outer(decay, decay)
-            value, vector = np.linalg.eigh(both / (1.0 - both))
-            # Of decays that are nearly the same, rounding makes a value that is nearly 0 negative.
-            roots[decay.tobytes()] = vector * np.sqrt(np.maximum(value, 0.0))
-        own = slice(0, len(decay))
-        past[begin:end, own] = past[begin:end, own] @ roots[decay.tobytes()].T
+            roots[key] = _cholesky(both / (1.0 - both))
+        # Term by term, as a library's product adds up in another order on another machine.
+        for i, row in enumerate(roots[key]):
+            for j in range(i + 1):
+                past[begin:end, i] += row[j] * scores[begin:end, j]
     return past
+
+
+def _cholesky(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the lower triangle whose product with its transpose is this, also where rounding makes it singular.
+
+    That is how decays look that are nearly the same: the last of them add nothing of their own then.
+    """
+    lower = np.zeros_like(matrix)
+    for i in range(len(matrix)):
+        for j in range(i):
+            rest = matrix[i, j] - float(np.sum(lower[i, :j] * lower[j, :j]))
+            lower[i, j] = rest / lower[j, j] if lower[j, j] > 0 else 0.0
+        lower[i, i] = sqrt(max(matrix[i, i] - float(np.sum(lower[i, :i] ** 2)), 0.0))
+    return lower
 
 
 @jit_inline

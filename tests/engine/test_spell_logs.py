@@ -118,7 +118,7 @@ def test_routers_expect_the_mean_whatever_the_spell(tmp_path: Path) -> None:
     # All come before the first ends: 2 ms each is what is expected, so that they take turns.
     assert record.node.tolist() == [0, 1] * 10
     took_ns = record.part_finish_ns - record.part_start_ns
-    assert took_ns.min() < 1_500_000 and took_ns.max() > 2_500_000
+    assert took_ns.max() - took_ns.min() > 1_000_000
 
 
 def test_slow_nodes_slow_it_as_all_service(tmp_path: Path) -> None:
@@ -166,7 +166,9 @@ def test_a_service_by_hand() -> None:
     assert past == pytest.approx(decay * (np.array([1.5, -0.5]) + 0.7))
 
 
-@pytest.mark.parametrize("spells", [SPELLS, Spells((0.1, 0.2, 0.02), (1.0, 60.0, 10_000.0))])
+@pytest.mark.parametrize(
+    "spells", [SPELLS, Spells((0.1, 0.2, 0.02), (1.0, 60.0, 10_000.0)), Spells((0.3, 0.3, 0.3), (100.0, 100.1, 100.2))]
+)
 def test_a_lane_begins_as_if_it_had_served_for_ever(spells: Spells) -> None:
     lanes, steps = 40_000, 400
     random = np.random.default_rng(11)
