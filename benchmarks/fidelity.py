@@ -61,12 +61,7 @@ error was 4.8%, and a prediction that is right would have missed a limit of 5% t
 def main() -> int:
     """Run the cases; return 1 where one is unfit or misses a limit."""
     parser = argparse.ArgumentParser(description="Hold predictions against a real server, for docs/fidelity.md.")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs") / "fidelity",
-        help="folder of the runs",
-    )
+    parser.add_argument("--out", type=Path, default=Path("runs") / "fidelity", help="folder of the runs")
     parser.add_argument("--keep-unfit", action="store_true", help="write the table of disturbed sessions, too")
     parser.add_argument("--only", choices=[case.name for case in CASES], help="one case; the page is left as it is")
     parser.add_argument("--blocks", type=int, help="so many observed blocks a load; the page is left as it is")

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -248,6 +248,22 @@ def test_where_nothing_can_be_written_nothing_is_served(tmp_path: Path, monkeypa
     with pytest.raises(AssertionError, match="was served"):
         invoke(written(tmp_path), "--out", tmp_path / "new" / "out", "--rehearse")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "rehearsal.yaml"]
+
+
+def test_the_policy_is_told_anew_when_there_is_a_quarter_more_calibration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted, fits = session_module.fit_device, []
+
+    def counted(*arguments: Any) -> Any:
+        fits.append(arguments)
+        return fitted(*arguments)
+
+    monkeypatch.setattr(session_module, "fit_device", counted)
+    options = ("--rehearse", "--calibration", "20ms", "--share-cores", "--replications", "6", "--quiet")
+    invoke(written(tmp_path), "--out", tmp_path / "out", *options)
+    # For the capacity; after 3, 4, 5 and 7 blocks, as 3.75, 5 and 6.25 are a quarter more; and at the end.
+    assert len(fits) == 6
 
 
 def test_a_block_without_queries_is_a_block(tmp_path: Path) -> None:
