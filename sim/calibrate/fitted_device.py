@@ -53,10 +53,15 @@ def devices_in(files: Sequence[Path], name: str | None = None) -> dict[str, Samp
     Raises
     ------
     SpecError
-        As `sim.calibrate.sample_set.read_sample_csv`, for all files at once.
+        As `sim.calibrate.sample_set.read_sample_csv`, for all files at once, and where one is named twice.
     """
     found: dict[str, list[SampleSet]] = {}
-    problems: list[Problem] = []
+    resolved = [file.resolve() for file in files]
+    problems = [
+        Problem(f"{file} is given twice: its samples would count twice")
+        for i, file in enumerate(files)
+        if resolved[i] in resolved[:i]
+    ]
     for file in files:
         try:
             samples = read_sample_csv(file)

@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -139,6 +140,7 @@ def write_profile(folder: Path, device: DeviceText, tables: Sequence[TableRows],
     """
     file = device_file(folder, device.name)
     _check(folder, device, tables, taken=file.exists() and not replace)
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial = Path(tempfile.mkdtemp(prefix=f".{device.name}.", suffix=".partial", dir=folder))
@@ -155,6 +157,9 @@ def write_profile(folder: Path, device: DeviceText, tables: Sequence[TableRows],
         raise RunDirectoryError(f"{file} could not be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(trial, ignore_errors=True)
+        for one in made:
+            with suppress(OSError):
+                one.rmdir()  # Only what is empty can be: nothing was written.
     return load_device(file)
 
 

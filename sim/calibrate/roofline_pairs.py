@@ -102,4 +102,4 @@ def _device(name: str, every: dict[str, Device], problems: list[Problem]) -> Dev
 
 def _unknown(unknown: UnknownName) -> Problem:
     nearest = nearest_name(unknown.name, unknown.known)
-    return Problem(f"unknown {unknown.kind}", value=unknown.name, allowed=", ".join(unknown.known), nearest=nearest)
+    return Problem(unknown.problem, value=unknown.name, allowed=", ".join(unknown.known), nearest=nearest)

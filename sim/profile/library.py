@@ -58,6 +58,8 @@ class UnknownName(KeyError):
         "device", "model" or "interference profile".
     known : tuple of str
         The names there are.
+    problem : str
+        What is wrong with it: whoever writes ``gpu.yaml`` means a file.
     """
 
     def __init__(self, name: str, kind: str, known: tuple[str, ...]) -> None:
@@ -65,6 +67,8 @@ class UnknownName(KeyError):
         self.name = name
         self.kind = kind
         self.known = known
+        no_file = "there is no such file, neither beside the file that names it nor in the working directory"
+        self.problem = no_file if name.endswith(".yaml") else f"unknown {kind}"
 
     def __str__(self) -> str:
         return f"unknown {self.kind} {self.name!r} (known: {', '.join(self.known)})"

@@ -113,7 +113,7 @@ def _table(one: Comparison, rows: Sequence[Row], width: int) -> list[str]:
     while total() > width and max(column.rank for column in columns) > 0:
         columns.remove(max(columns, key=lambda column: column.rank))
     first = id(columns[0])
-    widths[first] = max(widths[first] - max(total() - width, 0), 12)
+    widths[first] = max(widths[first] - max(total() - width, 0), len(columns[0].header))
 
     def line(cells: Sequence[str]) -> str:
         texts = []
@@ -124,7 +124,14 @@ def _table(one: Comparison, rows: Sequence[Row], width: int) -> list[str]:
         return "  ".join(texts).rstrip()
 
     header = line([_header(column) for column in columns])
-    return [header, "-" * len(header), *(line(cells) for cells in zip(*(c.cells for c in columns), strict=True))]
+    lines = [header, "-" * len(header)]
+    for name, *cells in zip(*(column.cells for column in columns), strict=True):
+        if len(name) > widths[first]:
+            # Cut short, names would be alike: it stands above its row.
+            lines += textwrap.wrap(name, width, subsequent_indent="  ")
+            name = ""
+        lines.append(line([name, *cells]))
+    return lines
 
 
 def _header(column: _Column) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from sim.serving.classes import PlannedModel, QueryClass
 from sim.serving.findings import Findings
 from sim.serving.paths import Path, PlannedGroup, is_named
@@ -13,9 +15,13 @@ from sim.serving.splitting import part_bounds
 from sim.spec.experiment import Experiment, LateBindingSpec, SizeThresholdPolicySpec, StaticPolicySpec
 from sim.spec.mapping import ExplicitMappingSpec
 from sim.spec.source import KeyPath
+from sim.spec.units import LARGEST
 from sim.workload.sources import Source
 
-__all__ = ["Load", "check_batches", "check_lanes", "check_named_devices", "check_sizes", "model_loads"]
+__all__ = ["Load", "check_batches", "check_lanes", "check_named_devices", "check_sizes", "check_times", "model_loads"]
+
+MOST_OVER_MEAN = 64
+"""No draw of a distribution in use is further above its mean than by about this factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,38 @@ def check_sizes(experiment: Experiment, path: Path, loads: Sequence[tuple[Load, 
                 f"{service.min_size} to {service.max_size}",
                 allowed="sizes within the measured range; bound them with min and max, or split the queries",
             )
+
+
+def check_times(
+    experiment: Experiment,
+    groups: Sequence[PlannedGroup],
+    path: Path,
+    loads: Sequence[tuple[Load, float]],
+    findings: Findings,
+) -> None:
+    """Check that the work of all queries can be counted in 64 bits, were one path to serve every attempt of each.
+
+    It fails where units are mixed up: 30,000 queries of 100 h each.
+    """
+    attempts = 1 + (experiment.retries.limit if experiment.retries else 0) + int(experiment.hedging is not None)
+    work_ns = 0.0
+    longest_ns = 0.0
+    for load, share in loads:
+        workload, size = load.source.workload, _part_sizes(experiment, load)[1]
+        parts = -(-load.sizes[1] // size)
+        queries = share * (workload.queries or load.rate_per_s * (workload.duration or 0) / 1e9)
+        after_idle = sum(max(one.extra_ns) + size * max(one.per_sample_ns, default=0) for one in path.after_idle)
+        after_size = 0 if path.after_size is None else max(path.after_size.extra_ns)
+        mean_ns = float(path.service.mean_at(np.array([size]))[0]) + after_idle + after_size
+        longest_ns = max(longest_ns, mean_ns)
+        work_ns += attempts * parts * (queries + MOST_OVER_MEAN) * mean_ns
+    if work_ns > LARGEST:
+        findings.report(
+            ("fleet", path.group, "devices", groups[path.group].devices[path.slot].name),
+            f"service by {path.name} takes up to {longest_ns / 3.6e12:.3g} h on average: the times of all queries "
+            "cannot be counted in 64 bits",
+            allowed=f"{LARGEST / 8.64e13 / 365.25:.0f} years in all; is the unit right?",
+        )
 
 
 def _part_sizes(experiment: Experiment, load: Load) -> tuple[int, int]:

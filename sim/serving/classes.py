@@ -101,7 +101,7 @@ def _find_model(reference: str | ModelSpec, path: KeyPath, base_dir: Path, findi
     try:
         return find_model(reference, base_dir) if isinstance(reference, str) else build_model(reference)
     except UnknownName as unknown:
-        findings.report(path, "unknown model", names=unknown.known)
+        findings.report(path, unknown.problem, names=unknown.known)
         return None
 
 

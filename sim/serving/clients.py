@@ -9,7 +9,7 @@ from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment, LateBindingSpec
 from sim.spec.problems import Problem
 from sim.spec.source import Node
-from sim.spec.units import format_duration_ns
+from sim.spec.units import LARGEST, format_duration_ns
 
 __all__ = ["DROP_REASONS", "Cancel", "Clients", "DropReason", "build_clients", "check_clients"]
 
@@ -138,7 +138,8 @@ def build_clients(experiment: Experiment) -> Clients | None:
         timeout_cancel=Cancel.NONE if timeout is None else CANCELS[timeout.cancel],
         backoff_ns=()
         if retries is None
-        else tuple(round(retries.backoff * retries.multiplier**k) for k in range(retries.limit)),
+        # A retry that waits for longer than can be counted waits for as long as can be: the run is over by then.
+        else tuple(min(round(retries.backoff * retries.multiplier**k), LARGEST) for k in range(retries.limit)),
         retried=tuple(retried),
         budget_tokens=-1 if budget is None else round(budget * TOKEN),
         burst_tokens=0 if retries is None else retries.burst * TOKEN,

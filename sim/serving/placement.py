@@ -67,7 +67,7 @@ def _find_device(path: KeyPath, reference: str | DeviceSpec, base_dir: FolderPat
     try:
         return find_device(reference, base_dir) if isinstance(reference, str) else build_device(reference)
     except UnknownName as unknown:
-        findings.report(path, "unknown device", names=unknown.known)
+        findings.report(path, unknown.problem, names=unknown.known)
         return None
 
 

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path as FolderPath
 
 from sim.serving.cache_check import cache_assumptions, check_caches
-from sim.serving.checks import Load, check_batches, check_lanes, check_named_devices, check_sizes, model_loads
+from sim.serving.checks import (
+    Load,
+    check_batches,
+    check_lanes,
+    check_named_devices,
+    check_sizes,
+    check_times,
+    model_loads,
+)
 from sim.serving.classes import PlannedModel, find_classes
 from sim.serving.findings import Findings
 from sim.serving.paths import Path, Plan, PlannedDevice, PlannedGroup, Rung, is_named
@@ -67,6 +75,9 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load], base_d
         check_batches(experiment, groups, path, loads_of[path.model], findings)
     preference = _preference(experiment, groups, eligible, findings)
     check_lanes(experiment, models, groups, eligible, findings)
+    findings.stop_if_broken()
+    for path in eligible:
+        check_times(experiment, groups, path, loads_of[path.model], findings)
     findings.stop_if_broken()
     _note_assumptions(experiment, models, groups, mapped, eligible, findings)
     return Plan(

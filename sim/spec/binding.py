@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -55,10 +55,34 @@ def bind(node: Node, model: type[T]) -> T:
     if not isinstance(node.value, dict):
         raise SpecError([Problem("expected keys and values", node.position, value=node.plain())])
     try:
-        return model.model_validate(node.plain())
+        bound = model.model_validate(node.plain())
     except ValidationError as error:
         found = (_problem(node, model, details) for details in error.errors())
         raise SpecError([problem for problem in found if problem is not None]) from error
+    problems = list(_truths_for_numbers(node, bound, ()))
+    if problems:
+        raise SpecError(problems)
+    return bound
+
+
+def _truths_for_numbers(node: Node, bound: object, path: KeyPath) -> Iterator[Problem]:
+    """Yield where true or false (so also yes or on) is written for a number; pydantic takes them for 1 and 0."""
+    if isinstance(node.value, bool):
+        if isinstance(bound, int | float) and not isinstance(bound, bool):
+            yield Problem("expected a number", node.position, format_path(path), node.value)
+        return
+    steps: Iterable[tuple[str | int, object]] = ()
+    if isinstance(bound, BaseModel):
+        fields = type(bound).model_fields.items()
+        steps = ((field.alias or name, getattr(bound, name)) for name, field in fields)
+    elif isinstance(bound, dict):
+        steps = bound.items()
+    elif isinstance(bound, tuple | list):
+        steps = enumerate(bound)
+    for step, inner in steps:
+        child = node.child(step)
+        if child is not None:
+            yield from _truths_for_numbers(child, inner, (*path, step))
 
 
 def problem_at(

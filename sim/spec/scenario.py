@@ -210,7 +210,8 @@ def expand_sweep(node: Node) -> list[SweepPoint]:
         path = parse_key_path(key)
         where = axis.key_position or axis.position
         if not path or path[0] in NOT_SWEPT:
-            problems.append(Problem("cannot be swept", where, f"sweep.{key}"))
+            allowed = f"the path of any key but {', '.join(NOT_SWEPT)}"
+            problems.append(Problem("cannot be swept", where, f"sweep.{key}", allowed=allowed))
             continue
         values = axis_values(f"sweep.{key}", axis, problems)
         if values:

@@ -21,7 +21,7 @@ from sim.profile.library import own_file
 from sim.report.comparison import check_baseline
 from sim.report.figures import plot_run
 from sim.report.replications import write_replications
-from sim.report.rundir import RunDirectory
+from sim.report.rundir import RunDirectory, RunDirectoryError, check_writable
 from sim.report.table import Report
 from sim.report.warmup_file import write_warmup
 from sim.spec.binding import problem_at
@@ -55,7 +55,7 @@ PACKAGES = ("mprec-sim", "numpy", "scipy", "simpy", "numba", "pydantic", "matplo
 
 
 class DirectoryInUse(ValueError):
-    """The run directory asked for holds something else."""
+    """The run directory asked for holds something else, or cannot be written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +230,17 @@ def free_directory(out: Path | None, name: str, *, resume: bool) -> Path:
     Raises
     ------
     DirectoryInUse
-        If the one asked for holds other things, or there is none to resume.
+        If the one asked for holds other things or cannot be written to, or there is none to resume.
     """
+    path = _free_directory(out, name, resume)
+    try:
+        check_writable(path)
+    except RunDirectoryError as error:
+        raise DirectoryInUse(f"{error}; choose another --out") from error
+    return path
+
+
+def _free_directory(out: Path | None, name: str, resume: bool) -> Path:
     if out is not None:
         path = out
         if path.exists() and not path.is_dir():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sim.profile.library import data_dir, list_devices, list_models
+from sim.profile.library import UnknownName, data_dir, list_devices, list_models, own_file
 from sim.spec.binding import bind, problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.optimise import OptimiseBlock, OptimiseSpec
@@ -122,6 +122,7 @@ def load_scenarios(
     sweep = root.child("sweep")
     written = sweep.plain() if sweep is not None else None
     comment = tuple(leading_comment(path.read_text(encoding="utf-8")))
+    base_dir = path.resolve().parent
     scenarios: list[Scenario] = []
     problems: list[Problem] = []
     try:
@@ -132,9 +133,8 @@ def load_scenarios(
         try:
             experiment = bind(point.node, Experiment)
         except SpecError as error:
-            problems.extend([*error.problems, *_unknown_names(point.node)])
+            problems.extend([*error.problems, *_unknown_names(point.node, base_dir)])
             continue
-        base_dir = path.resolve().parent
         scenarios.append(Scenario(dict(point.parameters), experiment, point.node, base_dir, written, comment))
     if problems:
         raise SpecError(problems)
@@ -162,21 +162,31 @@ def optimise_block(root: Node) -> OptimiseSpec | None:
     return bind(replace(root, value={"optimise": block}), OptimiseBlock).optimise
 
 
-def _unknown_names(node: Node) -> list[Problem]:
+def _unknown_names(node: Node, base_dir: Path) -> list[Problem]:
     """Return the names in a file that nothing has, also where the file is not valid otherwise."""
     problems: list[Problem] = []
 
-    def check(path: tuple[str | int, ...], what: str, names: Sequence[str]) -> None:
+    def unknown(path: tuple[str | int, ...], what: str, names: Sequence[str]) -> UnknownName | None:
         found = node.find(path)
-        if found is not None and isinstance(found.value, str) and found.value not in names:
+        if found is None or not isinstance(found.value, str) or found.value in names:
+            return None
+        return UnknownName(found.value, what, tuple(names))
+
+    def check(path: tuple[str | int, ...], what: str, names: Sequence[str]) -> None:
+        if unknown(path, what, names):
             problems.append(problem_at(node, path, f"unknown {what}", names=names))
 
+    def check_profile(path: tuple[str | int, ...], what: str, names: Sequence[str]) -> None:
+        error = unknown(path, what, names)
+        if error is not None and own_file(error.name, base_dir) is None:
+            problems.append(problem_at(node, path, error.problem, names=names))
+
     devices = list_devices()
-    check(("model",), "model", list_models())
+    check_profile(("model",), "model", list_models())
     classes = node.child("classes")
     own = range(len(classes.value) if classes is not None and isinstance(classes.value, list) else 0)
     for i in own:
-        check(("classes", i, "model"), "model", list_models())
+        check_profile(("classes", i, "model"), "model", list_models())
     for workload in (("workload",), *(("classes", i, "workload") for i in own)):
         check((*workload, "sizes"), "size distribution", list_workload_files("sizes"))
         check((*workload, "arrivals", "shape"), "shape", list_workload_files("shapes"))
@@ -184,6 +194,6 @@ def _unknown_names(node: Node) -> list[Problem]:
     for i, _ in enumerate(fleet.value if fleet is not None and isinstance(fleet.value, list) else ()):
         uses = node.find(("fleet", i, "devices"))
         for name in uses.value if uses is not None and isinstance(uses.value, dict) else ():
-            check(("fleet", i, "devices", name), "device", devices)
-            check(("fleet", i, "devices", name, "profile"), "device", devices)
+            check_profile(("fleet", i, "devices", name), "device", devices)
+            check_profile(("fleet", i, "devices", name, "profile"), "device", devices)
     return problems

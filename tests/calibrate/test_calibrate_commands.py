@@ -122,6 +122,9 @@ def test_bad_input_leaves_nothing(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert all(line in done.stderr for line in lines), done.stderr
         assert "Traceback" not in done.stderr
+    for option, text, what in (("--memory", "abc", "not a memory size"), ("--price", "3", "a price needs a unit")):
+        done = mprec("calibrate", "fit", "raw.csv", "--out", "out", option, text, cwd=tmp_path)
+        assert done.returncode == 2 and what in " ".join(done.stderr.split())
     done = mprec("calibrate", "fit", "raw.csv", "--out", "out", cwd=tmp_path)
     assert done.returncode == 2 and "raw.csv:1:1: not the columns of a sample file" in done.stderr
     assert sorted(tmp_path.rglob("*")) == before

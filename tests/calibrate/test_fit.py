@@ -123,6 +123,8 @@ def test_files_of_one_device_are_fitted_together(tmp_path: Path) -> None:
     ]
     found = devices_in(files)
     assert {name: samples.sizes("m", "table") for name, samples in found.items()} == {"d": (1, 2), "c": (1,)}
+    with pytest.raises(SpecError, match=r"a\.csv is given twice"):
+        devices_in([files[0], tmp_path / ".." / tmp_path.name / "a.csv"])
     (tmp_path / "c.csv").write_text("broken")
     (tmp_path / "b.csv.xz").write_text("broken")
     with pytest.raises(SpecError) as caught:

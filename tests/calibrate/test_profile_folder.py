@@ -66,9 +66,11 @@ def test_a_profile_is_overwritten_only_when_asked(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_leaves_nothing(tmp_path: Path, text: DeviceText, tables: list[TableRows], message: str) -> None:
-    with pytest.raises(SpecError, match=message):
-        write_profile(tmp_path, text, tables)
-    assert everything(tmp_path) == []
+    for folder in (tmp_path, tmp_path / "new" / "hwprofiles"):
+        with pytest.raises(SpecError, match=message):
+            write_profile(folder, text, tables)
+    # Nor do folders that would have been made.
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_measured_stages_go_with_the_table(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from sim.cli.main import app
 from sim.spec.problems import SpecError
+from sim.study.evaluation import Evaluator
 
 MPREC = Path(sys.executable).parent / "mprec"
 
@@ -113,6 +114,15 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
     assert said in done.output or (isinstance(done.exception, SpecError) and said in str(done.exception))
     assert done.exit_code
     assert {file.name for file in folder.iterdir()} == {"two.yaml"}
+
+
+def test_a_directory_that_cannot_be_is_told_before_the_search(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "file").write_text("")
+    monkeypatch.setattr(Evaluator, "__init__", lambda *_, **__: pytest.fail("the search began"))
+    done = CliRunner().invoke(app, ["capacity", "two.yaml", "--out", "file/answer"])
+    assert done.exit_code == 2
+    assert "file/answer cannot be written to" in done.output
 
 
 def test_a_narrow_terminal_drops_columns_and_not_the_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -297,6 +297,12 @@ def test_a_full_disk_is_said_and_loses_nothing(folder: Path) -> None:
     assert resumed.returncode == 0, resumed.stderr
 
 
+def test_a_directory_that_cannot_be_is_told_at_once(folder: Path) -> None:
+    done = mprec("run", "small.yaml", "--out", "small.yaml/out", cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr == "small.yaml/out cannot be written to: Not a directory; choose another --out\n"
+
+
 @pytest.mark.parametrize("columns", [40, 50, 80, 120])
 def test_output_fits_the_terminal(columns: int, folder: Path) -> None:
     arguments = ("run", "small.yaml", "--replications", "2", "--no-figures", "--out", f"w{columns}")

@@ -122,6 +122,18 @@ def test_a_run_against_itself_differs_by_exactly_nothing(folder: Path, small: Re
     assert {file.name for file in Path("figures").iterdir()} >= {"differences.png", "differences.svg"}
 
 
+def test_a_narrow_terminal_cuts_no_name(folder: Path, small: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    code, output = mprec(small.directory, small.directory, "--metric", "all", "--out", "figures")
+    assert code == 0
+    lines = output.splitlines()
+    assert all(len(line) <= 40 for line in lines)
+    # Each of these is longer than what is left of 40 columns, and stands above its row.
+    for name in ("correct_predictions_per_s", "correct_predictions_within_sla_per_s"):
+        assert lines.count(name) == 2
+        assert lines[lines.index(name) + 1].split() == ["+0.00%", "[+0.00,", "+0.00]%"]
+
+
 def test_pairs_give_an_interval_at_least_three_times_narrower() -> None:
     """Switching between CPU and GPU as the queue is seen, and as if there were none, on a shipped experiment."""
 

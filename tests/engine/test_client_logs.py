@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.engine.record import NEVER, AttemptEnd, Cause, RunRecord
+from sim.engine.record import NEVER, AttemptEnd, Cause, Outcome, RunRecord
 from sim.serving.clients import DROP_REASONS, DropReason
 from tests.engine.test_event_logs import DROPPED, IN_TIME, LATE, ONE_US_A_SAMPLE, TEN_US, US, device, log, parts, run
 
@@ -127,6 +127,15 @@ def test_a_retry_may_be_sent_at_the_deadline_and_not_after_it(tmp_path: Path) ->
     assert past.drop_ns[1] == 5 * US
     anyway = second_retry(1.25025, more=", past_deadline: true")
     assert log(anyway)[1] == (1, 10.001, 20.001, LATE)
+
+
+def test_a_retry_whose_backoff_cannot_be_counted_is_never_sent(tmp_path: Path) -> None:
+    # The lane is busy for longer than the run. The ninth retry would wait for 2 us x 100^8, some 630 years.
+    retries = "retries: {limit: 9, backoff: 2us, multiplier: 100, past_deadline: true}"
+    busy = "{distribution: deterministic, mean: 1h}"
+    record = run(tmp_path, [0, 1], {"d": device(busy)}, more=f"queue: {{limit: 0}}\n{retries}")
+    assert [sent for q, _, sent, *_ in attempts(record) if q == 1] == [1, 3, 203]
+    assert record.outcome.tolist() == [Outcome.IN_FLIGHT] * 2
 
 
 def test_a_retry_at_the_instant_of_a_completion_finds_the_lane_free(tmp_path: Path) -> None:

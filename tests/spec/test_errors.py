@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from sim.profile.library import model_file
 from sim.spec.problems import SpecError
 from sim.study.planning import plan_scenarios
 from sim.study.scenario import find_experiment, load_scenarios
@@ -92,17 +94,29 @@ def test_a_good_file_has_no_problems(tmp_path: Path) -> None:
         (
             "policy: {kind: mp-rec}",
             "sweep: {seed: [1, 2]}",
-            "e.yaml:11:9: sweep.seed: cannot be swept",
+            "e.yaml:11:9: sweep.seed: cannot be swept (allowed: the path of any key but sweep, extends, "
+            "report, seed, service_seed, name, optimise)",
         ),
         (
             "policy: {kind: mp-rec}",
             "sweep: {service_seed: [1, 2]}",
-            "e.yaml:11:9: sweep.service_seed: cannot be swept",
+            "e.yaml:11:9: sweep.service_seed: cannot be swept (allowed: the path of any key but sweep, extends, "
+            "report, seed, service_seed, name, optimise)",
         ),
         (
             "policy: {kind: mp-rec}",
             "policy: {kind: mp-rec}\nservice_seed: -1",
             "e.yaml:12:15: service_seed: has to be at least 0 (got -1)",
+        ),
+        (
+            "policy: {kind: mp-rec}",
+            "policy: {kind: mp-rec}\nservice_seed: true",
+            "e.yaml:12:15: service_seed: expected a number (got true)",
+        ),
+        (
+            "policy: {kind: mp-rec}",
+            "policy: {kind: mp-rec, margin: false}",
+            "e.yaml:11:32: policy.margin: expected a number (got false)",
         ),
         (
             "cpu: cpu-broadwell",
@@ -169,6 +183,36 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
         "policy.kind",
     ]
     assert all(line.startswith(f"e.yaml:{number}:") for line, number in zip(found, (2, 3, 6, 10, 11), strict=True))
+
+
+def test_profiles_are_files_too_beside_the_experiment(tmp_path: Path) -> None:
+    text = GOOD.replace("model: dlrm-kaggle", "model: ./model.yaml").replace("cpu: cpu-broadwell", "cpu: ./cpu.yaml")
+    other = text.replace("size: 100", "size: 0")
+    missing = "there is no such file, neither beside the file that names it nor in the working directory"
+    for broken in (text, other):
+        found = problems(tmp_path, broken)
+        assert found[0].startswith(f"e.yaml:2:8: model: {missing} (got './model.yaml'; allowed: dien, dlrm-")
+        assert found[-1].startswith(f"e.yaml:10:20: fleet[0].devices.cpu: {missing} (got './cpu.yaml'; allowed: cpu-")
+    shutil.copy(model_file("dlrm-kaggle"), tmp_path / "model.yaml")
+    (tmp_path / "cpu.yaml").write_text(
+        "name: own\nkind: cpu\nevidence: modelled\nprovenance: {source: none}\n"
+        "service: {dlrm-kaggle: {table: {distribution: exponential, mean: 1ms}}}\n"
+    )
+    assert problems(tmp_path, text) == []
+    # Something else that is wrong does not make them unknown.
+    assert problems(tmp_path, other) == ["e.yaml:6:30: workload.sizes.size: has to be at least 1 (got 0)"]
+
+
+def test_service_that_cannot_be_counted_in_64_bits_is_refused(tmp_path: Path) -> None:
+    # A hundred queries a second for an hour; were one lane to serve 360,000 of them, 146 years pass at 3.55 h each.
+    text = GOOD.replace("duration: 1s", "duration: 1h").replace("mp-rec", "static, representation: table, device: cpu")
+    slow = "{profile: {kind: cpu, service: {distribution: exponential, mean: 4h}}}"
+    (line,) = problems(tmp_path, text.replace("cpu-broadwell", slow))
+    assert line == (
+        "e.yaml:10:20: fleet[0].devices.cpu: service by table@cpu takes up to 4 h on average: the times of all queries "
+        "cannot be counted in 64 bits (allowed: 146 years in all; is the unit right?)"
+    )
+    assert problems(tmp_path, text.replace("cpu-broadwell", slow.replace("4h", "3h"))) == []
 
 
 def test_errors_inside_a_sweep_point_into_the_sweep(tmp_path: Path) -> None:

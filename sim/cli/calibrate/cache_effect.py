@@ -37,5 +37,5 @@ def cache_effect(
         models = [find_model(name) for name in model or list_models()]
     except UnknownName as error:
         near, known = nearest_name(error.name, error.known), ", ".join(error.known)
-        raise SpecError([Problem(f"unknown {error.kind}", None, "", error.name, known, near)]) from error
+        raise SpecError([Problem(error.problem, None, "", error.name, known, near)]) from error
     typer.echo("\n".join(effect_lines(cache_effects(devices[0], devices[1], models, cache))))

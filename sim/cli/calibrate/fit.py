@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from sim.cli.calibrate.device_options import Description, Kind, Lanes, Memory, Price
 from sim.cli.calibrate.writing import told_if_unwritable
 
 __all__ = ["fit"]
-
-Kind = Literal["cpu", "gpu", "tpu", "ipu", "other"]
 
 
 def fit(
@@ -26,11 +25,11 @@ def fit(
     name: Annotated[
         str | None, typer.Option(help="Name of the device; left out, the one in the samples, or that of the file.")
     ] = None,
-    kind: Annotated[Kind, typer.Option(help="Kind of device.")] = "other",
-    description: Annotated[str, typer.Option(help="What the device is, in a line.")] = "",
-    memory: Annotated[str | None, typer.Option(help="Memory for representations, as in 16GiB.")] = None,
-    lanes: Annotated[int, typer.Option(min=1, help="Queries that the device serves at once.")] = 1,
-    price: Annotated[str | None, typer.Option(help="As in 0.34USD/h.")] = None,
+    kind: Kind = "other",
+    description: Description = "",
+    memory: Memory = None,
+    lanes: Lanes = 1,
+    price: Price = None,
     skip: Annotated[
         int, typer.Option(min=0, help="Repeats to leave out at the start of every block of a size, as warm-up.")
     ] = 0,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from sim.cli.calibrate.device_options import Description, Kind, Lanes, Memory, Price
 from sim.cli.calibrate.writing import told_if_unwritable
 
 __all__ = ["import_runs"]
@@ -56,11 +57,11 @@ def import_runs(
     with_queueing: Annotated[
         bool, typer.Option("--with-queueing", help="Take latencies that include waiting as if they were service times.")
     ] = False,
-    kind: Annotated[Literal["cpu", "gpu", "tpu", "ipu", "other"], typer.Option(help="Kind of device.")] = "other",
-    description: Annotated[str, typer.Option(help="What the device is, in a line.")] = "",
-    memory: Annotated[str | None, typer.Option(help="Memory for representations, as in 16GiB.")] = None,
-    lanes: Annotated[int, typer.Option(min=1, help="Queries that the device serves at once.")] = 1,
-    price: Annotated[str | None, typer.Option(help="As in 0.34USD/h.")] = None,
+    kind: Kind = "other",
+    description: Description = "",
+    memory: Memory = None,
+    lanes: Lanes = 1,
+    price: Price = None,
     source: Annotated[str | None, typer.Option(help="Where percentiles come from, for the provenance.")] = None,
     licence: Annotated[str | None, typer.Option(help="Their licence, for the provenance.")] = None,
     published: Annotated[

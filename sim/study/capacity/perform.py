@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 
 from sim.report.capacity import CapacityReport, RunnerUp, points_csv, shown, weakest
@@ -20,7 +19,7 @@ from sim.study.capacity.question import Find, Question
 from sim.study.engines import EngineChoice
 from sim.study.evaluation import Evaluator
 from sim.study.executor import Executor
-from sim.study.runs import DirectoryInUse, model_names, resolved_experiment
+from sim.study.runs import free_directory, model_names, resolved_experiment
 from sim.study.scenario import find_experiment
 from sim.study.store import ResultStore, store_folder
 
@@ -100,7 +99,7 @@ def perform_capacity(request: CapacityRequest, tell: Callable[[str], None] = _te
     BadClusterAddress, ClusterError
         If there is no such cluster.
     """
-    path = _directory(request)
+    path = free_directory(request.out, f"{find_experiment(request.experiment).stem}-capacity", resume=False)
     folder = store_folder(request.store)
     store = None if folder is None else ResultStore(folder, tell=tell)
     executor = _cluster(request, tell)
@@ -273,17 +272,3 @@ def _cluster(request: CapacityRequest, tell: Callable[[str], None]) -> Executor 
     from sim.study.cluster import DaskCluster
 
     return DaskCluster(request.cluster, tell)
-
-
-def _directory(request: CapacityRequest) -> Path:
-    """Return a directory that is new or empty."""
-    if request.out is not None:
-        if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
-            raise DirectoryInUse(f"{request.out} is there already and not empty; choose another --out")
-        return request.out
-    name = f"{find_experiment(request.experiment).stem}-capacity"
-    for number in count(1):
-        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        if not path.exists():
-            return path
-    raise AssertionError
