@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sim.report.calibration_error import CalibrationError, calibration_errors, is_prediction_of
 from sim.report.replications import Replications, read_replications
 from sim.report.rundir import RunDirectoryError, read_summary
 from sim.stats.interval import Interval, paired_difference, paired_ratio, t_interval
@@ -104,6 +105,9 @@ class Agreement:
         Why the measured run is not fit to judge by; empty if it is.
     simulations : int
         Runs whose mean is what is predicted.
+    calibration : bool or None
+        Whether intervals hold what the error of the calibration adds, which all replications share; None where what is
+        predicted does not stand on the calibration of the measured run.
     """
 
     name: str
@@ -111,11 +115,15 @@ class Agreement:
     unmatched: tuple[str, ...]
     unfit: tuple[str, ...]
     simulations: int = 1
+    calibration: bool | None = None
 
     @property
-    def averaged(self) -> tuple[str, ...]:
-        """What is predicted, where that is a mean; empty otherwise."""
-        return (f"Predicted is the mean of {self.simulations} simulations",) if self.simulations > 1 else ()
+    def about(self) -> tuple[str, ...]:
+        """What is predicted, where that is a mean, and what intervals are of."""
+        averaged = (f"Predicted is the mean of {self.simulations} simulations",) if self.simulations > 1 else ()
+        if self.calibration is None:
+            return averaged
+        return (*averaged, f"Intervals are {'with' if self.calibration else 'without'} the calibration's own error")
 
     @property
     def missed(self) -> bool:
@@ -156,6 +164,9 @@ def compare_runs(
     """
     runs = [predicted] if isinstance(predicted, Path) else [*predicted]
     ours, theirs = _averaged(runs), _read(measured)
+    calibrated = all(is_prediction_of(run, measured) for run in runs)
+    if not calibrated:
+        theirs = [replace(one, own_error=None) for one in theirs]
     by_parameters = {_key(one.summary): one for one in ours}
     pairs = [(by_parameters.pop(_key(one.summary), None), one) for one in theirs]
     if len(pairs) == 1 and pairs[0][0] is None and len(by_parameters) == 1:
@@ -172,7 +183,8 @@ def compare_runs(
         raise RunDirectoryError(message)
     summary = read_summary(measured)
     name = str(summary.get("name", measured.name))
-    return Agreement(name, comparisons, tuple(unmatched), unfit(summary), len(runs))
+    known = any(one.own_error is not None for one in theirs) if calibrated else None
+    return Agreement(name, comparisons, tuple(unmatched), unfit(summary), len(runs), known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +194,8 @@ class _Side:
     summary: Mapping[str, Any]
     seed: int | None
     replications: Replications | None
+    own_error: CalibrationError | None = None
+    """What a prediction from its calibration is off by; None of a run that is no such session, or does not know."""
 
     def values(self, name: str, numbers: Sequence[int], *, of_path: bool = False) -> list[float | None]:
         """Return a metric, or the share of a path, of the replications with these numbers."""
@@ -201,13 +215,15 @@ class _Side:
 
 
 def _read(run: Path) -> list[_Side]:
-    scenarios = read_summary(run)["scenarios"]
+    summary = read_summary(run)
+    scenarios = summary["scenarios"]
     kept = read_replications(run)
     if kept is not None and len(kept.scenarios) != len(scenarios):
         raise RunDirectoryError(f"{run}: summary.json and replications.json are not of the same run")
     if kept is None:
         return [_Side(one, None, None) for one in scenarios]
-    return [_Side(one, kept.seed, own) for one, own in zip(scenarios, kept.scenarios, strict=True)]
+    rows = zip(scenarios, kept.scenarios, calibration_errors(summary), strict=True)
+    return [_Side(one, kept.seed, own, error) for one, own, error in rows]
 
 
 def _averaged(runs: Sequence[Path]) -> list[_Side]:
@@ -269,6 +285,8 @@ def _compare(ours: _Side, theirs: _Side, limits: Mapping[str, float]) -> Compari
             predicted, measured, ratio = _unpaired_ratio(
                 *(one.summary["metrics"].get(name, {}) for one in (ours, theirs))
             )
+        if theirs.own_error is not None:
+            ratio = theirs.own_error.of_ratio(ratio, name, _confidence(theirs))
         error, low, high = (None if end is None else end - 1.0 for end in (ratio.value, ratio.low, ratio.high))
         rows.append(Row(shown, unit, predicted, measured, error, low, high, limits.get(shown)))
     for path in dict.fromkeys((*theirs.summary["path_mix"], *ours.summary["path_mix"])):
@@ -279,6 +297,8 @@ def _compare(ours: _Side, theirs: _Side, limits: Mapping[str, float]) -> Compari
         else:
             mean, other_mean = (float(one.summary["path_mix"].get(path, 0.0)) for one in (ours, theirs))
             predicted, measured, points = mean, other_mean, Interval(mean - other_mean, None, None)
+        if theirs.own_error is not None:
+            points = theirs.own_error.of_share(points, path, _confidence(theirs))
         limit = limits.get("path mix")
         rows.append(Row(f"{MIX}{path}", "%", predicted, measured, points.value, points.low, points.high, limit))
     predicted_curve, measured_curve = (one.curve(numbers) if numbers else _curve(one.summary) for one in (ours, theirs))
@@ -330,7 +350,7 @@ def _curve(scenario: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
 
 def render(agreement: Agreement) -> str:
     """Return the comparison as text, one block a scenario."""
-    lines = [f"Predicted against measured: {agreement.name}", *agreement.averaged, ""]
+    lines = [f"Predicted against measured: {agreement.name}", *agreement.about, ""]
     lines += [f"UNFIT, not to be judged by: {reason}" for reason in agreement.unfit]
     if agreement.unfit:
         lines.append("")
@@ -356,7 +376,7 @@ def markdown(agreement: Agreement) -> str:
     for one in agreement.comparisons:
         for row in one.rows:
             lines.append("| " + " | ".join((one.label, *_cells(row))) + " |")
-    below = [*agreement.averaged, *(f"{one.label}: {_pairing(one)}" for one in agreement.comparisons)]
+    below = [*agreement.about, *(f"{one.label}: {_pairing(one)}" for one in agreement.comparisons)]
     return "\n".join([*lines, "", *(f"{line}.  " for line in below)]).rstrip()
 
 

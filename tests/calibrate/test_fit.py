@@ -26,6 +26,20 @@ def test_levels_are_those_that_the_repeats_carry() -> None:
     assert levels_for(100) == levels_for(99) == LEVELS
     assert levels_for(5) == (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
     assert levels_for(1000)[-3:] == (0.998, 0.999, 1.0)
+    assert levels_for(100_000)[-4:] == (0.99995, 0.99998, 0.99999, 1.0)
+
+
+@pytest.mark.parametrize(("rare", "factor"), [(3000, 8.0), (10_000, 20.0)])
+def test_rare_long_samples_are_as_rare_in_the_table(rare: int, factor: float) -> None:
+    random = np.random.default_rng(20261130)
+    cell = 1e6 * random.lognormal(0.0, 0.15, 100_000)
+    cell[random.random(cell.size) < 1 / rare] *= factor
+    rows = fit_table(samples_of({1: np.rint(cell).astype(int).tolist()}), "m", "table").rows
+    # The mean square decides how long queries wait. Of a line from a to b it is (a a + a b + b b) / 3.
+    low, high = (rows.service_ns[0, part].astype(float) for part in (slice(None, -1), slice(1, None)))
+    mean_square = np.dot(np.diff(rows.levels), low * low + low * high + high * high) / 3
+    assert mean_square == pytest.approx(np.mean(cell * cell), rel=0.01)
+    assert service_table(rows).mean_ns[0] == pytest.approx(np.mean(cell), rel=1e-5)
 
 
 def test_quantiles_that_fall_are_averaged_by_hand() -> None:

@@ -266,6 +266,18 @@ def test_the_policy_is_told_anew_when_there_is_a_quarter_more_calibration(
     assert len(fits) == 6
 
 
+def test_ctrl_c_after_the_blocks_loses_none_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session_module, "own_error", interrupted)
+    options = ("--rehearse", "--calibration", "20ms", "--share-cores", "--replications", "1")
+    code, output = invoke(written(tmp_path), "--out", tmp_path / "out", *options)
+    assert code == 1 and "left out: intervals of errors will be without" in output
+    observation = json.loads((tmp_path / "out" / "summary.json").read_text())["observation"]
+    assert observation["calibration_error"] is None and observation["blocks_run"] == 5
+
+
 def test_a_block_without_queries_is_a_block(tmp_path: Path) -> None:
     options = ("--calibration", "50ms", "--share-cores", "--replications", "1", "--quiet")
     slow = (

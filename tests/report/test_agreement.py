@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sim.cli.main import app
-from sim.report.agreement import compare_runs, markdown, render
+from sim.report.agreement import Agreement, compare_runs, markdown, render
 from sim.report.figures.agreement import quantile_pairs
 from sim.report.rundir import RunDirectoryError
 from sim.spec.problems import SpecError
@@ -126,6 +127,44 @@ def test_the_same_replications_are_compared(tmp_path: Path) -> None:
     assert one.predicted_curve == one.measured_curve
     assert [point for _, point in one.predicted_curve] == [15.0, 30.0]
     assert "100/s: replications 2, 0 of both" in render(compare_runs(sim, real))
+
+
+def test_the_error_of_the_calibration_widens_intervals(tmp_path: Path) -> None:
+    sim = with_replications(tmp_path / "sim", {0: 10.0, 1: 12.0, 2: 11.0})
+    real = with_replications(tmp_path / "real", {0: 10.0, 1: 11.0, 2: 9.0})
+
+    def rows_of() -> tuple[Agreement, dict[str, Any]]:
+        found = compare_runs(sim, real)
+        return found, {row.metric: row for row in found.comparisons[0].rows}
+
+    def about(calibration: dict[str, Any] | None, fleet: str) -> None:
+        summary = json.loads((real / "summary.json").read_text())
+        summary["observation"] = {"fit": True, "calibration_error": calibration}
+        (real / "summary.json").write_text(json.dumps(summary))
+        (real / "experiment.yaml").write_text("fleet: [{name: n, count: 1}]\n")
+        (sim / "experiment.yaml").write_text(f"seed: 2\nfleet: {fleet}\n")
+
+    said, plain = rows_of()
+    assert said.calibration is None and said.about == ()
+    errors = {"metrics": {"latency_ms_p99": 0.02}, "path_mix": {"table@cpu": 0.03}}
+    known = {"groups": 8, "scenarios": [errors]}
+    about(None, "[{count: 1, name: n}]")
+    assert rows_of() == (replace(said, calibration=False), plain)
+    assert "Intervals are without the calibration's own error" in render(rows_of()[0])
+    # A prediction by another profile than that of the session owes nothing to its calibration.
+    about(known, "[{name: n, count: 2}]")
+    assert rows_of() == (said, plain)
+    about(known, "[{count: 1, name: n}]")
+    said, found = rows_of()
+    assert "Intervals are with the calibration's own error" in render(said)
+    assert "Intervals are with the calibration's own error.  " in markdown(said)
+    # Student's t for 95% and seven degrees of freedom is 2.3646. Errors add up as squares, at either end.
+    for name, half in (("p99", 2.364624 * 0.02 * 1.1), ("path mix: table@cpu", 2.364624 * 0.03)):
+        before, after = plain[name], found[name]
+        assert after.error == before.error
+        assert after.error - after.low == pytest.approx(math.hypot(before.error - before.low, half), rel=1e-6)
+        assert after.high - after.error == pytest.approx(math.hypot(before.high - before.error, half), rel=1e-6)
+    assert found["path mix: dhe@cpu"] == plain["path mix: dhe@cpu"]
 
 
 def test_of_several_predictions_the_mean_of_each_replication_counts(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sim.calibrate.observe.fitness import MOST_GAP_NS, MOST_LAG, RULE
 from sim.calibrate.observe.layout import Variable
 from sim.calibrate.observe.profile import idle_over_busy
 from sim.calibrate.observe.session import Session
+from sim.calibrate.observe.summary import summarised
 from sim.calibrate.profile_folder import write_profile
 from sim.calibrate.sample_set import write_sample_csv
 from sim.engine.record import RunRecord
@@ -23,7 +24,6 @@ from sim.report.figures import plot_run
 from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
 from sim.report.table import Report
-from sim.stats.summary import ReplicationResult, reduce_record, summarise
 
 __all__ = ["observation", "write_session"]
 
@@ -99,6 +99,7 @@ def observation(session: Session, waiting: str) -> dict[str, Any]:
             for name, times in session.overhead_ns.items()
         },
         "idle_over_back_to_back": idle_over_busy(session.calibrations),
+        "calibration_error": None if session.own_error is None else session.own_error.to_json_dict(),
         "blocks_set_aside": sum(bool(reason) for reason in session.fitness.reasons),
         "blocks_run": len(session.blocks),
         "rule": asdict(RULE) | {"most_lag": MOST_LAG, "most_gap_ns": MOST_GAP_NS},
@@ -121,27 +122,8 @@ def _report(folder: Path, session: Session) -> Report:
     for number, scenario in enumerate(session.scenarios):
         # Where nothing is left the disturbed blocks are shown, and the run is called unfit.
         shown = session.kept(number) or range(first.replications)
-        results: list[ReplicationResult] = [
-            reduce_record(
-                session.observed[number, replication].record,
-                scenario.view,
-                replication=replication,
-                warmup_ns=scenario.warmup_ns,
-                time_varying=scenario.time_varying,
-            )
-            for replication in shown
-        ]
-        summaries.append(
-            summarise(
-                scenario.parameters,
-                "measured",
-                results,
-                confidence=scenario.experiment.report.confidence,
-                sla_ns=scenario.experiment.sla,
-                offered_load=scenario.offered_load,
-                time_varying=scenario.time_varying,
-            )
-        )
+        records = ((replication, session.observed[number, replication].record) for replication in shown)
+        summaries.append(summarised(scenario, "measured", records))
     assumptions = [
         *(line for line in session.scenarios[0].assumptions if not line.startswith("service times of")),
         "observed on a real server; the policy was told the service times of the calibration blocks until then",

@@ -18,6 +18,7 @@ from sim.calibrate.observe.arrivals import on_schedule
 from sim.calibrate.observe.calibration import CalibrationBlock, Calibrator, grid_of, overhead_ns
 from sim.calibrate.observe.fitness import Block, Fitness, assess, combined
 from sim.calibrate.observe.layout import LaidOut, RealDevice, Variable, check_observable, real_devices, subjects_of
+from sim.calibrate.observe.own_error import OwnError, own_error
 from sim.calibrate.observe.practice import Practice
 from sim.calibrate.observe.profile import CalibratedDevice, capacity_per_s, device_override, fit_device
 from sim.calibrate.observe.server import Observed, Server
@@ -96,6 +97,8 @@ class Session:
         Those that were kept.
     capacity_per_s : float
         What a load of 1 was, by the first calibration blocks.
+    own_error : OwnError or None
+        What the chance of the calibration does to predictions; None where that was left out, or cannot be told.
     """
 
     scenarios: tuple[LaidOut, ...]
@@ -107,6 +110,7 @@ class Session:
     overhead_ns: Mapping[str, NDArray[np.int64]]
     calibrations: tuple[CalibrationBlock, ...]
     capacity_per_s: float
+    own_error: OwnError | None = None
 
     def kept(self, scenario: int) -> list[int]:
         """Return the replications of a scenario whose blocks were kept."""
@@ -141,7 +145,32 @@ def run_session(variable: Variable, request: SessionRequest, tell: Tell) -> Sess
     with _workers(first, devices, cores, request, tell) as (workers, subjects):
         if cores is not None:
             os.sched_setaffinity(0, {cores[0]})
-        return _observe(variable, request, first, devices, workers, subjects, tell)
+        session = _observe(variable, request, first, devices, workers, subjects, tell)
+    return replace(session, own_error=_own_error(session, variable, request, first, devices, tell))
+
+
+def _own_error(
+    session: Session,
+    variable: Variable,
+    request: SessionRequest,
+    first: LaidOut,
+    devices: Sequence[RealDevice],
+    tell: Tell,
+) -> OwnError | None:
+    """Predict what was observed without a part of the calibration, part by part; Ctrl-C loses no more than that."""
+    used = [device for device in devices if device.paths]
+    sweep = _sweep(request.loads, session.capacity_per_s)
+
+    def lay_out(blocks: Sequence[CalibrationBlock]) -> Sequence[LaidOut]:
+        fitted = [fit_device(blocks, first, device, _name(first, device)) for device in used]
+        return variable.lay_out(_overrides(fitted, first, request, sweep))
+
+    tell("simulating what the chance of the calibration does to predictions; Ctrl-C leaves that out")
+    try:
+        return own_error(session.calibrations, lay_out, [session.kept(i) for i in range(len(session.scenarios))])
+    except KeyboardInterrupt:
+        tell("left out: intervals of errors will be without the error of the calibration")
+        return None
 
 
 def _planned(variable: Variable, request: SessionRequest) -> LaidOut:
