@@ -14,12 +14,18 @@ def validate(experiment: ExperimentArgument, overrides: OverridesOption = None, 
 
     Exit code 2 if anything is wrong, with file, line and column of every problem.
     """
-    from sim.study.planning import plan_scenarios
+    from sim.study.planning import check_baseline_named, plan_scenarios
     from sim.study.scenario import asks_for_designs, load_scenarios
 
     add_plugins(plugins)
     scenarios = load_scenarios(experiment, overrides or [])
     plans = plan_scenarios(scenarios)
+    check_baseline_named(scenarios)
+    if any(scenario.experiment.policy.kind == "user" for scenario in scenarios):
+        # A function of one's own is looked up where it is used.
+        from sim.study.prepare import prepare
+
+        prepare(scenarios)
     for scenario, plan in zip(scenarios, plans, strict=True):
         paths = ", ".join(path.name for path in plan.eligible)
         typer.echo(f"{scenario.label}: {scenario.experiment.replications} replications over {paths}")

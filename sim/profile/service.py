@@ -333,7 +333,7 @@ class ParametricService:
         asked = np.asarray(size, dtype=np.int64)
         if np.any(asked < 1):
             raise SizeOutOfRange(int(asked[asked < 1].flat[0]), 1, None)
-        return np.asarray(self.mean_ns + self.per_sample_ns * asked, dtype=np.float64)
+        return np.asarray(self.mean_ns + float(self.per_sample_ns) * asked, dtype=np.float64)
 
     def second_moment_at(self, size: ArrayLike) -> NDArray[np.float64]:
         """Second moment in ns^2 of the service time of queries of `size`, float64, the same shape."""

@@ -43,7 +43,7 @@ def check_baseline(parameters: Sequence[Mapping[str, Any]], baseline: Baseline) 
     if baseline is None or any(_is_baseline(one, baseline) for one in parameters):
         return
     labels = dict.fromkeys(str(value) for one in parameters for value in one.values())
-    shown = ", ".join(labels) or "none: there is no sweep"
+    shown = ", ".join(labels) or "none, as there is no sweep (report.baseline: null asks for no gains)"
     raise ValueError(f"no scenario of the sweep is called that; its labels are: {shown}")
 
 

@@ -63,7 +63,7 @@ def read_finished(path: Path) -> Finished:
     RunDirectoryError
         If there is no summary, or a file is damaged.
     """
-    if not (path / "summary.json").exists() and (path / "replications").is_dir():
+    if (path / "replications").is_dir():
         raise RunDirectoryError(f"{path} holds a run that is not finished; complete it with mprec run --resume")
     summary = read_summary(path)
     try:

@@ -96,15 +96,22 @@ def headline(
             told = len(members) > 1 and _correct_in_time(summaries[best]) > 0.0
             lines.append(f"{prefix}{'every scenario' if len(members) > 1 else 'it'} is saturated{most if told else ''}")
             continue
+        unknown = sum(verdicts[i].answer is Answer.UNKNOWN for i in members)
+        if not meeting and unknown == len(members):
+            lines.append(f"{prefix}whether {sla} is met at {percentile} is unknown")
+            continue
+        of_some = f"; of {unknown} it is unknown" if unknown else ""
         if not meeting:
-            lines.append(f"{prefix}no scenario meets {sla} at {percentile}")
+            lines.append(
+                f"{prefix}no scenario {'is known to meet' if unknown else 'meets'} {sla} at {percentile}{of_some}"
+            )
             continue
         best = max(meeting, key=lambda i: _correct_in_time(summaries[i]))
         name = _label(summaries[best])
         if len(members) == 1:
             lines.append(f"{prefix}{name} meets {sla} at {percentile}" if name else f"{sla} is met at {percentile}")
         else:
-            of = f"{len(meeting)} of {len(members)} meet {sla} at {percentile}"
+            of = f"{len(meeting)} of {len(members)} meet {sla} at {percentile}{of_some}"
             lines.append(f"{prefix}{of}; most correct predictions in time: {name}{_gain_text(gains[best])}")
     return lines
 

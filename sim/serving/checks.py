@@ -23,6 +23,9 @@ __all__ = ["Load", "check_batches", "check_lanes", "check_named_devices", "check
 MOST_OVER_MEAN = 64
 """No draw of a distribution in use is further above its mean than by about this factor."""
 
+MOST_SLOWDOWN = 10.0
+"""No slowdown that was measured, and has a name, is as much."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -115,6 +118,8 @@ def check_times(
     It fails where units are mixed up: 30,000 queries of 100 h each.
     """
     attempts = 1 + (experiment.retries.limit if experiment.retries else 0) + int(experiment.hedging is not None)
+    slowdown = () if experiment.interference is None else experiment.interference.slowdown
+    slowest = MOST_SLOWDOWN if isinstance(slowdown, str) else max(slowdown, default=1.0)
     work_ns = 0.0
     longest_ns = 0.0
     for load, share in loads:
@@ -123,7 +128,8 @@ def check_times(
         queries = share * (workload.queries or load.rate_per_s * (workload.duration or 0) / 1e9)
         after_idle = sum(max(one.extra_ns) + size * max(one.per_sample_ns, default=0) for one in path.after_idle)
         after_size = 0 if path.after_size is None else max(path.after_size.extra_ns)
-        mean_ns = float(path.service.mean_at(np.array([size]))[0]) + after_idle + after_size
+        alone_ns = float(path.service.mean_at(np.array([size]))[0]) + after_idle + after_size
+        mean_ns = slowest * (alone_ns + groups[path.group].devices[path.slot].profile.per_query_overhead_ns)
         longest_ns = max(longest_ns, mean_ns)
         work_ns += attempts * parts * (queries + MOST_OVER_MEAN) * mean_ns
     if work_ns > LARGEST:

@@ -72,6 +72,10 @@ def mean_load(integral: int, interval_ns: int, lanes: int) -> float:
     return float(integral) / float(interval_ns * lanes)
 
 
+MOST_NODES = 1e9
+"""More than any group has, and few enough to be counted on every engine."""
+
+
 def nodes_for_load(load: float, target: float, tolerance: float, current: int) -> int:
     """Return the nodes that bring `load` to `target` a node; `current` ones if these are within the tolerance.
 
@@ -80,7 +84,7 @@ def nodes_for_load(load: float, target: float, tolerance: float, current: int) -
     load : float
         Average over the last interval: busy lanes, in nodes' worth, or unfinished queries.
     """
-    asked = load / target
+    asked = min(load / target, MOST_NODES)
     if abs(asked - current) <= tolerance * current:
         return current
     return max(1, math.ceil(asked - 1e-9))

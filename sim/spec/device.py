@@ -301,7 +301,7 @@ class ParametricSpec(_ServiceOptions):
     distribution: Literal["exponential", "deterministic", "lognormal", "gamma"]
     mean: DurationOrZeroNs = 0
     per_sample: DurationOrZeroNs = 0
-    cv: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+    cv: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] | None = Field(
         default=None, description="Coefficient of variation; for lognormal and gamma only."
     )
 
@@ -394,7 +394,7 @@ class DeviceSpec(SpecModel):
     description: str = ""
     evidence: Literal["measured", "published", "modelled"] = "modelled"
     memory: Bytes | None = Field(default=None, description="What mapping may fill; left out: no limit.")
-    lanes: Count = Field(default=1, description="Queries served at once.")
+    lanes: int = Field(default=1, ge=1, le=4096, description="Queries served at once.")
     per_query_overhead: DurationOrZeroNs = Field(
         default=0, description="Extra service time of a batch for each query after its first."
     )

@@ -77,6 +77,7 @@ class DeviceUseSpec(SpecModel):
     queue_limit: int | None = Field(
         None,
         ge=0,
+        lt=2**53,
         description="Most parts that may wait; a query that finds no room is dropped. Unbounded by default.",
     )
     data_loading: bool = Field(False, description="Add the measured data-loading time to the service time.")
@@ -221,7 +222,7 @@ class LateBindingSpec(SpecModel):
         (), description="Devices, as group/device, in the order tried; the order of the fleet by default."
     )
     queue_limit: int | None = Field(
-        None, ge=0, description="Most queries that may wait centrally; one that finds no room is dropped."
+        None, ge=0, lt=2**53, description="Most queries that may wait centrally; one that finds no room is dropped."
     )
 
 
@@ -274,7 +275,7 @@ RouterSpec = Annotated[
 class SplittingSpec(SpecModel):
     """A query larger than `part` is cut into parts of that size; it completes with its last part."""
 
-    part: int = Field(ge=1, description="Largest part, in samples.")
+    part: int = Field(ge=1, lt=2**53, description="Largest part, in samples.")
     over: Literal["lanes", "devices"] = Field(
         "lanes",
         description="lanes: all parts go to the device that the policy picks for the query. devices: the policy "
@@ -294,7 +295,7 @@ class ReportSpec(SpecModel):
     percentile: Literal["p50", "p90", "p95", "p99", "p999"] = Field(
         "p99", description="The latency percentile that has to meet the SLA."
     )
-    confidence: float = Field(0.95, gt=0.5, lt=1.0, description="Confidence of every interval.")
+    confidence: float = Field(0.95, gt=0.5, le=0.999999999, description="Confidence of every interval.")
     timeline: DurationNs | None = Field(
         None, description="Length of the intervals of timeline.csv, metrics over time; none by default."
     )

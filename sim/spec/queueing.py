@@ -22,7 +22,10 @@ class QueueSpec(SpecModel):
         "first served.",
     )
     limit: int | None = Field(
-        None, ge=0, description="Most parts that may wait; a query that finds no room is dropped. Unbounded by default."
+        None,
+        ge=0,
+        lt=2**53,
+        description="Most parts that may wait; a query that finds no room is dropped. Unbounded by default.",
     )
     shed: Literal["never", "late", "hopeless"] = Field(
         "never",
@@ -35,7 +38,7 @@ class BatchingSpec(SpecModel):
     """Parts that wait for the same representation on a device are served together."""
 
     queries: int = Field(ge=1, le=100_000, description="Most parts in a batch.")
-    samples: int | None = Field(None, ge=1, description="Most samples in a batch; no limit by default.")
+    samples: int | None = Field(None, ge=1, lt=2**53, description="Most samples in a batch; no limit by default.")
     timeout: DurationOrZeroNs = Field(
         0,
         description="How long a batch that is not full waits for more, from when its oldest part joined the queue; "

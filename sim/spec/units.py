@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException, InvalidOperation
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -95,6 +95,8 @@ class Dimension:
     example: str
     whole: bool = False
     zero: bool = False
+    least: float = 0.0
+    most: float = math.inf
 
     def parse(self, written: object) -> float | int:
         """Return the number in base units; a ValueError says what is wrong and what is allowed."""
@@ -121,7 +123,10 @@ class Dimension:
             raise ValueError(
                 f"{unit!r} is no unit of a {self.noun}: write one of {self.unit_names()}, such as {self.example}"
             )
-        scaled = value * self.units[unit]
+        try:
+            scaled = value * self.units[unit]
+        except DecimalException as error:
+            raise ValueError(f"a {self.noun} that is out of all bounds: {number[:20]}") from error
         if scaled < 0 or (scaled == 0 and not self.zero):
             raise ValueError(f"a {self.noun} has to be {'zero or more' if self.zero else 'more than zero'}")
         if self.whole:
@@ -134,6 +139,8 @@ class Dimension:
         result = float(scaled)
         if not math.isfinite(result):
             raise ValueError(f"a {self.noun} has to be finite")
+        if result > self.most or 0 < result < self.least:
+            raise ValueError(f"a {self.noun} has to be from {self.least:g} to {self.most:g} {next(iter(self.units))}")
         return result
 
     def format(self, value: float | int) -> str:
@@ -167,13 +174,13 @@ def _plain(number: Decimal) -> str:
 
 DURATION = Dimension("duration", DURATIONS, "10ms", whole=True)
 DURATION_OR_ZERO = Dimension("duration", DURATIONS, "10ms", whole=True, zero=True)
-RATE = Dimension("rate", RATES, "250/s")
-RATE_OR_ZERO = Dimension("rate", RATES, "250/s", zero=True)
+RATE = Dimension("rate", RATES, "250/s", least=1e-12, most=1e15)
+RATE_OR_ZERO = Dimension("rate", RATES, "250/s", zero=True, least=1e-12, most=1e15)
 SIZE = Dimension("memory size", BYTES, "32GB", whole=True)
-POWER = Dimension("power", POWERS, "300W", zero=True)
-PRICE = Dimension("price", PRICES, "0.432 USD/h", zero=True)
-COMPUTE = Dimension("compute rate", FLOPS, "14TFLOP/s")
-BANDWIDTH = Dimension("bandwidth", BANDWIDTHS, "900GB/s")
+POWER = Dimension("power", POWERS, "300W", zero=True, most=1e12)
+PRICE = Dimension("price", PRICES, "0.432 USD/h", zero=True, most=1e12)
+COMPUTE = Dimension("compute rate", FLOPS, "14TFLOP/s", least=1.0, most=1e30)
+BANDWIDTH = Dimension("bandwidth", BANDWIDTHS, "900GB/s", least=1.0, most=1e30)
 
 
 def parse_duration_ns(written: object) -> int:
@@ -271,8 +278,11 @@ def _fraction(written: object) -> float:
         value = Decimal(text.removesuffix("%").strip())
     except InvalidOperation as error:
         raise ValueError("a fraction is written as 0.7879 or 78.79%") from error
-    if percent:
-        value /= 100
+    try:
+        if percent:
+            value /= 100
+    except DecimalException as error:
+        raise ValueError("a fraction is written as 0.7879 or 78.79%") from error
     return float(value) if value.is_finite() else math.nan
 
 

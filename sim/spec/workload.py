@@ -81,7 +81,7 @@ class PiecewiseRateSpec(SpecModel):
 
     kind: Literal["piecewise-rate"]
     steps: tuple[RateStepSpec, ...] | None = Field(None, min_length=1, description="Rates from given times on.")
-    shape: str | tuple[Annotated[float, Field(ge=0)], ...] | None = Field(
+    shape: str | tuple[Annotated[float, Field(ge=0, le=1e12)], ...] | None = Field(
         None, description="Relative rates of equal windows: the name of a shape that ships, or a list."
     )
     rate: RatePerS | None = Field(None, description="Mean rate of a shape.")
@@ -197,7 +197,7 @@ class QuantileSizesSpec(SpecModel):
 class MixturePartSpec(SpecModel):
     """A component of a mixture."""
 
-    weight: float = Field(gt=0, description="Relative weight.")
+    weight: float = Field(ge=1e-12, le=1e12, description="Relative weight.")
     sizes: SizesSpec
 
 

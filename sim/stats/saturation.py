@@ -135,8 +135,8 @@ def saturation_verdict(
     It is saturated if any of these holds:
 
     1. the offered load is known and at least 1;
-    2. the mean growth of the backlog exceeds 1% of the offered queries, and its one-sided 99% lower bound
-       over replications (Student t) exceeds 0;
+    2. the mean growth of the backlog exceeds 1% of the offered queries and one query, and its one-sided 99% lower
+       bound over replications (Student t) exceeds 0;
     3. the mean growth exceeds 2% and also one standard deviation of what a queue at load exactly 1 would show
        by chance. This is the only test with a single replication, and with very few it finds an overload that
        a t test on one or two degrees of freedom cannot. A stable queue's backlog wanders much less than a
@@ -169,7 +169,9 @@ def saturation_verdict(
     shown = f"the backlog grew by {mean:.1%} of the offered queries"
     if offered_load is not None and offered_load >= 1:
         return SaturationVerdict(True, mean, low, offered_load, f"the offered load is {offered_load:.3g}; {shown}")
-    by_test = mean > GROWTH_LIMIT and low is not None and low > 0
+    # A run that ends with an arrival has one query in the system at its end, however idle it is.
+    offered = sum(int(one.offered[-1] - one.offered[0]) for one in samples) / len(samples)
+    by_test = mean > GROWTH_LIMIT and low is not None and low > 0 and mean * offered > 1.0
     saturated = by_test or mean > large
     reason = shown if saturated else f"{shown}, which is not more than chance or not more than 1%"
     if offered_load is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sim.report.comparison import check_baseline
 from sim.serving.cells import check_cells, one_cell
 from sim.serving.clients import check_clients
 from sim.serving.fault_check import check_faults
@@ -16,13 +17,17 @@ from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import KeyPath, format_path
+from sim.spec.units import LARGEST, format_duration_ns
 from sim.study.rounds import check_precision
 from sim.study.scenario import Scenario
 from sim.workload.arrivals import arrival_process
 from sim.workload.sizes import SizeDistribution, TraceSizes, size_distribution
 from sim.workload.sources import Source, sources_of
 
-__all__ = ["drain_ns", "plan_scenario", "plan_scenarios"]
+__all__ = ["check_baseline_named", "drain_ns", "plan_scenario", "plan_scenarios"]
+
+DELAY_OVER_MEAN = 40
+"""A delay that is drawn exceeds its mean by about this times the square of its coefficient of variation at most."""
 
 DRAIN_SLAS = 10
 """`drain: auto` lets the clock run on for this many of the longest SLA after the last arrival."""
@@ -52,6 +57,7 @@ def plan_scenario(scenario: Scenario) -> Plan:
         *check_routing(experiment, scenario.node),
         *check_scaling(experiment, scenario.node, end_ns=end_ns),
         *check_precision(experiment, scenario.node),
+        *_check_clock(scenario),
     ]
     unequal = check_cells(experiment, scenario.node)
     problems += unequal
@@ -72,6 +78,22 @@ def plan_scenario(scenario: Scenario) -> Plan:
     if problems:
         raise SpecError(problems)
     return plan
+
+
+def _check_clock(scenario: Scenario) -> list[Problem]:
+    """Return what of the times that a run adds up cannot be counted in 64 bits."""
+    experiment, network = scenario.experiment, scenario.experiment.network
+    problems = []
+    if drain_ns(experiment) > LARGEST:
+        message = (
+            f"the clock would run on for {DRAIN_SLAS} times this after the last arrival, which 64 bits cannot count"
+        )
+        allowed = f"at most {format_duration_ns(LARGEST // DRAIN_SLAS)}, or workload.drain"
+        problems.append(problem_at(scenario.node, ("sla",), message, allowed=allowed))
+    if network is not None and network.delay * (1.0 + DELAY_OVER_MEAN * network.cv**2) > LARGEST:
+        message = "some of the delays that are drawn could not be counted in 64 bits; is the unit right?"
+        problems.append(problem_at(scenario.node, ("network", "delay"), message))
+    return problems
 
 
 def _load(scenario: Scenario, source: Source) -> tuple[Load | None, list[Problem]]:
@@ -135,3 +157,18 @@ def plan_scenarios(scenarios: Sequence[Scenario]) -> list[Plan]:
     if problems:
         raise SpecError(problems)
     return plans
+
+
+def check_baseline_named(scenarios: Sequence[Scenario]) -> None:
+    """Refuse a baseline that is none of the scenarios of an experiment.
+
+    Raises
+    ------
+    SpecError
+    """
+    first = scenarios[0]
+    baseline = first.experiment.report.baseline
+    try:
+        check_baseline([scenario.parameters for scenario in scenarios], baseline)
+    except ValueError as error:
+        raise SpecError([problem_at(first.node, ("report", "baseline"), str(error))]) from error

@@ -18,19 +18,17 @@ import yaml
 
 from sim._version import __version__
 from sim.profile.library import own_file
-from sim.report.comparison import check_baseline
 from sim.report.figures import plot_run
 from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory, RunDirectoryError, check_writable
 from sim.report.table import Report
 from sim.report.warmup_file import write_warmup
-from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
-from sim.spec.problems import SpecError
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
 from sim.study.executor import open_executor
+from sim.study.planning import check_baseline_named
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
 from sim.study.store import ResultStore, store_folder
 from sim.study.study import Progress, Study, StudyResult
@@ -151,7 +149,7 @@ def perform(
     scenarios = load_scenarios(
         request.experiment, request.overrides, seed=request.seed, replications=request.replications
     )
-    _check_baseline(scenarios)
+    check_baseline_named(scenarios)
     study = Study.of(scenarios)
     directory = RunDirectory(
         free_directory(request.out, find_experiment(request.experiment).stem, resume=request.resume)
@@ -205,15 +203,6 @@ def perform(
     )
     checkpoint.remove()
     return FinishedRun(directory.path, report)
-
-
-def _check_baseline(scenarios: Sequence[Scenario]) -> None:
-    first = scenarios[0]
-    baseline = first.experiment.report.baseline
-    try:
-        check_baseline([scenario.parameters for scenario in scenarios], baseline)
-    except ValueError as error:
-        raise SpecError([problem_at(first.node, ("report", "baseline"), str(error))]) from error
 
 
 def free_directory(out: Path | None, name: str, *, resume: bool) -> Path:

@@ -6,13 +6,14 @@ import csv
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.spec.problems import Position, Problem, SpecError
+from sim.spec.units import LARGEST
 
 __all__ = ["find_trace", "read_sizes", "read_time_stamps"]
 
@@ -70,7 +71,16 @@ def read_time_stamps(file: Path, column: str | None, unit: str) -> NDArray[np.in
             return seconds * 10**9 + int((fraction or "").ljust(9, "0"))
         return int((Decimal(text) * scale).to_integral_value())
 
-    stamps, lines = _read_column(file, column, parse, "a time stamp: a date and time, or a number")
+    def parse_bounded(text: str) -> int:
+        stamp = parse(text)
+        if abs(stamp) > LARGEST // 2:
+            raise ValueError
+        return stamp
+
+    what = (
+        f"a time stamp: a date and time, or a number within {LARGEST / 2 / scale:.3g} {unit} of 0; is the unit right?"
+    )
+    stamps, lines = _read_column(file, column, parse_bounded, what)
     back = np.flatnonzero(np.diff(stamps) < 0)
     if len(back):
         raise SpecError(
@@ -100,7 +110,7 @@ def read_sizes(file: Path, column: str | None) -> NDArray[np.int64]:
 
     def parse(text: str) -> int:
         size = int(text)
-        if size < 1:
+        if not 1 <= size < 2**53:
             raise ValueError
         return size
 
@@ -121,13 +131,16 @@ def _read_column(
             rows = csv.reader(stream)
             header = [cell.strip() for cell in next(rows, [])]
             index = _column_index(header, column, name)
+            if _is_value(header[index], parse):
+                message = "the first line is the header, and this is a value: name the column"
+                raise SpecError([Problem(message, Position(name, 1, 1), value=header[index])])
             for row in rows:
                 if not row:
                     continue
                 try:
                     values.append(parse(row[index].strip()))
                     lines.append(rows.line_num)
-                except (ValueError, InvalidOperation, IndexError):
+                except (ValueError, ArithmeticError, IndexError):
                     if len(problems) < MOST_SHOWN:
                         shown = row[index] if index < len(row) else "nothing"
                         problems.append(Problem(f"not {what}", Position(name, rows.line_num, 1), header[index], shown))
@@ -138,6 +151,14 @@ def _read_column(
     if problems:
         raise SpecError(problems)
     return np.array(values, dtype=np.int64), lines
+
+
+def _is_value(text: str, parse: Callable[[str], int]) -> bool:
+    try:
+        parse(text)
+    except (ValueError, ArithmeticError):
+        return False
+    return True
 
 
 def _column_index(header: list[str], column: str | None, file: str) -> int:

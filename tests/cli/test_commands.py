@@ -293,6 +293,9 @@ def test_a_full_disk_is_said_and_loses_nothing(folder: Path) -> None:
     assert "Traceback" not in done.stderr
     assert len(list((folder / "out" / "replications").glob("*.json"))) == 12
     assert not list((folder / "out").glob("*.partial"))
+    # Its summary is there, and it is not finished.
+    report = mprec("report", "out", cwd=folder)
+    assert report.returncode != 0 and "complete it with mprec run --resume" in report.stderr
     resumed = mprec(*arguments, "--resume", cwd=folder)
     assert resumed.returncode == 0, resumed.stderr
 
@@ -342,6 +345,17 @@ def test_profiles_and_schema_and_validate(folder: Path) -> None:
     assert json.loads(mprec("schema", cwd=folder).stdout)["$schema"].endswith("2020-12/schema")
     valid = mprec("validate", "small.yaml", cwd=folder)
     assert valid.returncode == 0 and "valid: 4 scenarios" in valid.stdout
+    # What a run would refuse once it begins is refused here, too.
+    (folder / "broken.py").write_text("raise SystemExit(0)\n")
+    for override, said in (
+        ("report.baseline=nobody", "report.baseline: no scenario of the sweep is called that"),
+        ("policy={kind: user, function: 'nowhere:f'}", "module 'nowhere' cannot be imported"),
+        ("policy={kind: user, function: 'json:f'}", "module 'json' has no function 'f'"),
+        ("policy={kind: user, function: 'broken:f'}", "module 'broken' cannot be imported: SystemExit(0)"),
+    ):
+        more = () if "baseline" in override else ("--set", "sweep={}", "--set", "report={}")
+        refused = mprec("validate", "small.yaml", *more, "--set", override, "--plugins", ".", cwd=folder)
+        assert refused.returncode == 2 and said in refused.stderr, refused.stderr
 
 
 def test_your_own_policy_comes_from_a_folder_named_on_the_command_line(folder: Path) -> None:
@@ -360,4 +374,4 @@ def test_your_own_policy_comes_from_a_folder_named_on_the_command_line(folder: P
     assert entry["path_mix"]["table@gpu"] == 1.0
     # A module beside the experiment file is not found, even from its own folder.
     done = mprec(*base, "--set", "policy={kind: user, function: elsewhere:last}", "--out", "b", cwd=folder)
-    assert done.returncode == 2 and "cannot be imported" in done.stderr
+    assert done.returncode == 2 and "install it or name its folder with --plugins" in done.stderr

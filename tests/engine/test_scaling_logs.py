@@ -42,6 +42,15 @@ def test_backlog_brings_a_node_and_quiet_takes_it_away(tmp_path: Path) -> None:
     assert off(record) == [(1, 0, 15), (1, 50, stop), (2, 0, 15), (2, 30, stop)]
 
 
+@pytest.mark.parametrize(("measure", "target"), [("backlog", 1e-19), ("utilisation", 5e-324)])
+def test_a_target_that_is_all_but_nothing_brings_every_node(measure: str, target: float, tmp_path: Path) -> None:
+    rule = f"{{group: n, measure: {measure}, target: {target!r}, every: 15us}}"
+    more = ROUND_ROBIN + f"autoscaling: [{rule}]"
+    record = run(tmp_path, [0, 1, 16], {"d": device(TEN_US)}, nodes=4, sla="1ms", more=more)
+    # The load of 0-15 divided by it is more nodes than 64 bits can count.
+    assert [(node, begin, end) for node, begin, end in off(record) if end <= 30] == [(n, 0, 15) for n in (1, 2, 3)]
+
+
 def test_a_new_node_takes_queries_once_it_has_loaded_its_model(tmp_path: Path) -> None:
     record = run(
         tmp_path,

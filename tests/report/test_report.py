@@ -13,7 +13,7 @@ from sim.report.comparison import baselines, check_baseline, gains
 from sim.report.figures.series import read_run
 from sim.report.rundir import RunDirectory, RunDirectoryError, read_summary
 from sim.report.table import Report, render
-from sim.report.verdict import Answer, judge
+from sim.report.verdict import Answer, headline, judge
 from sim.stats.measure import METRICS
 from sim.stats.saturation import SaturationVerdict
 from sim.stats.summary import Metric, ScenarioSummary, Warmup
@@ -74,6 +74,18 @@ def test_the_interval_decides_whether_the_sla_is_met() -> None:
     assert judge(summary({}, None, saturated=True), "p99").answer is Answer.SATURATED
     unknown = judge(summary({}, None, reason="too few queries"), "p99")
     assert unknown.answer is Answer.UNKNOWN and unknown.why == "too few queries"
+
+
+def test_what_is_unknown_is_not_called_missed() -> None:
+    def told(*values: float | None) -> list[str]:
+        summaries = [summary({"policy": str(i)}, value) for i, value in enumerate(values)]
+        return headline(summaries, [judge(one, "p99") for one in summaries], [None] * len(values), "p99")
+
+    assert told(None, None) == ["whether the SLA is met at p99 is unknown"]
+    assert told(20.0, None) == ["no scenario is known to meet the SLA at p99; of 1 it is unknown"]
+    assert told(20.0, 30.0) == ["no scenario meets the SLA at p99"]
+    (line,) = told(5.0, None, 20.0)
+    assert line.startswith("1 of 3 meet the SLA at p99; of 1 it is unknown; most correct predictions in time: 0")
 
 
 def test_drops_beyond_the_percentile_miss_it_whatever_the_others_latency() -> None:

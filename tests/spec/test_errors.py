@@ -215,6 +215,54 @@ def test_service_that_cannot_be_counted_in_64_bits_is_refused(tmp_path: Path) ->
     assert problems(tmp_path, text.replace("cpu-broadwell", slow.replace("4h", "3h"))) == []
 
 
+SHAPE = "{kind: piecewise-rate, shape: [1e308, 1e308], rate: 1k/s, period: 1s}"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("queue.limit=9223372036854775807", "queue.limit: has to be less than 9007199254740992"),
+        ("binding={kind: late, queue_limit: 9223372036854775808}", "binding.queue_limit: has to be less than"),
+        ("fleet.hw.devices.gpu.queue_limit=9223372036854775808", "queue_limit: has to be less than"),
+        ("batching={queries: 2, samples: 9223372036854775808}", "batching.samples: has to be less than"),
+        ("splitting={part: 9223372036854775808}", "splitting.part: has to be less than"),
+        ("report.confidence=0.9999999999999999", "report.confidence: has to be at most 0.999999999"),
+        (
+            "sla=12000d",
+            "sla: the clock would run on for 10 times this after the last arrival, which 64 bits cannot count",
+        ),
+        ("sla=1e999999ms", "sla: a duration that is out of all bounds"),
+        ("network={delay: 1000d, cv: 20}", "network.delay: some of the delays that are drawn could not be counted"),
+        (f"workload.arrivals={SHAPE}", "workload.arrivals.shape[0]: has to be at most"),
+        ("workload.arrivals.rate=1e300/s", "workload.arrivals.rate: a rate has to be from 1e-12 to 1e+15 /s"),
+        (
+            "fleet.hw.devices.cpu={kind: cpu, lanes: 5000, service: {distribution: exponential, mean: 1ms}}",
+            "at most 4096",
+        ),
+        (
+            "fleet.hw.devices.cpu={kind: cpu, service: {distribution: gamma, mean: 1ms, cv: 1e160}}",
+            "cv: has to be at most",
+        ),
+        (
+            "fleet.hw.devices.cpu={kind: cpu, price: 1e308 USD/h, service: {distribution: exponential, mean: 1ms}}",
+            "price: a price has to be from 0 to 1e+12 USD/h",
+        ),
+        (
+            "fleet.hw.devices.cpu={kind: cpu, service: {distribution: deterministic, per_sample: 53375d}}",
+            "cannot be counted in 64 bits",
+        ),
+        (
+            "fleet.hw.devices.cpu={kind: cpu, per_query_overhead: 53375d, service: SERVICE}",
+            "cannot be counted in 64 bits",
+        ),
+    ],
+)
+def test_what_no_run_could_count_is_told_before_it(override: str, said: str, tmp_path: Path) -> None:
+    override = override.replace("SERVICE", "{distribution: exponential, mean: 1ms}")
+    found = problems(tmp_path, GOOD.replace("{kind: mp-rec}", "{kind: fastest}"), override)
+    assert any(said in line for line in found), found
+
+
 def test_errors_inside_a_sweep_point_into_the_sweep(tmp_path: Path) -> None:
     text = GOOD + "sweep:\n  policy:\n    good: {kind: fastest}\n    bad: {kind: static, representation: tables}\n"
     (line,) = problems(tmp_path, text.replace("policy: {kind: mp-rec}\n", "", 1))

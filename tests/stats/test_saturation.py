@@ -107,6 +107,19 @@ def test_one_replication_has_no_bound_and_a_stricter_limit():
     assert not saturation_verdict([linear(0.009)] * 2).saturated
 
 
+def test_the_last_arrival_alone_is_no_backlog():
+    # An idle server in runs of 20 queries that end with the last of them: one query in the system, at the end.
+    offered = np.linspace(10, 20, 50).astype(np.int64)
+    last = (np.arange(50) == 49).astype(np.int64)
+    idle = Backlog(np.arange(50) * MS, last, offered)
+    assert growth_fraction(idle) > 0.01
+    noise = [Backlog(idle.time_ns * (1 + k), last, offered + (np.arange(50) > 40 + k)) for k in range(4)]
+    assert not saturation_verdict(noise, 0.0002).saturated
+    # Where none is served, ten more are there.
+    full = [Backlog(one.time_ns, one.offered, one.offered) for one in noise]
+    assert saturation_verdict(full).saturated
+
+
 def test_no_replication_is_refused():
     with pytest.raises(ValueError, match="no replication"):
         saturation_verdict([])

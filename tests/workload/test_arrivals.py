@@ -158,12 +158,27 @@ def test_a_trace_is_rescaled_and_repeated(tmp_path: Path) -> None:
         (["0", "x", "1"], "trace.csv:3:1: time: not a time stamp"),
         ([], "trace.csv:1:1: the trace has no rows"),
         (["0", "1"], "over after 2 arrivals"),
+        # Unix time in ms where seconds are said.
+        (
+            ["1700000000000", "1700000000010"],
+            "trace.csv:2:1: time: not a time stamp: a date and time, or a number within",
+        ),
+        (["0", "1e30"], "within 2.31e+09 s of 0; is the unit right? (got '1e30'"),
+        (["0", "Infinity"], "trace.csv:3:1: time: not a time stamp"),
+        (["0", "1e10000000"], "trace.csv:3:1: time: not a time stamp"),
+        (["-9e9", "0", "9e9"], "trace.csv:2:1: time: not a time stamp"),
     ],
 )
 def test_bad_traces_are_told_by_line(rows: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         arrivals(spec(trace(tmp_path, rows, "time"), queries=10), base_dir=tmp_path)
     assert message in str(caught.value)
+
+
+def test_a_trace_without_a_header_loses_no_arrival(tmp_path: Path) -> None:
+    for header, rows in (("0.5", ["1.0", "1.5"]), ("2023-11-16 18:15:46", ["2023-11-16 18:15:47"])):
+        with pytest.raises(SpecError, match=r"trace\.csv:1:1: the first line is the header, and this is a value"):
+            arrivals(spec(trace(tmp_path, rows, header), queries=2), base_dir=tmp_path)
 
 
 def test_columns_that_are_missing_or_ambiguous_are_told(tmp_path: Path) -> None:
@@ -185,6 +200,20 @@ def test_sound_arrivals_raise_no_alarm(kind: str) -> None:
         length = {"queries": 400} if seed % 2 else {"duration": "2s"}
         workload = spec(KINDS[kind], **length)
         assert check_arrivals(workload, arrivals(workload, seed)) == []
+
+
+def test_bursts_within_a_nanosecond_are_sound() -> None:
+    # Of a gamma law with a CV of 100 most gaps are far below 1 ns: so may the sum of the first ones be.
+    short = 0
+    for cv, queries in ((10, 5), (100, 300)):
+        workload = spec({"kind": "gamma", "rate": "1k/s", "cv": cv}, queries=queries)
+        for seed in range(40):
+            at = arrivals(workload, seed)
+            short += int(at[-1] == 0)
+            assert check_arrivals(workload, at) == []
+    assert short > 0
+    fast = spec({"kind": "poisson", "rate": "1000G/s"}, queries=300)
+    assert check_arrivals(fast, arrivals(fast)) == []
 
 
 def test_a_rate_that_is_off_is_seen() -> None:

@@ -28,6 +28,8 @@ def load_function(reference: str) -> Choose:
         raise UserFunctionError(
             f"module {module_name!r} cannot be imported ({error}); install it or name its folder with --plugins"
         ) from error
+    except (Exception, SystemExit) as error:
+        raise UserFunctionError(f"module {module_name!r} cannot be imported: {error!r}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise UserFunctionError(f"module {module_name!r} has no function {function_name!r}")
