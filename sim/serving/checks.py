@@ -21,10 +21,10 @@ from sim.workload.sources import Source
 __all__ = ["Load", "check_batches", "check_lanes", "check_named_devices", "check_sizes", "check_times", "model_loads"]
 
 MOST_OVER_MEAN = 64
-"""No draw of a distribution in use is further above its mean than by about this factor."""
+"""Room for single draws far above the mean, in services of mean length. A law with a CV of hundreds may need more."""
 
 MOST_SLOWDOWN = 10.0
-"""No slowdown that was measured, and has a name, is as much."""
+"""Slowdowns that have a name were measured, and are less than this."""
 
 
 @dataclass(frozen=True, slots=True)

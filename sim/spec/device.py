@@ -301,7 +301,7 @@ class ParametricSpec(_ServiceOptions):
     distribution: Literal["exponential", "deterministic", "lognormal", "gamma"]
     mean: DurationOrZeroNs = 0
     per_sample: DurationOrZeroNs = 0
-    cv: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] | None = Field(
+    cv: Annotated[float, Field(ge=1e-6, le=1e3, allow_inf_nan=False)] | None = Field(
         default=None, description="Coefficient of variation; for lognormal and gamma only."
     )
 
