@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sim.report.calibration_error import CalibrationError, calibration_errors, is_prediction_of
+from sim.report.calibration_error import CalibrationError, are_predictions_of, calibration_errors
 from sim.report.replications import Replications, read_replications
 from sim.report.rundir import RunDirectoryError, read_summary
 from sim.stats.interval import Interval, paired_difference, paired_ratio, t_interval
@@ -164,7 +164,7 @@ def compare_runs(
     """
     runs = [predicted] if isinstance(predicted, Path) else [*predicted]
     ours, theirs = _averaged(runs), _read(measured)
-    calibrated = all(is_prediction_of(run, measured) for run in runs)
+    calibrated = are_predictions_of(runs, measured)
     if not calibrated:
         theirs = [replace(one, own_error=None) for one in theirs]
     by_parameters = {_key(one.summary): one for one in ours}

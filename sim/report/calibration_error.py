@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import yaml
 
 from sim.stats.interval import Interval, student_t_quantile
 
-__all__ = ["CalibrationError", "calibration_errors", "is_prediction_of"]
+__all__ = ["CalibrationError", "are_predictions_of", "calibration_errors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,15 @@ def calibration_errors(summary: Mapping[str, Any]) -> list[CalibrationError | No
     return [CalibrationError(known["groups"] - 1, one["metrics"], one["path_mix"]) for one in known["scenarios"]]
 
 
-def is_prediction_of(predicted: Path, measured: Path) -> bool:
-    """Return whether a simulated run stands on the profiles that a measured run calibrated: with the same fleet."""
-    fleets = []
-    for run in (predicted, measured):
-        try:
-            experiment = yaml.safe_load((run / "experiment.yaml").read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
-            return False
-        fleets.append(experiment.get("fleet") if isinstance(experiment, dict) else None)
-    return fleets[0] is not None and fleets[0] == fleets[1]
+def are_predictions_of(predicted: Sequence[Path], measured: Path) -> bool:
+    """Return whether simulated runs stand on the profiles that a measured run calibrated: with the same fleet."""
+    calibrated = _fleet(measured)
+    return calibrated is not None and all(_fleet(run) == calibrated for run in predicted)
+
+
+def _fleet(run: Path) -> Any:
+    try:
+        experiment = yaml.safe_load((run / "experiment.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return experiment.get("fleet") if isinstance(experiment, dict) else None

@@ -17,7 +17,7 @@ from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import KeyPath, format_path
-from sim.spec.units import LARGEST, format_duration_ns
+from sim.spec.units import DURATIONS, LARGEST
 from sim.study.rounds import check_precision
 from sim.study.scenario import Scenario
 from sim.workload.arrivals import arrival_process
@@ -88,7 +88,7 @@ def _check_clock(scenario: Scenario) -> list[Problem]:
         message = (
             f"the clock would run on for {DRAIN_SLAS} times this after the last arrival, which 64 bits cannot count"
         )
-        allowed = f"at most {format_duration_ns(LARGEST // DRAIN_SLAS)}, or workload.drain"
+        allowed = f"at most {LARGEST // DRAIN_SLAS // DURATIONS['d']}d, or workload.drain"
         problems.append(problem_at(scenario.node, ("sla",), message, allowed=allowed))
     if network is not None and network.delay * (1.0 + DELAY_OVER_MEAN * network.cv**2) > LARGEST:
         message = "some of the delays that are drawn could not be counted in 64 bits; is the unit right?"

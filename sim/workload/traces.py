@@ -131,7 +131,7 @@ def _read_column(
             rows = csv.reader(stream)
             header = [cell.strip() for cell in next(rows, [])]
             index = _column_index(header, column, name)
-            if _is_value(header[index], parse):
+            if column is None and _is_value(header[index], parse):
                 message = "the first line is the header, and this is a value: name the column"
                 raise SpecError([Problem(message, Position(name, 1, 1), value=header[index])])
             for row in rows:

@@ -181,6 +181,11 @@ def test_a_trace_without_a_header_loses_no_arrival(tmp_path: Path) -> None:
             arrivals(spec(trace(tmp_path, rows, header), queries=2), base_dir=tmp_path)
 
 
+def test_a_column_may_be_called_like_a_value_where_it_is_named(tmp_path: Path) -> None:
+    workload = spec({**trace(tmp_path, ["5,1", "7,2"], "0,1"), "column": "0"}, queries=2)
+    assert arrivals(workload, base_dir=tmp_path).tolist() == [0, 2 * 10**9]
+
+
 def test_columns_that_are_missing_or_ambiguous_are_told(tmp_path: Path) -> None:
     given = trace(tmp_path, ["1,2"], "a,b")
     with pytest.raises(SpecError, match="several columns: name one"):

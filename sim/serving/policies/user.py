@@ -29,6 +29,7 @@ def load_function(reference: str) -> Choose:
             f"module {module_name!r} cannot be imported ({error}); install it or name its folder with --plugins"
         ) from error
     except (Exception, SystemExit) as error:
+        # Code of others may fail in any way, and is not to end what imports it.
         raise UserFunctionError(f"module {module_name!r} cannot be imported: {error!r}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
