@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ __all__ = [
     "RunDirectoryError",
     "TimelinePoint",
     "check_writable",
+    "filled_whole",
     "find_run",
     "read_summary",
     "read_timeline",
@@ -185,6 +187,36 @@ def written_whole(file: Path) -> Iterator[BinaryIO]:
         # There only if something went wrong, be it Ctrl-C.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def filled_whole(folder: Path) -> Iterator[Path]:
+    """Give a folder to write files into; they are in `folder` when all of them are written, or none is.
+
+    What else is in `folder` stays, and files of the same names are replaced.
+
+    Raises
+    ------
+    RunDirectoryError
+        If it cannot be written.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        # There only if the process was killed before.
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        if folder.exists():
+            for file in partial.iterdir():
+                file.replace(folder / file.name)
+        else:
+            partial.replace(folder)
+    except RunDirectoryError:
+        raise
+    except OSError as error:
+        raise RunDirectoryError(f"{folder} could not be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sim.cli.main import app
+from sim.report import figures
 from sim.report.comparison import gains
 from sim.report.finished import read_finished
 from sim.report.html import write_page
@@ -105,6 +106,34 @@ def test_figures_are_drawn_where_there_are_none_and_have_titles(tmp_path: Path) 
     shown = re.findall(r"<title id=\"figure-\d+-title\">([^<]+)</title>", text)
     assert len(shown) == len(list((folder / "figures").glob("*.svg"))) >= 4
     assert not any(title.endswith(".svg") or "-" in title for title in shown)
+
+
+def test_drawing_that_is_interrupted_leaves_no_figures_that_are_taken_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pages.sweep(tmp_path / "run")
+    save = figures.save
+    saved: list[Path] = []
+
+    def interrupted(figure: object, stem: Path) -> list[Path]:
+        if len(saved) > 4:
+            raise KeyboardInterrupt
+        saved.extend(save(figure, stem))
+        return saved
+
+    (folder / "figures").mkdir()
+    (folder / "figures" / "differences.svg").write_text(pages.DRAWN)
+    with monkeypatch.context() as patch:
+        patch.setattr(figures, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_page(folder)
+    assert saved
+    assert [file.name for file in (folder / "figures").iterdir()] == ["differences.svg"]
+    assert not (folder / ".figures.partial").exists()
+    text = write_page(folder).read_text()
+    drawn = list((folder / "figures").glob("*.svg"))
+    assert text.count("<figure ") == len(drawn) >= 5
+    assert folder / "figures" / "differences.svg" in drawn
 
 
 def test_figures_are_shown_in_an_order_that_counts(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sim.report.figures.tail import exceedance_plots, percentile_plots
 from sim.report.figures.timeline import over_time
 from sim.report.figures.timeline_devices import devices_over_time
 from sim.report.figures.welch import warmup_figures
-from sim.report.rundir import TimelinePoint, read_summary, read_timeline
+from sim.report.rundir import TimelinePoint, filled_whole, read_summary, read_timeline
 from sim.report.warmup_file import read_warmup
 
 __all__ = ["FIGURES", "TIMELINE_FIGURES", "Kind", "drawings", "plot_run"]
@@ -102,7 +102,7 @@ def drawings(run: Run, timeline: Sequence[TimelinePoint] | None = None) -> Drawi
 
 
 def plot_run(run_dir: Path) -> list[Path]:
-    """Draw every figure of a run as SVG and PNG into its ``figures`` folder.
+    """Draw every figure of a run as SVG and PNG into its ``figures`` folder: all of them, or none.
 
     Parameters
     ----------
@@ -122,9 +122,10 @@ def plot_run(run_dir: Path) -> list[Path]:
     run = read_run(read_summary(run_dir))
     folder = run_dir / "figures"
     files: list[Path] = []
-    with styled():
+    # A folder with some of the figures would be taken for one with all of them.
+    with styled(), filled_whole(folder) as partial:
         for name, figure in drawings(run, read_timeline(run_dir)):
-            files += save(figure, folder / name)
+            files += save(figure, partial / name)
         for name, figure in warmup_figures(run, read_warmup(run_dir)):
-            files += save(figure, folder / name)
-    return files
+            files += save(figure, partial / name)
+    return [folder / file.name for file in files]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sim.report.figures import plot_run
 from sim.report.finished import read_finished
-from sim.report.html.drawings import drawing, figure_files
+from sim.report.html.drawings import drawing, figure_files, of_a_comparison
 from sim.report.html.page import page
 from sim.report.rundir import written_whole
 
@@ -36,7 +36,7 @@ def write_page(run_dir: Path, out: Path | None = None) -> Path:
     run = read_finished(run_dir)
     folder = run_dir / "figures"
     files = figure_files(folder)
-    if not files:
+    if all(of_a_comparison(file) for file in files):
         plot_run(run_dir)
         files = figure_files(folder)
     text = page(run, [drawing(file, number) for number, file in enumerate(files, start=1)])

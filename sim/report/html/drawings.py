@@ -11,10 +11,13 @@ from xml.etree import ElementTree
 from sim.report.html.markup import Markup, element, scrolling
 from sim.report.rundir import RunDirectoryError
 
-__all__ = ["FIRST", "drawing", "figure_files"]
+__all__ = ["FIRST", "drawing", "figure_files", "of_a_comparison"]
 
 FIRST = ("latency", "correct-predictions", "percentiles", "ccdf", "heat", "path-mix", "accuracy", "utilisation")
 """How the names of figures begin, in the order in which they are shown; others come after these."""
+
+COMPARED = ("differences", "predicted-measured")
+"""How the names of figures begin that `mprec compare` puts beside those of the run."""
 
 LEFT_OUT = frozenset({"metadata", "script", "foreignObject", "title", "desc"})
 REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"]+)['\"]?\s*\)")
@@ -30,6 +33,11 @@ def figure_files(folder: Path) -> list[Path]:
         return rank, [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
     return sorted(folder.glob("*.svg"), key=order)
+
+
+def of_a_comparison(file: Path) -> bool:
+    """Return whether a figure compares the run with something else, and is none of its own."""
+    return file.stem.startswith(COMPARED)
 
 
 def drawing(file: Path, number: int) -> Markup:
