@@ -121,11 +121,11 @@ def compare(
     add_plugins(plugins)
     cannot_both(jobs, cluster)
     asked = _request(overrides, seed, replications, jobs, resume, engine, cluster, store)
-    named = [locate(name) for name in names]
     others: dict[str, object] = {"--fail-if": fail_if, "--strict": strict, "--metric": metrics, "--baseline": baseline}
     others |= {"--scenario": scenario, "--confidence": confidence, "--json": json_file, "--csv": csv_file}
-    others |= {f":{one.label}": one.label for one in named}
     try:
+        named = [locate(name) for name in names]
+        others |= {f":{one.label}": one.label for one in named}
         *before, last = named
         if before and is_measured(last) and not any(is_measured(one) for one in before):
             _refuse(others, f"{names[-1]} is a measured run: what is simulated is held against it by --limit")

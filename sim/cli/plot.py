@@ -15,10 +15,12 @@ def plot(
 ) -> None:
     """Draw every figure of a run directory and print their files."""
     from sim.report.figures import plot_run
-    from sim.report.rundir import RunDirectoryError, find_run
+    from sim.report.rundir import RunDirectoryError, check_finished, find_run
 
+    folder = find_run(run)
     try:
-        files = plot_run(find_run(run))
+        check_finished(folder)
+        files = plot_run(folder)
     except RunDirectoryError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sim.report.comparison import Gain
-from sim.report.rundir import RunDirectoryError, read_summary
+from sim.report.rundir import RunDirectoryError, check_finished, read_summary
 from sim.report.table import Report
 from sim.spec.source import leading_comment
 from sim.stats.classes import ClassSummary
@@ -61,10 +61,9 @@ def read_finished(path: Path) -> Finished:
     Raises
     ------
     RunDirectoryError
-        If there is no summary, or a file is damaged.
+        If there is no summary, the run is not finished, or a file is damaged.
     """
-    if (path / "replications").is_dir():
-        raise RunDirectoryError(f"{path} holds a run that is not finished; complete it with mprec run --resume")
+    check_finished(path)
     summary = read_summary(path)
     try:
         report, gains = _report(summary, path), tuple(_gain(entry.get("gain")) for entry in summary["scenarios"])

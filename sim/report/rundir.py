@@ -20,9 +20,11 @@ __all__ = [
     "RunDirectory",
     "RunDirectoryError",
     "TimelinePoint",
+    "check_finished",
     "check_writable",
     "filled_whole",
     "find_run",
+    "is_finished",
     "read_summary",
     "read_timeline",
     "written_whole",
@@ -243,6 +245,27 @@ def find_run(name: str) -> Path:
     folder = Path(name)
     under_runs = Path("runs") / name
     return under_runs if not folder.exists() and under_runs.is_dir() else folder
+
+
+def is_finished(path: Path) -> bool:
+    """Return whether a run directory has a summary, and holds no run that was interrupted or goes on."""
+    return (path / "summary.json").is_file() and not (path / "replications").is_dir()
+
+
+def check_finished(path: Path) -> None:
+    """Make sure that a folder is the directory of a run, and that the run is finished.
+
+    Raises
+    ------
+    RunDirectoryError
+    """
+    if is_finished(path):
+        return
+    if (path / "replications").is_dir():
+        raise RunDirectoryError(f"{path} holds a run that is not finished; complete it with mprec run --resume")
+    if path.is_dir():
+        raise RunDirectoryError(f"{path} has no summary.json: it is not the directory of a run, or is damaged")
+    raise RunDirectoryError(f"there is no run {path}, nor one of that name under runs/")
 
 
 def read_summary(path: Path) -> dict[str, Any]:

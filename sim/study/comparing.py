@@ -11,7 +11,7 @@ from typing import Any
 from sim.report.comparison import check_baseline
 from sim.report.differences import Comparison, Side, changed_keys, compare_across, compare_within
 from sim.report.replications import ReplicationsOfRun, read_replications
-from sim.report.rundir import RunDirectoryError, read_summary
+from sim.report.rundir import RunDirectoryError, check_finished, find_run, is_finished, read_summary
 from sim.spec.problems import Problem, SpecError, nearest_name
 from sim.study.runs import RunRequest, perform
 from sim.study.scenario import find_experiment, load_scenarios, shipped_experiments
@@ -50,15 +50,20 @@ def locate(reference: str) -> Compared:
     ------
     SpecError
         If there is none.
+    RunDirectoryError
+        If there is only a folder of that name, whose run is not finished or which holds none.
     """
-    splits = [index for index, character in enumerate(reference) if character == ":"]
-    for end in (len(reference), *splits):
-        name, label = reference[:end], reference[end + 1 :] or None
+    splits = [end for end, character in enumerate(reference) if character == ":"]
+    ways = [(reference[:end], reference[end + 1 :] or None) for end in (len(reference), *splits) if end > 0]
+    for name, label in ways:
         for path in (Path(name), Path("runs") / name):
-            if name and (path / "summary.json").is_file():
+            if is_finished(path):
                 return Compared(path, True, name, label)
-        if name and (Path(name).is_file() or name in shipped_experiments()):
+        if Path(name).is_file() or name in shipped_experiments():
             return Compared(find_experiment(name), False, name, label)
+    for name, _ in ways:
+        if find_run(name).is_dir():
+            check_finished(find_run(name))
     runs = [file.parent.name for file in Path("runs").glob("*/summary.json")]
     names = sorted({*runs, *shipped_experiments()})
     raise SpecError(
