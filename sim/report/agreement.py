@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sim.report.calibration_error import CalibrationError, are_predictions_of, calibration_errors
+from sim.report.json_files import read_summary
 from sim.report.replications import Replications, read_replications
-from sim.report.rundir import RunDirectoryError, read_summary
+from sim.report.rundir import RunDirectoryError
 from sim.stats.interval import Interval, paired_difference, paired_ratio, t_interval
 from sim.stats.measure import CURVE_TAILS
 

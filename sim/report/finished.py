@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sim.report.comparison import Gain
-from sim.report.rundir import RunDirectoryError, check_finished, read_summary
+from sim.report.json_files import ManifestFile, read_json, read_summary
+from sim.report.rundir import RunDirectoryError, check_finished
 from sim.report.table import Report
 from sim.spec.source import leading_comment
 from sim.stats.classes import ClassSummary
@@ -23,6 +23,24 @@ from sim.stats.summary import Metric, ScenarioSummary, Warmup
 __all__ = ["Finished", "read_finished"]
 
 Told = TypeVar("Told")
+
+NEEDS = (
+    *(
+        "evidence",
+        "sla_ms",
+        "counts",
+        "path_mix",
+        "utilisation",
+        "waiting_parts",
+        "percentile_curve",
+        "dropped_by_reason",
+    ),
+    *("measured", "replications", "confidence", "warmup", "saturation"),
+)
+"""What a report needs of every scenario."""
+
+SHOWN = ("drop_rate", "sla_attainment", "accuracy_served", "correct_predictions_within_sla_per_s")
+"""Metrics that every report has, besides the percentile of the SLA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +82,14 @@ def read_finished(path: Path) -> Finished:
         If there is no summary, the run is not finished, or a file is damaged.
     """
     check_finished(path)
-    summary = read_summary(path)
+    summary = read_summary(path, NEEDS)
     try:
         report, gains = _report(summary, path), tuple(_gain(entry.get("gain")) for entry in summary["scenarios"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise RunDirectoryError(f"{path / 'summary.json'} lacks what a report needs: {error!r}") from error
+        for scenario in report.summaries:
+            for metrics in (scenario.metrics, *(one.metrics for one in scenario.classes.values())):
+                _ = [metrics[name] for name in (f"latency_ms_{report.percentile}", *SHOWN)]
+    except KeyError as error:
+        raise RunDirectoryError(f"{path / 'summary.json'} is damaged: it lacks {error.args[0]}") from error
     experiment = _text(path / "experiment.yaml")
     observation = summary.get("observation")
     unfit: tuple[str, ...] = ()
@@ -87,15 +108,10 @@ def _text(file: Path) -> str:
 
 
 def _manifest(path: Path) -> Mapping[str, Any]:
-    file = path / "manifest.json"
-    text = _text(file)
     try:
-        manifest = json.loads(text) if text else {}
-    except ValueError as error:
-        raise RunDirectoryError(f"{file} is damaged: {error}") from error
-    if not isinstance(manifest, dict):
-        raise RunDirectoryError(f"{file} is not the manifest of a run: it is no mapping")
-    return manifest
+        return read_json(path / "manifest.json", ManifestFile)
+    except FileNotFoundError:
+        return {}
 
 
 def _report(summary: Mapping[str, Any], path: Path) -> Report:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sim.report.rundir import RunDirectoryError, written_whole
+from sim.report.json_files import ReplicationsFile, read_json
+from sim.report.rundir import written_whole
 from sim.stats.classes import ClassSummary
 from sim.stats.measure import Measurement
 from sim.stats.summary import ScenarioSummary
@@ -139,15 +140,8 @@ def read_replications(folder: Path) -> ReplicationsOfRun | None:
     RunDirectoryError
         If it cannot be read, or is damaged.
     """
-    file = folder / FILE
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return ReplicationsOfRun(
-            content["seed"], tuple(Replications.from_json_dict(one) for one in content["scenarios"])
-        )
+        content = read_json(folder / FILE, ReplicationsFile)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise RunDirectoryError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunDirectoryError(f"{file} is damaged: {error!r}") from error
+    return ReplicationsOfRun(content["seed"], tuple(Replications.from_json_dict(one) for one in content["scenarios"]))

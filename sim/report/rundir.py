@@ -25,7 +25,6 @@ __all__ = [
     "filled_whole",
     "find_run",
     "is_finished",
-    "read_summary",
     "read_timeline",
     "written_whole",
 ]
@@ -266,26 +265,6 @@ def check_finished(path: Path) -> None:
     if path.is_dir():
         raise RunDirectoryError(f"{path} has no summary.json: it is not the directory of a run, or is damaged")
     raise RunDirectoryError(f"there is no run {path}, nor one of that name under runs/")
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """Read ``summary.json`` of a run directory.
-
-    Raises
-    ------
-    RunDirectoryError
-        If there is none, or it is not one.
-    """
-    file = path / "summary.json"
-    try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunDirectoryError(f"{file} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise RunDirectoryError(f"{file} is damaged: {error}") from error
-    if not isinstance(summary, dict) or not isinstance(summary.get("scenarios"), list) or not summary["scenarios"]:
-        raise RunDirectoryError(f"{file} is not the summary of a run: it lists no scenarios")
-    return summary
 
 
 def read_timeline(path: Path) -> list[TimelinePoint] | None:

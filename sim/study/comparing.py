@@ -10,8 +10,9 @@ from typing import Any
 
 from sim.report.comparison import check_baseline
 from sim.report.differences import Comparison, Side, changed_keys, compare_across, compare_within
+from sim.report.json_files import read_summary
 from sim.report.replications import ReplicationsOfRun, read_replications
-from sim.report.rundir import RunDirectoryError, check_finished, find_run, is_finished, read_summary
+from sim.report.rundir import RunDirectoryError, check_finished, find_run, is_finished
 from sim.spec.problems import Problem, SpecError, nearest_name
 from sim.study.runs import RunRequest, perform
 from sim.study.scenario import find_experiment, load_scenarios, shipped_experiments

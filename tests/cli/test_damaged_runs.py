@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,3 +78,60 @@ def test_an_experiment_is_taken_before_a_run_of_its_name_that_is_not_finished(fo
     (folder.with_name("quickstart") / "replications").mkdir()
     done = CliRunner().invoke(app, ["compare", "quickstart", "own", "--set", "no.such.key=1"])
     assert "no.such.key" in str(done.exception)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ('"path_mix": {', "it lacks scenarios[0].path_mix"),
+        ('"metrics": {', "it lacks scenarios[0].metrics"),
+        ('"percentile": "', "it lacks percentile"),
+    ],
+)
+def test_a_key_that_is_missing_is_named(folder: Path, command: str, change: str, said: str) -> None:
+    file = folder / "summary.json"
+    file.write_text(file.read_text().replace(change, change.replace('": ', '_": '), 1))
+    if command == "compare" and "path_mix" in change:
+        pytest.skip("needs replications.json for that")
+    assert refused(command) in (f"{file.relative_to(Path.cwd())} is damaged: {said}", f"the summary is damaged: {said}")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_value_of_another_kind_is_told_by_its_place(folder: Path, command: str) -> None:
+    file = folder / "summary.json"
+    content = json.loads(file.read_text())
+    content["scenarios"][1]["metrics"]["latency_ms_p99"]["value"] = "long"
+    file.write_text(json.dumps(content))
+    place = "scenarios[1].metrics.latency_ms_p99.value"
+    assert refused(command) == f'runs/own/summary.json is damaged: {place}: input should be a valid number, got "long"'
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_summary_that_is_cut_off_is_told_by_line(folder: Path, command: str) -> None:
+    file = folder / "summary.json"
+    file.write_bytes(file.read_bytes()[:2000])
+    assert re.match(r"runs/own/summary\.json:\d+:\d+ is damaged: .* the rest is missing$", refused(command))
+    file.write_bytes(b"\xff\xfe")
+    assert refused(command) == "runs/own/summary.json is damaged: it is no JSON in UTF-8"
+
+
+def test_replications_and_manifest_that_are_damaged_are_told(folder: Path) -> None:
+    file = folder / "replications.json"
+    content = json.loads(file.read_text())
+    content["scenarios"][0]["metrics"]["sla_attainment"].pop()
+    file.write_text(json.dumps(content))
+    assert refused("compare").endswith("scenarios[0]: metrics.sla_attainment has 1 values for 2 replications")
+    file.unlink()
+    assert "kept no values by replication" in refused("compare")
+    (folder / "manifest.json").write_text('{"versions": 3}')
+    assert refused("report") == "runs/own/manifest.json is damaged: versions should be a mapping"
+
+
+def test_what_was_measured_over_time_and_is_damaged_is_told_by_line(folder: Path) -> None:
+    for name in ("timeline.csv", "warmup.csv"):
+        file = folder / name
+        text = file.read_text()
+        file.write_text(text[: text.index("\n", 200) + 8])
+        assert refused("plot").startswith(f"runs/own/{name}:")
+        file.write_text(text)

@@ -31,6 +31,7 @@ def scenario(
 
     return {
         "parameters": {"workload.arrivals.rate": rate},
+        "saturated": False,
         "metrics": {"latency_ms_p99": metric(p99), "correct_predictions_per_s": metric(1000.0)},
         "path_mix": {"table@cpu": table, "dhe@cpu": 1.0 - table},
         "percentile_curve": [{"p": p, "value": 10 * p, "low": None, "high": None} for p in (0.5, 0.9)],
@@ -39,7 +40,9 @@ def scenario(
 
 def run(folder: Path, *scenarios: dict[str, Any], **more: Any) -> Path:
     folder.mkdir(parents=True)
-    (folder / "summary.json").write_text(json.dumps({"name": "hand-made", "scenarios": list(scenarios), **more}))
+    (folder / "summary.json").write_text(
+        json.dumps({"name": "hand-made", "percentile": "p99", "scenarios": list(scenarios), **more})
+    )
     return folder
 
 

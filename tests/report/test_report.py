@@ -11,7 +11,8 @@ import pytest
 from sim.report import rundir
 from sim.report.comparison import baselines, check_baseline, gains
 from sim.report.figures.series import read_run
-from sim.report.rundir import RunDirectory, RunDirectoryError, read_summary
+from sim.report.json_files import read_summary
+from sim.report.rundir import RunDirectory, RunDirectoryError
 from sim.report.table import Report, render
 from sim.report.verdict import Answer, headline, judge
 from sim.stats.measure import METRICS

@@ -164,7 +164,7 @@ def test_what_is_missing_or_damaged_besides_the_summary(tmp_path: Path) -> None:
         (folder / name).unlink()
     assert "SHA-256 of summary.json" in write_page(folder).read_text()
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(RunDirectoryError, match=r"manifest\.json is damaged"):
+    with pytest.raises(RunDirectoryError, match=r"manifest\.json:1:2 is damaged"):
         write_page(folder)
     (folder / "manifest.json").unlink()
     (folder / "figures" / "line.svg").write_text("<svg")

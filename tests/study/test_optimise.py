@@ -11,7 +11,7 @@ import pytest
 
 from sim.report.designs import DesignReport, render_designs
 from sim.report.figures import pareto
-from sim.report.rundir import read_summary
+from sim.report.json_files import read_summary
 from sim.study import optimise
 from sim.study.checkpoint import CheckpointMismatch
 from sim.study.evaluation import Evaluator

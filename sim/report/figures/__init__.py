@@ -10,13 +10,14 @@ from sim.report.figures.heat import grid_of, heat_maps
 from sim.report.figures.load import accuracy_over_load, correct_over_load, latency_over_load
 from sim.report.figures.mix import path_mix, path_mix_over_load, utilisation, utilisation_over_load
 from sim.report.figures.scenarios import correct_bars
-from sim.report.figures.series import Run, read_run
+from sim.report.figures.series import NEEDS, Run, read_run
 from sim.report.figures.style import Drawing, save, styled
 from sim.report.figures.tail import exceedance_plots, percentile_plots
 from sim.report.figures.timeline import over_time
 from sim.report.figures.timeline_devices import devices_over_time
 from sim.report.figures.welch import warmup_figures
-from sim.report.rundir import TimelinePoint, filled_whole, read_summary, read_timeline
+from sim.report.json_files import read_summary
+from sim.report.rundir import TimelinePoint, filled_whole, read_timeline
 from sim.report.warmup_file import read_warmup
 
 __all__ = ["FIGURES", "TIMELINE_FIGURES", "Kind", "drawings", "plot_run"]
@@ -119,7 +120,7 @@ def plot_run(run_dir: Path) -> list[Path]:
     RunDirectoryError
         If there is no summary, or it is damaged, or a file cannot be written.
     """
-    run = read_run(read_summary(run_dir))
+    run = read_run(read_summary(run_dir, NEEDS))
     folder = run_dir / "figures"
     files: list[Path] = []
     # A folder with some of the figures would be taken for one with all of them.
