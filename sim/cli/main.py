@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from sim._version import __version__
 from sim.cli import calibrate, capacity, compare, optimise, plot, profiles, report, run, schema, validate
+from sim.cli.entry import main
+from sim.cli.terminal import say
 from sim.spec.problems import SpecError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run_command"]
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 
+
+@contextmanager
+def _interruption_told() -> Iterator[None]:
+    """Say that Ctrl-C was pressed; Typer ends without a word."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        say("interrupted")
+        raise typer.Exit(INTERRUPTED) from error
+
+
+class _Commands(TyperGroup):
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _interruption_told():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _interruption_told():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="mprec",
+    cls=_Commands,
     help="Simulate recommendation inference at datacenter scale: what-if experiments from a YAML file.",
     no_args_is_help=True,
     add_completion=False,
@@ -50,8 +78,8 @@ def _options(
     pass
 
 
-def main() -> None:
-    """Run the command line; bad input ends with exit code 2 and one line a problem."""
+def run_command() -> None:
+    """Run what the command line asks for; bad input ends with exit code 2 and one line a problem."""
     try:
         app()
     except SpecError as error:
@@ -59,13 +87,6 @@ def main() -> None:
         print(error, file=sys.stderr)
         print(f"{count} problem{'s' if count > 1 else ''} found; nothing was run", file=sys.stderr)
         sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of stdout went away (head, a closed pager): nothing is wrong here.
-        sys.stderr.close()
-        sys.exit(1)
 
 
 if __name__ == "__main__":

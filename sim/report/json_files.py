@@ -93,7 +93,7 @@ class _Class(_Part):
     path_mix: Measured = {}
     waiting_parts: Measured = {}
     percentile_curve: list[_CurvePoint] = []
-    saturation: _Saturation | None = None
+    saturation: _Saturation = _Saturation(growth_fraction=0.0)
     verdict: StrictStr = ""
 
 
@@ -103,7 +103,7 @@ class _Scenario(_Class):
     utilisation: Measured = {}
     replications: Annotated[StrictInt, Field(ge=1)] = 1
     confidence: Annotated[StrictFloat, Field(gt=0.0, lt=1.0)] = 0.95
-    warmup: _Warmup | None = None
+    warmup: _Warmup = _Warmup(method="none", fraction=0.0, established=True)
     classes: dict[str, _Class] = {}
     independent_latencies: Number | None = None
     warnings: list[_Warning] = []

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any
 
@@ -24,20 +23,28 @@ _interrupted = False
 
 
 @contextmanager
-def interrupts_remembered() -> Iterator[None]:
+def interrupts_remembered(signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[None]:
     """Raise KeyboardInterrupt on Ctrl-C and on SIGTERM, and instead of any exception that comes out after them.
+
+    Parameters
+    ----------
+    signals : sequence of signal.Signals
+        Those that are to interrupt.
 
     Notes
     -----
     `raise_if_interrupted` raises it again inside of the block. For the main thread only. A signal that is ignored, as
-    shells let background jobs ignore Ctrl-C, stays ignored.
+    shells let background jobs ignore Ctrl-C, stays ignored. Blocks may be nested.
     """
     global _interrupted
-    _interrupted = False
+    outermost = not any(signal.getsignal(number) is _interrupt for number in SIGNALS)
+    if outermost:
+        _interrupted = False
     previous = {
-        number: signal.signal(number, _interrupt) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN
+        number: signal.signal(number, _interrupt) for number in signals if signal.getsignal(number) != signal.SIG_IGN
     }
     try:
+        raise_if_interrupted()
         yield
     except Exception as error:
         if _interrupted:
@@ -46,7 +53,8 @@ def interrupts_remembered() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        _interrupted = False
+        if outermost:
+            _interrupted = False
 
 
 def raise_if_interrupted() -> None:
@@ -58,6 +66,9 @@ def raise_if_interrupted() -> None:
 @contextmanager
 def interrupts_held_back() -> Iterator[None]:
     """Start processes that Ctrl-C does not reach: it is for this one to handle, here at the end of the block."""
+    # Imported here because every command imports this module before anything else.
+    from multiprocessing import resource_tracker
+
     # It lets the signal through once it runs, and is therefore started before.
     resource_tracker.ensure_running()
     came = False
