@@ -11,7 +11,7 @@ from typing import Any
 
 from sim.report.differences import Comparison, Row
 from sim.report.guard import Judgement
-from sim.report.rundir import written_whole
+from sim.report.rundir import encoded, written_whole
 from sim.stats.interval import Interval
 
 __all__ = ["COLUMNS", "differences_json", "rows_of", "write_csv", "write_json"]
@@ -82,7 +82,7 @@ def write_csv(file: Path, comparisons: Sequence[Comparison]) -> None:
     for row in rows_of(comparisons):
         rows.writerow([_cell(value) for value in row])
     with written_whole(file) as stream:
-        stream.write(text.getvalue().encode())
+        stream.write(encoded(text.getvalue()))
 
 
 def _cell(value: object) -> str:
@@ -116,7 +116,7 @@ def write_json(
         "failed": failed,
     }
     with written_whole(file) as stream:
-        stream.write((json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        stream.write(encoded(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"))
 
 
 def differences_json(comparisons: Sequence[Comparison], alone: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.report.json_files import ReplicationsFile, read_json
-from sim.report.rundir import written_whole
+from sim.report.rundir import encoded, written_whole
 from sim.stats.classes import ClassSummary
 from sim.stats.measure import Measurement
 from sim.stats.summary import ScenarioSummary
@@ -128,7 +128,7 @@ def write_replications(folder: Path, summaries: Sequence[ScenarioSummary], seed:
     )
     file = folder / FILE
     with written_whole(file) as stream:
-        stream.write(f'{{"seed": {seed}, "scenarios": [\n{scenarios}\n]}}\n'.encode())
+        stream.write(encoded(f'{{"seed": {seed}, "scenarios": [\n{scenarios}\n]}}\n'))
     return file
 
 

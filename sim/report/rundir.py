@@ -22,6 +22,7 @@ __all__ = [
     "TimelinePoint",
     "check_finished",
     "check_writable",
+    "encoded",
     "filled_whole",
     "find_run",
     "is_finished",
@@ -42,7 +43,7 @@ class RunDirectory:
 
     def write_experiment(self, text: str) -> Path:
         """Write the resolved experiment."""
-        return self._write("experiment.yaml", text.encode())
+        return self._write("experiment.yaml", encoded(text))
 
     def write_summary(self, summary: Mapping[str, Any]) -> Path:
         """Write the summary: the same summary gives the same bytes."""
@@ -81,7 +82,7 @@ class RunDirectory:
                         summary.evidence,
                     ]
                 )
-        return self._write("metrics.csv", text.getvalue().encode())
+        return self._write("metrics.csv", encoded(text.getvalue()))
 
     def write_timeline(self, summaries: Sequence[ScenarioSummary]) -> Path:
         """Write one row per scenario, interval of time and metric."""
@@ -97,11 +98,11 @@ class RunDirectory:
                 for start, end, point in zip(seconds[:-1], seconds[1:], points, strict=True):
                     numbers = ("" if x is None else repr(x) for x in (point.value, point.low, point.high))
                     rows.writerow([*own, start, end, name, *numbers])
-        return self._write("timeline.csv", text.getvalue().encode())
+        return self._write("timeline.csv", encoded(text.getvalue()))
 
     def write_trace(self, text: str) -> Path:
         """Write the trace of a window, as from `sim.report.trace`."""
-        return self._write("trace.json", text.encode())
+        return self._write("trace.json", encoded(text))
 
     def write_queries(self, records: Mapping[tuple[int, int, int], Path]) -> Path:
         """Merge the per-query records, by scenario, replication and cell, into ``queries.npz``.
@@ -139,7 +140,7 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of text."""
-        return self._write(name, text.encode())
+        return self._write(name, encoded(text))
 
     def _write(self, name: str, content: bytes) -> Path:
         file = self.path / name
@@ -159,6 +160,14 @@ class TimelinePoint:
     value: float | None
     low: float | None
     high: float | None
+
+
+def encoded(text: str) -> bytes:
+    """Return a text as it is written to files: in UTF-8, and what of a file's name is none as an escape.
+
+    In JSON that is read back as what it was.
+    """
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _write_whole(stream: BinaryIO, content: bytes) -> None:
@@ -221,7 +230,7 @@ def filled_whole(folder: Path) -> Iterator[Path]:
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return encoded(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def check_writable(folder: Path) -> None:

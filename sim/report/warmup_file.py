@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim.report.rundir import RunDirectoryError, written_whole
+from sim.report.rundir import RunDirectoryError, encoded, written_whole
 from sim.stats.summary import ScenarioSummary
 
 __all__ = ["WarmupPoint", "read_warmup", "write_warmup"]
@@ -58,7 +58,7 @@ def write_warmup(run_dir: Path, summaries: Sequence[ScenarioSummary]) -> None:
     if all(summary.welch is None for summary in summaries):
         return
     with written_whole(run_dir / "warmup.csv") as stream:
-        stream.write(text.getvalue().encode())
+        stream.write(encoded(text.getvalue()))
 
 
 def read_warmup(run_dir: Path) -> list[WarmupPoint]:

@@ -12,7 +12,7 @@ from sim.report.comparison import check_baseline
 from sim.report.differences import Comparison, Side, changed_keys, compare_across, compare_within
 from sim.report.json_files import read_summary
 from sim.report.replications import ReplicationsOfRun, read_replications
-from sim.report.rundir import RunDirectoryError, check_finished, find_run, is_finished
+from sim.report.rundir import RunDirectoryError, check_finished, encoded, find_run, is_finished
 from sim.spec.problems import Problem, SpecError, nearest_name
 from sim.study.runs import RunRequest, perform
 from sim.study.scenario import find_experiment, load_scenarios, shipped_experiments
@@ -215,6 +215,8 @@ def read_sides(run: Path, name: str, labels: Sequence[str] = ()) -> list[Side]:
     SpecError
         If no scenario has them.
     """
+    # No font has what of a folder's name is no text.
+    name = encoded(name).decode()
     summary, kept = read_summary(run), _replications(run)
     if len(kept.scenarios) != len(summary["scenarios"]):
         raise RunDirectoryError(f"{run}: summary.json and replications.json are not of the same run")

@@ -13,7 +13,7 @@ from pathlib import Path
 from sim._version import __version__
 from sim.engine.audit import InvariantError
 from sim.report.designs import DesignPoint, DesignReport
-from sim.report.rundir import RunDirectory, written_whole
+from sim.report.rundir import RunDirectory, encoded, written_whole
 from sim.report.table import EVIDENCE
 from sim.spec.design_space import Design
 from sim.spec.problems import SpecError
@@ -404,7 +404,7 @@ def _write(path: Path, report: DesignReport, started: datetime) -> None:
     from sim.report.figures.pareto import plot_front
 
     with written_whole(path / "points.csv") as stream:
-        stream.write(report.to_csv().encode())
+        stream.write(encoded(report.to_csv()))
     plot_front(report, path / "figures")
     finished = datetime.now(UTC)
     times = {
@@ -415,6 +415,6 @@ def _write(path: Path, report: DesignReport, started: datetime) -> None:
     }
     content = json.dumps(report.to_json_dict(), indent=1, ensure_ascii=False, allow_nan=False)
     with written_whole(path / "optimise.json") as stream:
-        stream.write((content + "\n").encode())
+        stream.write(encoded(content + "\n"))
     with written_whole(path / "manifest.json") as stream:
         stream.write((json.dumps(times, indent=1) + "\n").encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from tests.cli.test_damaged_runs import SMALL
 
 MPREC = Path(sys.executable).parent / "mprec"
 
@@ -57,3 +60,20 @@ main()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (errors, process.returncode) == ("interrupted\n", 130)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files that are no UTF-8")
+def test_names_that_are_no_text_are_written_as_escapes(tmp_path: Path) -> None:
+    file, one, two = (os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/e\xff.yaml", b"/a\xff", b"/b\xff"))
+    Path(file).write_text(SMALL)
+    for out in (one, two):
+        done = ended(
+            "run", file, "--out", out, "--engine", "reference", "--no-figures", "--jobs", "1", LC_ALL="C.UTF-8"
+        )
+        assert done.returncode == 0 and done.stdout.endswith(rf"{out[-2]}\udcff".encode() + b"\n"), done.stderr
+    assert json.loads((Path(one) / "manifest.json").read_text())["command"][2] == file
+    for arguments in (("report", one), ("plot", one), ("compare", one, two, "--json", f"{two}/c.json")):
+        done = ended(*arguments, LC_ALL="C.UTF-8")
+        assert done.returncode == 0 and rb"\udcff" in done.stdout, done.stderr
+    done = ended("report", f"{one}/\udcff", LC_ALL="C.UTF-8")
+    assert done.returncode == 2 and rb"a\udcff/\udcff" in done.stderr and b"Traceback" not in done.stderr

@@ -8,7 +8,7 @@ from sim.report.figures import plot_run
 from sim.report.finished import read_finished
 from sim.report.html.drawings import drawing, figure_files, of_a_comparison
 from sim.report.html.page import page
-from sim.report.rundir import written_whole
+from sim.report.rundir import encoded, written_whole
 
 __all__ = ["write_page"]
 
@@ -42,5 +42,5 @@ def write_page(run_dir: Path, out: Path | None = None) -> Path:
     text = page(run, [drawing(file, number) for number, file in enumerate(files, start=1)])
     file = run_dir / "report.html" if out is None else out
     with written_whole(file) as stream:
-        stream.write(text.encode())
+        stream.write(encoded(text))
     return file
