@@ -106,12 +106,26 @@ def capacity(
     request = CapacityRequest(
         experiment, question, tuple(overrides or ()), out, seed, jobs, engine.value, cluster, store
     )
-    again = "the same command goes on with what is finished" if store != "none" else "nothing is kept with --store none"
-    with ends_told("search", again):
+    with ends_told("search", _what_is_kept(store)):
         finished = perform_capacity(request, _silent if quiet else say)
     _print(finished.report)
     if not finished.report.ranking:
         raise typer.Exit(FAILED)
+
+
+def _what_is_kept(store: str | None) -> str:
+    """Return what becomes of that which is finished when the search does not come to its end."""
+    from sim.report.rundir import RunDirectoryError, check_writable
+    from sim.study.store import VARIABLE, store_folder
+
+    folder = store_folder(store)
+    if folder is None:
+        return f"nothing is kept with {'--store none' if store else f'{VARIABLE}=none'}"
+    try:
+        check_writable(folder)
+    except RunDirectoryError as error:
+        return f"nothing is kept: {error}"
+    return "the same command goes on with what is finished"
 
 
 def _share(text: str, option: str, low: float, high: float) -> float:

@@ -96,15 +96,20 @@ def headline(
             told = len(members) > 1 and _correct_in_time(summaries[best]) > 0.0
             lines.append(f"{prefix}{'every scenario' if len(members) > 1 else 'it'} is saturated{most if told else ''}")
             continue
-        unknown = sum(verdicts[i].answer is Answer.UNKNOWN for i in members)
-        if not meeting and unknown == len(members):
-            lines.append(f"{prefix}whether {sla} is met at {percentile} is unknown")
+        unknown, close = (
+            sum(verdicts[i].answer is answer for i in members) for answer in (Answer.UNKNOWN, Answer.CLOSE)
+        )
+        if len(members) in (unknown, close):
+            lines.append(
+                f"{prefix}whether {sla} is met at {percentile} is {'unknown' if unknown else Answer.CLOSE.value}"
+            )
             continue
         of_some = f"; of {unknown} it is unknown" if unknown else ""
+        if close:
+            of_some += f"; {close} {'is' if close == 1 else 'are'} {Answer.CLOSE.value}"
         if not meeting:
-            lines.append(
-                f"{prefix}no scenario {'is known to meet' if unknown else 'meets'} {sla} at {percentile}{of_some}"
-            )
+            known = "is known to meet" if of_some else "meets"
+            lines.append(f"{prefix}no scenario {known} {sla} at {percentile}{of_some}")
             continue
         best = max(meeting, key=lambda i: _correct_in_time(summaries[i]))
         name = _label(summaries[best])

@@ -243,7 +243,7 @@ def expand_sweep(node: Node) -> list[SweepPoint]:
 def axis_values(where: str, axis: Node, problems: list[Problem]) -> list[tuple[Any, Node]]:
     """Return labels with values of an axis at the key path `where`; what is wrong with it is added to `problems`."""
     if isinstance(axis.value, dict):
-        values = [(label, child) for label, child in axis.value.items()]
+        values = [(_visible(label, label), child) for label, child in axis.value.items()]
     elif isinstance(axis.value, list):
         values = []
         seen: list[Any] = []
@@ -253,7 +253,7 @@ def axis_values(where: str, axis: Node, problems: list[Problem]) -> list[tuple[A
                 problems.append(Problem("stands twice", child.position, where, plain))
                 continue
             seen.append(plain)
-            values.append((_label(plain), child))
+            values.append((_visible(_label(plain), plain), child))
     else:
         problems.append(
             Problem(
@@ -276,3 +276,8 @@ def _label(value: Any) -> Any:
     if isinstance(value, list):
         return "+".join(str(_label(item)) for item in value)
     return value
+
+
+def _visible(label: Any, value: Any) -> Any:
+    """Return a label that can be seen: where nothing would be, the value as it is written, such as ``''`` or ``[]``."""
+    return label if str(label).strip() else repr(value)

@@ -144,6 +144,28 @@ def test_nothing_proved_to_meet_is_exit_code_1(folder: Path, monkeypatch: pytest
     assert "at no load" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("options", "variable", "said"),
+    [
+        ((), "none", "nothing is kept with MPREC_STORE=none"),
+        (("--store", "none"), "", "nothing is kept with --store none"),
+        (("--store", "kept"), "none", "the same command goes on with what is finished"),
+        (("--store", "two.yaml/kept"), "", "nothing is kept: two.yaml/kept cannot be written to: Not a directory"),
+    ],
+)
+def test_an_interruption_says_whether_anything_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], variable: str, said: str
+) -> None:
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MPREC_STORE", variable)
+    monkeypatch.setattr("sim.study.capacity.perform.perform_capacity", interrupted)
+    done = CliRunner().invoke(app, ["capacity", "two.yaml", *options])
+    assert (done.exit_code, done.stderr) == (130, f"interrupted; {said}\n")
+
+
 def test_what_was_finished_before_ctrl_c_is_not_run_again(folder: Path) -> None:
     command = [MPREC, "capacity", "two.yaml", "--store", "kept", "--tolerance=1%", "--jobs=1", "--engine=compiled"]
     process = subprocess.Popen(

@@ -85,6 +85,12 @@ def test_what_is_unknown_is_not_called_missed() -> None:
     assert told(None, None) == ["whether the SLA is met at p99 is unknown"]
     assert told(20.0, None) == ["no scenario is known to meet the SLA at p99; of 1 it is unknown"]
     assert told(20.0, 30.0) == ["no scenario meets the SLA at p99"]
+    # Their intervals, of 0.5 ms to both sides, hold the limit of 10 ms.
+    assert told(20.0, 10.0) == ["no scenario is known to meet the SLA at p99; 1 is too close to call"]
+    assert told(None, 10.0) == [
+        "no scenario is known to meet the SLA at p99; of 1 it is unknown; 1 is too close to call"
+    ]
+    assert told(9.9, 10.0) == ["whether the SLA is met at p99 is too close to call"]
     (line,) = told(5.0, None, 20.0)
     assert line.startswith("1 of 3 meet the SLA at p99; of 1 it is unknown; most correct predictions in time: 0")
 
@@ -169,7 +175,7 @@ other    2/s       -  saturated               2.00  0.010 [0.000, 0.023]
 
 1/s: 2 of 2 meet the SLA at p99; most correct predictions in time: other (1.1x
   the baseline [1.098, 1.103])
-2/s: no scenario meets the SLA at p99
+2/s: no scenario is known to meet the SLA at p99; 1 is too close to call
 1 scenario is saturated: the backlog grows for as long as the load lasts, so
   there is no tail
 other, 2/s: load 1.2
@@ -196,7 +202,7 @@ def test_narrow_terminals_lose_columns_and_not_sense() -> None:
 def test_it_says_which_scenario_to_take_and_what_it_stands_on() -> None:
     text = render(report(), 200)
     assert "1/s: 2 of 2 meet the SLA at p99; most correct predictions in time: other (1.1x the baseline" in text
-    assert "2/s: no scenario meets the SLA at p99" in text
+    assert "2/s: no scenario is known to meet the SLA at p99; 1 is too close to call" in text
     assert "1 scenario is saturated" in text
     assert "something is assumed" in text
     assert "Evidence: measured" in text and text.endswith(f"Files: {Path('runs') / 'test'}")

@@ -331,6 +331,16 @@ def test_a_sweep_is_the_product_of_its_axes_the_first_slowest(tmp_path: Path) ->
     assert [s.experiment.workload.arrivals.rate for s in scenarios] == [1.0, 2.0, 1.0, 2.0]
 
 
+def test_labels_can_be_seen_whatever_they_are(tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text(
+        GOOD + 'sweep:\n  policy: {"": {kind: fastest}, " ": {kind: mp-rec}}\n  queue: [{}, {limit: 5}]\n'
+    )
+    scenarios = load_scenarios(str(tmp_path / "e.yaml"))
+    assert [tuple(s.parameters.values()) for s in scenarios] == [
+        (policy, queue) for policy in ("''", "' '") for queue in ("{}", "limit=5")
+    ]
+
+
 def test_a_folder_called_like_an_experiment_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("quickstart").mkdir()
