@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.report.differences import Comparison, Row, is_share
+from sim.report.figures.layout import TITLE_PT, text_width_pt, wrapped
 from sim.report.figures.style import INK, MUTED, PAPER, Drawing, colour, save, styled
 from sim.stats.interval import Interval
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["plot_differences"]
 
 MOST_ROWS = 30
+
+LABEL_PT, MOST_LABEL_PT = 8.0, 190.0
+"""Size of the names of rows, and the width of a line of them."""
+
+PANEL_IN = 1.75
+"""Width of a panel beside others, with the name of its axis."""
 
 FAR = 300.0
 """Changes beyond this, in percent, are drawn on an axis that is logarithmic from 10% on."""
@@ -75,10 +82,11 @@ def _of_metrics(one: Comparison) -> Drawing | None:
     panels = [(bars, unit) for bars, unit in ((relative, "change, %"), (points, "change, percentage points")) if bars]
     if not panels:
         return None
-    heights = [len(bars) + 1.5 for bars, _ in panels]
+    names = [[_wrapped(bar.label) for bar in bars] for bars, _ in panels]
+    heights = [len(bars) * _row_height(labels) + 1.5 for labels, (bars, _) in zip(names, panels, strict=True)]
     figure, axes = _figure(1.3 + 0.24 * sum(heights), rows=heights)
-    for ax, (bars, unit) in zip(axes, panels, strict=True):
-        _draw(ax, bars)
+    for ax, labels, (bars, unit) in zip(axes, names, panels, strict=True):
+        _draw(ax, bars, labels)
         ax.set_xlabel(f"{unit}, with {100 * one.confidence:g}% intervals")
     _title(figure, f"What changes: {one.title}", [bar for bars, _ in panels for bar in bars])
     return figure
@@ -93,9 +101,12 @@ def _of_scenarios(comparisons: Sequence[Comparison]) -> Drawing | None:
             panels.append((metric, bars))
     if not panels:
         return None
-    figure, axes = _figure(1.5 + 0.27 * len(comparisons), columns=len(panels))
     several = len({(one.baseline_name, one.other_name) for one in comparisons}) > 1
-    labels = [_label(one, several) for one in comparisons]
+    labels = [_wrapped(_label(one, several)) for one in comparisons]
+    wide_pt = max(text_width_pt(line, LABEL_PT) for label in labels for line in label.splitlines() or [""])
+    figure, axes = _figure(
+        1.5 + 0.27 * _row_height(labels) * len(comparisons), columns=len(panels), beside_in=wide_pt / 72
+    )
     for number, (ax, (metric, bars)) in enumerate(zip(axes, panels, strict=True)):
         _draw(ax, bars, labels if number == 0 else [""] * len(bars))
         name = SHORT.get(metric) or metric.replace("latency_ms_", "") + " latency"
@@ -105,6 +116,15 @@ def _of_scenarios(comparisons: Sequence[Comparison]) -> Drawing | None:
     same = all(one.baseline_name == against for one in comparisons)
     _title(figure, f"What changes against {against}?" if same else "What changes against the baselines?", drawn)
     return figure
+
+
+def _wrapped(label: str) -> str:
+    return wrapped(label, MOST_LABEL_PT, LABEL_PT)
+
+
+def _row_height(labels: Sequence[str]) -> float:
+    """Return how high rows are, over what they are with names of one line."""
+    return 1.5 if any("\n" in label for label in labels) else 1.0
 
 
 def _label(one: Comparison, several: bool) -> str:
@@ -128,16 +148,20 @@ def _bar(row: Row, label: str) -> _Bar | None:
     return _Bar(label, 100 * interval.value, low, high, row.difference.within_noise)
 
 
-def _figure(height: float, *, rows: Sequence[float] = (1,), columns: int = 1) -> tuple[Drawing, list[Axes]]:
+def _figure(
+    height: float, *, rows: Sequence[float] = (1,), columns: int = 1, beside_in: float = 0.0
+) -> tuple[Drawing, list[Axes]]:
+    """Return a figure and its panels; `beside_in` is how much room the names of rows take."""
     from matplotlib.figure import Figure
 
     figure = Figure()
-    figure.set_size_inches(max(figure.get_figwidth(), 2.0 + 1.9 * columns), max(height, 2.2))
+    width = max(figure.get_figwidth(), 2.0 + 1.9 * columns, 0.4 + beside_in + PANEL_IN * columns)
+    figure.set_size_inches(width, max(height, 2.2))
     grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=list(rows))
     return figure, [ax for line in grid for ax in line]
 
 
-def _draw(axes: Axes, bars: Sequence[_Bar | None], labels: Sequence[str] | None = None) -> None:
+def _draw(axes: Axes, bars: Sequence[_Bar | None], labels: Sequence[str]) -> None:
     """Draw one row a bar: filled where the change is beyond noise, hollow where it is not."""
     from matplotlib.ticker import FuncFormatter
 
@@ -160,8 +184,7 @@ def _draw(axes: Axes, bars: Sequence[_Bar | None], labels: Sequence[str] | None 
             markerfacecolor=shown if bar.noise is False else PAPER,
             linestyle="none",
         )
-    texts = [bar.label if bar is not None else "" for bar in bars] if labels is None else list(labels)
-    axes.set_yticks(range(len(bars)), texts, fontsize=8)
+    axes.set_yticks(range(len(bars)), list(labels), fontsize=LABEL_PT)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.grid(False, axis="y")
     ends = [abs(end) for bar in bars if bar is not None for end in (bar.value, bar.low, bar.high) if end is not None]
@@ -177,6 +200,8 @@ def _draw(axes: Axes, bars: Sequence[_Bar | None], labels: Sequence[str] | None 
 
 
 def _title(figure: Drawing, text: str, bars: Sequence[_Bar]) -> None:
-    figure.suptitle(text, x=0.01, ha="left", fontsize=10.5, fontweight="bold", wrap=True)
+    title = wrapped(text, 72 * 0.97 * figure.get_figwidth(), TITLE_PT, "bold", most=4)
+    figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() + 0.18 * title.count("\n"))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=TITLE_PT, fontweight="bold")
     if any(bar.noise is not False for bar in bars):
         figure.supxlabel("hollow: within noise", x=0.99, ha="right", fontsize=8, color=MUTED)

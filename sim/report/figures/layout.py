@@ -27,6 +27,7 @@ __all__ = [
     "shortened",
     "sla_key",
     "text_width_pt",
+    "wrapped",
 ]
 
 Key = tuple["Artist", str]
@@ -50,19 +51,19 @@ def text_width_pt(text: str, size_pt: float, weight: str = "normal") -> float:
 
     if not text:
         return 0.0
-    font = FontProperties(family="DejaVu Sans", size=size_pt, weight=weight)
+    font = FontProperties(size=size_pt, weight=weight)
     width, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
     return float(width)
 
 
-def shortened(text: str, width_pt: float, size_pt: float) -> str:
+def shortened(text: str, width_pt: float, size_pt: float, weight: str = "normal") -> str:
     """Return a text that is no wider than asked: the middle gives way, because names differ at their ends."""
-    if text_width_pt(text, size_pt) <= width_pt:
+    if text_width_pt(text, size_pt, weight) <= width_pt:
         return text
     fewest, most = 1, len(text)
     while most - fewest > 1:
         kept = (fewest + most) // 2
-        if text_width_pt(_without_middle(text, kept), size_pt) <= width_pt:
+        if text_width_pt(_without_middle(text, kept), size_pt, weight) <= width_pt:
             fewest = kept
         else:
             most = kept
@@ -73,6 +74,15 @@ def _without_middle(text: str, kept: int) -> str:
     return f"{text[: math.ceil(kept / 2)]}…{text[len(text) - kept // 2 :]}"
 
 
+def wrapped(text: str, width_pt: float, size_pt: float, weight: str = "normal", most: int = 2) -> str:
+    """Return a text on lines that are no wider than asked, and at most so many; the last one's middle gives way."""
+    lines = _lines(text, width_pt, size_pt, weight)
+    if len(lines) > most:
+        before = sum(len(line.split()) for line in lines[: most - 1])
+        lines[most - 1 :] = [shortened(" ".join(text.split()[before:]), width_pt, size_pt, weight)]
+    return "\n".join(lines)
+
+
 def _lines(text: str, width_pt: float, size_pt: float, weight: str = "normal") -> list[str]:
     """Break a text into lines between words."""
     lines: list[str] = []
@@ -81,7 +91,7 @@ def _lines(text: str, width_pt: float, size_pt: float, weight: str = "normal") -
         if lines and text_width_pt(joined, size_pt, weight) <= width_pt:
             lines[-1] = joined
         else:
-            lines.append(shortened(word, width_pt, size_pt))
+            lines.append(shortened(word, width_pt, size_pt, weight))
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -67,13 +68,34 @@ def hatch(index: int) -> str:
     return HATCHES[(index // len(LIGHT)) % len(HATCHES)]
 
 
+OTHER_SCRIPTS = (
+    *("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "IPAGothic", "TakaoPGothic", "Hiragino Sans", "Yu Gothic"),
+    *("Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Zen Hei", "PingFang SC", "Microsoft YaHei", "SimHei"),
+    *("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Apple SD Gothic Neo", "Malgun Gothic"),
+    *("Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali", "Noto Sans Tamil", "Nirmala UI"),
+    *("Droid Sans Fallback", "Arial Unicode MS", "Unifont"),
+)
+"""Fonts with letters that DejaVu Sans lacks, in the order in which they are asked, as far as they are installed."""
+
+
 @contextmanager
 def styled() -> Iterator[None]:
-    """Apply the style file within the block and nowhere else."""
+    """Apply the style file within the block and nowhere else; letters that no font has are boxes, without a warning."""
     import matplotlib
+    from matplotlib.font_manager import fontManager
 
+    installed = {font.name for font in fontManager.ttflist}
     style = resources.files("sim.report") / "mprec.mplstyle"
-    with resources.as_file(style) as file, matplotlib.rc_context(fname=str(file)):
+    with (
+        resources.as_file(style) as file,
+        matplotlib.rc_context(fname=str(file)),
+        warnings.catch_warnings(),
+    ):
+        matplotlib.rcParams["font.family"] = [
+            *matplotlib.rcParams["font.family"],
+            *(name for name in OTHER_SCRIPTS if name in installed),
+        ]
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
         yield
 
 
