@@ -38,12 +38,15 @@ class Load:
         Least and greatest query size that it can draw.
     mean_size, rate_per_s : float
         Mean query size and mean arrival rate.
+    end_ns : float
+        End of its arrivals; about then where a number of queries is asked for.
     """
 
     source: Source
     sizes: tuple[int, int]
     mean_size: float
     rate_per_s: float
+    end_ns: float
 
 
 def model_loads(loads: Sequence[Load], classes: Sequence[QueryClass], model: int) -> list[tuple[Load, float]]:

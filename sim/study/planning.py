@@ -8,6 +8,7 @@ from dataclasses import replace
 from sim.report.comparison import check_baseline
 from sim.serving.cells import check_cells, one_cell
 from sim.serving.clients import check_clients
+from sim.serving.decisions import check_decisions
 from sim.serving.fault_check import check_faults
 from sim.serving.interference import check_interference
 from sim.serving.plan import Load, Plan, plan_fleet
@@ -70,6 +71,8 @@ def plan_scenario(scenario: Scenario) -> Plan:
             loads.append(load)
     if len(loads) < len(sources) or unequal:
         raise SpecError(problems)
+    expected_end_ns = max(load.end_ns for load in loads) + drain_ns(experiment)
+    problems += check_decisions(experiment, scenario.node, expected_end_ns=expected_end_ns)
     try:
         plan = plan_fleet(one_cell(experiment), scenario.node, loads, scenario.base_dir)
     except SpecError as error:
@@ -101,7 +104,7 @@ def _load(scenario: Scenario, source: Source) -> tuple[Load | None, list[Problem
     workload = source.workload
     problems: list[Problem] = []
     sizes: SizeDistribution | None = None
-    rate_per_s = 1.0
+    rate_per_s, end_ns = 1.0, 0.0
     try:
         sizes = size_distribution(workload, scenario.base_dir)
         if isinstance(sizes, TraceSizes) and not sizes.repeat:
@@ -111,10 +114,12 @@ def _load(scenario: Scenario, source: Source) -> tuple[Load | None, list[Problem
     except ValueError as error:
         problems.append(problem_at(scenario.node, (*source.path, "sizes"), str(error)))
     try:
-        rate_per_s = arrival_process(workload, scenario.base_dir, scenario.experiment.cells).mean_rate_per_s
+        process = arrival_process(workload, scenario.base_dir, scenario.experiment.cells)
+        rate_per_s = process.mean_rate_per_s
+        end_ns = workload.duration or process.expected_ns(workload.queries or 0)
     except SpecError as error:
         problems += _placed(scenario, source, error, "arrivals")
-    return None if sizes is None else Load(source, sizes.bounds, sizes.mean, rate_per_s), problems
+    return None if sizes is None else Load(source, sizes.bounds, sizes.mean, rate_per_s, end_ns), problems
 
 
 def _placed(scenario: Scenario, source: Source, error: SpecError, default: str) -> list[Problem]:

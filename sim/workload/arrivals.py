@@ -5,6 +5,7 @@ A further process is a spec class in `sim.spec.workload` and a function here, re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.spec.problems import Problem, SpecError
-from sim.spec.units import format_duration_ns
+from sim.spec.units import format_duration_ns, format_rate_per_s
 from sim.spec.workload import (
     GammaSpec,
     IntegerPoissonMsSpec,
@@ -34,6 +35,14 @@ __all__ = ["FOREVER_NS", "PROCESSES", "RenewalArrivals", "TraceArrivals", "arriv
 FOREVER_NS = 2**62
 """146 years."""
 
+YEAR_NS = 365.25 * 8.64e13
+
+SIGMAS = 8.0
+"""Many gaps last longer than expected by so many standard deviations at most, and few ones by `LONG_GAPS`."""
+
+LONG_GAPS = 40.0
+"""In mean gaps times the square of their coefficient of variation; a law with a CV in the tens may need more."""
+
 
 @dataclass(frozen=True, slots=True)
 class RenewalArrivals:
@@ -47,6 +56,10 @@ class RenewalArrivals:
     def mean_rate_per_s(self) -> float:
         """Long-run mean rate."""
         return self.clock.mean_rate_per_ns * 1e9
+
+    def expected_ns(self, count: int) -> float:
+        """Return about when arrival number `count` comes."""
+        return float(self.clock.time_ns(np.array([float(count)]))[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +95,15 @@ class TraceArrivals:
         if not self.repeat:
             return self.times_ns[index[index < len(self.times_ns)]]
         rounds, row = np.divmod(index, len(self.times_ns))
-        return np.asarray(rounds * self.period_ns + self.times_ns[row], dtype=np.int64)
+        # A chunk of a rare source reaches beyond what 64 bits hold; nothing arrives that late.
+        held = np.minimum(rounds, FOREVER_NS // self.period_ns)
+        times = np.minimum(held * self.period_ns + self.times_ns[row], FOREVER_NS)
+        return np.where(held < rounds, FOREVER_NS, times)
+
+    def expected_ns(self, count: int) -> float:
+        """Return when arrival number `count` comes, of those of all cells; a trace that ends has so many."""
+        rounds, row = divmod(count - 1, len(self.times_ns))
+        return float(rounds * self.period_ns + int(self.times_ns[row]))
 
 
 def _period_ns(times_ns: NDArray[np.int64]) -> int:
@@ -158,7 +179,14 @@ def _trace(spec: TraceArrivalsSpec, _duration_ns: int | None, base_dir: Path, ce
         rate_per_ns = spec.rate / 1e9 if spec.rate is not None else len(times_ns) / _period_ns(times_ns)
         return RenewalArrivals(ExponentialGaps(), ConstantRate(rate_per_ns / cells))
     if spec.rate is not None:
-        stretch = len(times_ns) * 1e9 / (spec.rate * _period_ns(times_ns))
+        length_ns = len(times_ns) * 1e9 / spec.rate
+        if length_ns > FOREVER_NS:
+            message = (
+                f"the trace would last {length_ns / YEAR_NS:,.0f} years at this rate, and the clock counts "
+                f"{FOREVER_NS / YEAR_NS:.0f}"
+            )
+            raise SpecError([Problem(message, key_path="workload.arrivals.rate", value=format_rate_per_s(spec.rate))])
+        stretch = length_ns / _period_ns(times_ns)
         times_ns = np.rint(times_ns * stretch).astype(np.int64)
     return TraceArrivals(times_ns, _period_ns(times_ns), spec.repeat, cells)
 
@@ -184,11 +212,14 @@ def arrival_process(spec: WorkloadSpec, base_dir: Path, cells: int = 1) -> Proce
     Raises
     ------
     SpecError
-        If a trace or shape cannot be had, or a trace is over before the run.
+        If a trace or shape cannot be had, a trace is over before the run, or so many queries take longer than the clock
+        counts.
     """
     process = PROCESSES[spec.arrivals.kind](spec.arrivals, spec.duration, base_dir, cells)
     if isinstance(process, TraceArrivals) and not process.repeat:
         _check_length(spec, process)
+    elif spec.queries is not None:
+        _check_clock(spec.queries, process)
     return process
 
 
@@ -202,3 +233,18 @@ def _check_length(spec: WorkloadSpec, trace: TraceArrivals) -> None:
     if spec.duration is not None and spec.duration > trace.period_ns:
         message = f"the trace is over after {trace.period_ns / 1e9:.6g} s; {advice}"
         raise SpecError([Problem(message, key_path="workload.duration", value=format_duration_ns(spec.duration))])
+
+
+def _check_clock(queries: int, process: Process) -> None:
+    """Refuse queries that may not all have come when the clock is over."""
+    room = 0.0
+    if isinstance(process, RenewalArrivals):
+        room = SIGMAS * process.gaps.cv * math.sqrt(queries) + LONG_GAPS * process.gaps.cv**2
+    if process.expected_ns(queries + math.ceil(room)) > FOREVER_NS:
+        years = process.expected_ns(queries) / YEAR_NS
+        message = (
+            f"so many queries take about {years:,.0f} years at this rate, which may be more than the "
+            f"{FOREVER_NS / YEAR_NS:.0f} that the clock counts"
+        )
+        allowed = "fewer queries, a higher rate, or a duration"
+        raise SpecError([Problem(message, key_path="workload.queries", value=queries, allowed=allowed)])

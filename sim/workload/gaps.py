@@ -16,6 +16,9 @@ __all__ = ["ExponentialGaps", "GammaGaps", "GapLaw", "IntegerPoissonGaps", "Weib
 
 Floats = NDArray[np.float64]
 
+MOST_TABLED_MS = 1e8
+"""Mean gap up to which the counts of ms that occur are tabled; there are 20 times its square root of them."""
+
 
 class GapLaw(Protocol):
     """A law of independent gaps with mean 1.
@@ -136,21 +139,42 @@ class IntegerPoissonGaps:
     def cv(self) -> float:  # noqa: D102
         return float(self.mean_ms**-0.5)
 
+    @property
+    def _reached(self) -> tuple[int, int]:
+        """The least and the greatest count that a uniform reaches."""
+        reach = 10.0 * math.sqrt(self.mean_ms) + 50.0
+        return max(0, math.floor(self.mean_ms - reach)), math.ceil(self.mean_ms + reach)
+
     @cached_property
     def _counts(self) -> tuple[int, InverseTable]:
         """The least count that a uniform reaches, and the distribution function from there on."""
         from scipy.special import pdtr
 
-        reach = 10.0 * math.sqrt(self.mean_ms) + 50.0
-        first = max(0, math.floor(self.mean_ms - reach))
-        counts = np.arange(first, math.ceil(self.mean_ms + reach) + 1, dtype=np.float64)
+        first, last = self._reached
+        counts = np.arange(first, last + 1, dtype=np.float64)
         cumulative = np.maximum.accumulate(np.asarray(pdtr(counts, self.mean_ms), dtype=np.float64))
         cumulative[-1] = 1.0
         return first, InverseTable(cumulative)
 
     def draw(self, u: Floats) -> Floats:  # noqa: D102
+        if self.mean_ms > MOST_TABLED_MS:
+            return self._sought(u) / self.mean_ms
         first, inverse = self._counts
         return np.asarray((first + inverse.rows(u)) / self.mean_ms, dtype=np.float64)
+
+    def _sought(self, u: Floats) -> Floats:
+        """Return the first count whose cumulative probability reaches each uniform, as the table does, by bisection."""
+        from scipy.special import pdtr
+
+        first, last = self._reached
+        below, reaching = np.full(u.shape, first - 1.0), np.full(u.shape, float(last))
+        for _ in range((last - first + 1).bit_length()):
+            middle = np.floor((below + reaching) / 2.0)
+            reaches = pdtr(middle, self.mean_ms) >= u
+            # Where they are neighbours already, the middle is what is below, and says nothing.
+            reaching = np.where(reaches & (middle > below), middle, reaching)
+            below = np.where(reaches, below, middle)
+        return reaching
 
     def cdf(self, gap: Floats) -> Floats:  # noqa: D102
         from scipy.special import pdtr

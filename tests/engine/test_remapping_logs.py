@@ -142,3 +142,25 @@ def test_contradictions(more: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r":\d+:\d+: ") as error:
         run(tmp_path, [0], {"d": ONE}, model=NAMED, more=more)
     assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "times"),
+    [
+        ("kind: poisson, rate: 100/s", "2,600,000,000"),
+        # 200 queries come in the first second, and 50 take the other nine.
+        ("kind: piecewise-rate, steps: [{at: 0s, rate: 200/s}, {at: 1s, rate: 5/s}]", "11,100,000,000"),
+        ("kind: trace, file: ten.csv, repeat: true", "24,100,000,000"),
+    ],
+)
+def test_more_decisions_than_anybody_means_are_told(arrivals: str, times: str, tmp_path: Path) -> None:
+    (tmp_path / "ten.csv").write_text("time\n" + "".join(f"{0.1 * k}\n" for k in range(10)))
+    queries = 241 if "trace" in arrivals else 250
+    text = (
+        "name: t\nmodel: dlrm-kaggle\nsla: 10ms\n"
+        f"workload: {{arrivals: {{{arrivals}}}, sizes: {{kind: fixed, size: 9}}, queries: {queries}}}\n"
+        "fleet: [{name: n, devices: {cpu: cpu-broadwell}}]\npolicy: {kind: fastest}\n"
+        "remapping: {every: 1ns, load_bandwidth: 1GB/s}\n"
+    )
+    with pytest.raises(SpecError, match=rf":7:20: remapping\.every: it would be decided about {times} times in a run"):
+        prepare_text(tmp_path, text)

@@ -235,6 +235,16 @@ def test_a_node_that_comes_after_the_end_is_told(tmp_path: Path) -> None:
     assert prepare_text(tmp_path, text.replace("1h", "1100ms"))
 
 
+def test_more_decisions_than_anybody_means_are_told(tmp_path: Path) -> None:
+    lasting = "autoscaling: [{group: n, measure: backlog, target: 1, every: 1ns}]"
+    with pytest.raises(
+        SpecError, match=r"9:\d+: autoscaling\[0\].every: it would be decided about 1,100,000,000"
+    ) as error:
+        prepare_text(tmp_path, TEMPLATE_THAT_LASTS + lasting)
+    assert "(got '1ns'; allowed: at least 110ns, which is 10,000,000 times)" in str(error.value)
+    assert prepare_text(tmp_path, TEMPLATE_THAT_LASTS + lasting.replace("1ns", "110ns"))
+
+
 UNKNOWN = "not every size is known: loading the unknown takes no time"
 
 

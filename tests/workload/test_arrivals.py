@@ -15,6 +15,7 @@ from sim.spec.problems import SpecError
 from sim.spec.workload import WorkloadSpec
 from sim.workload.check import check_arrivals
 from sim.workload.draw import QueryStream
+from sim.workload.gaps import IntegerPoissonGaps
 from sim.workload.streams import open_stream
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -65,6 +66,43 @@ def test_integer_poisson_gaps_are_counts_of_ms_with_the_cv_of_counts() -> None:
     observed = np.bincount((gaps // 1_000_000).astype(int), minlength=12)[:12]
     expected = 100_000 * stats.poisson.pmf(np.arange(12), mean_ms)
     assert np.all(np.abs(observed - expected) < 6 * np.sqrt(expected) + 1)
+
+
+def test_counts_of_long_gaps_are_sought_one_by_one_as_a_table_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    u = np.concatenate([np.random.default_rng(1).random(20_000), [0.0, 1e-300, 0.5, 1.0 - 2.0**-53]])
+    for mean_ms in (2e4, 1e6):
+        tabled = IntegerPoissonGaps(mean_ms).draw(u)
+        with monkeypatch.context() as patch:
+            patch.setattr("sim.workload.gaps.MOST_TABLED_MS", 1.0)
+            assert np.array_equal(IntegerPoissonGaps(mean_ms).draw(u), tabled)
+    # A table would have 600 million counts.
+    deviation = (IntegerPoissonGaps(1e15).draw(u[:20_000]) - 1.0) * math.sqrt(1e15)
+    assert abs(deviation.mean()) < 5 / math.sqrt(20_000)
+    assert abs(deviation.std() - 1.0) < 5 / math.sqrt(40_000)
+
+
+@pytest.mark.parametrize("kind", ["poisson", "integer-poisson-ms"])
+def test_queries_that_come_after_the_clock_is_over_are_told(kind: str) -> None:
+    rare = {"kind": kind, "rate": "2e-8/s"}
+    with pytest.raises(
+        SpecError, match=r"workload\.queries: so many queries take about 158 years .* 146 that the clock"
+    ):
+        arrivals(spec(rare, queries=100))
+    lengths: list[dict[str, Any]] = [{"queries": 5}, {"duration": "50000d"}]
+    for length in lengths:
+        at = arrivals(spec(rare, **length))
+        assert 5 <= len(at) < 200 and check_arrivals(spec(rare, **length), at) == []
+
+
+def test_a_trace_that_lasts_longer_than_the_clock_is_told_and_rounds_end_with_it(tmp_path: Path) -> None:
+    given = {**trace(tmp_path, ["0", "1", "2", "3"], "time"), "repeat": True}
+    with pytest.raises(SpecError, match=r"workload\.arrivals\.rate: the trace would last 1,268 years at this rate"):
+        arrivals(spec({**given, "rate": "1e-10/s"}, duration="100d"), base_dir=tmp_path)
+    with pytest.raises(SpecError, match=r"workload\.queries: so many queries take about 1,553 years"):
+        arrivals(spec({**given, "rate": "1e-9/s"}, queries=50), base_dir=tmp_path)
+    # A chunk has rounds of twelve years each that 64 bits cannot count.
+    at = arrivals(spec({**given, "rate": "1e-8/s"}, duration="50000d"), base_dir=tmp_path)
+    assert len(at) == 44 and np.all(np.diff(at) == at[1])
 
 
 def test_a_changing_rate_gives_poisson_counts_in_every_window_and_none_where_it_is_zero() -> None:
