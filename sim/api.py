@@ -307,6 +307,8 @@ def run(
         If `out` holds other things.
     InvariantError
         If a replication breaks a law of queueing.
+    PolicyError
+        If a policy of one's own fails, or returns what is no path.
 
     Examples
     --------

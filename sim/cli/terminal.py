@@ -34,6 +34,7 @@ def ends_told(what: str, again: str = KEPT) -> Iterator[None]:
     """
     from sim.engine.audit import InvariantError
     from sim.report.rundir import RunDirectoryError
+    from sim.serving.policies.user import PolicyError
     from sim.study.checkpoint import CheckpointMismatch
     from sim.study.cluster import BadClusterAddress, ClusterError
     from sim.study.interrupts import interrupts_remembered
@@ -49,7 +50,7 @@ def ends_told(what: str, again: str = KEPT) -> Iterator[None]:
     except InvariantError as error:
         say(f"the simulator broke one of its own laws, and this {what} is not to be used:\n{error}")
         raise typer.Exit(FAILED) from error
-    except ClusterError as error:
+    except (ClusterError, PolicyError) as error:
         say(error)
         raise typer.Exit(FAILED) from error
     except (WorkerLost, RunDirectoryError, OSError) as error:

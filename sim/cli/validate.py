@@ -22,10 +22,11 @@ def validate(experiment: ExperimentArgument, overrides: OverridesOption = None, 
     plans = plan_scenarios(scenarios)
     check_baseline_named(scenarios)
     if any(scenario.experiment.policy.kind == "user" for scenario in scenarios):
-        # A function of one's own is looked up where it is used.
+        # A function of one's own is looked up where it is used, and shows what it returns when it is asked.
+        from sim.study.policy_trial import try_policies
         from sim.study.prepare import prepare
 
-        prepare(scenarios)
+        try_policies(scenarios, prepare(scenarios, plans))
     for scenario, plan in zip(scenarios, plans, strict=True):
         paths = ", ".join(path.name for path in plan.eligible)
         typer.echo(f"{scenario.label}: {scenario.experiment.replications} replications over {paths}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import index
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from sim.serving.compiled import jit
 from sim.serving.estimate import estimate_paths
 from sim.serving.lookup import expected_ns, service_ns
 from sim.serving.policies.base import DROP
+from sim.serving.policies.user import policy_raised, policy_returned
 from sim.serving.spells import next_level
 from sim.serving.state import State
 from sim.serving.system import System
@@ -139,11 +141,17 @@ class Binder:
         query_class: int,
     ) -> int:
         parameters = self.class_parameters[query_class]
-        pick = int(self.choose(size, time_left_ns, accuracy, service_ns, wait_ns, parameters))
+        try:
+            answer = self.choose(size, time_left_ns, accuracy, service_ns, wait_ns, parameters)
+        except (Exception, SystemExit) as error:
+            # Code of others may fail in any way, and is not to end what asks it.
+            raise policy_raised(self.system.choose, error, size, len(accuracy)) from error
+        try:
+            pick = index(answer)
+        except TypeError:
+            pick = NO_USABLE_PATH
         if not DROP <= pick < len(accuracy):
-            raise IndexError(
-                f"the policy chose path {pick} of a node with {len(accuracy)} paths; {DROP} drops the query"
-            )
+            raise policy_returned(self.system.choose, answer, size, len(accuracy))
         return pick
 
     def look_up(self, part: Part, choice: ChoiceSet, pick: int, estimated: bool) -> None:

@@ -149,15 +149,21 @@ class PreparedScenario:
         return plan_faults(self.experiment, cell)
 
 
-def prepare(scenarios: Sequence[Scenario]) -> tuple[PreparedScenario, ...]:
+def prepare(scenarios: Sequence[Scenario], plans: Sequence[Plan] | None = None) -> tuple[PreparedScenario, ...]:
     """Find the profiles, map the representations and lay the fleets out.
+
+    Parameters
+    ----------
+    scenarios : sequence of Scenario
+    plans : sequence of Plan, optional
+        Those of the scenarios, where they were planned before.
 
     Raises
     ------
     SpecError
         With every problem of every scenario that the file alone does not show.
     """
-    plans = plan_scenarios(scenarios)
+    plans = plan_scenarios(scenarios) if plans is None else plans
     prepared: list[PreparedScenario] = []
     problems: list[Problem] = []
     for scenario, plan in zip(scenarios, plans, strict=True):

@@ -126,7 +126,7 @@ class Variable:
         """
         scenarios = self._scenarios(more)
         plans = plan_scenarios(scenarios)
-        return [LaidOut(*one) for one in zip(scenarios, prepare(scenarios), plans, strict=True)]
+        return [LaidOut(*one) for one in zip(scenarios, prepare(scenarios, plans), plans, strict=True)]
 
     def resolved(self, more: Sequence[str] = ()) -> str:
         """Return the experiment with `more` set, as a file that says everything."""

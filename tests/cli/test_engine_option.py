@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sim.cli.validate import validate
+from sim.spec.problems import SpecError
+from sim.study import planning
 from tests.cli.test_commands import SMALL, mprec
 
 PLUGINS = Path(__file__).parents[1] / "engine"
@@ -54,12 +57,12 @@ def test_the_files_are_the_same_to_the_byte(experiment: str, folder: Path) -> No
     assert left[0] == left[1] == left[2]
 
 
-def with_policy(function: str, engine: str, folder: Path) -> tuple[int, str, dict[str, bytes]]:
+def with_policy(function: str, engine: str, folder: Path, *more: str) -> tuple[int, str, dict[str, bytes]]:
     """Run a policy of `tests/engine/policies.py`; return the exit code, what stderr says and the files."""
     out = f"{function}-{engine}"
     policy = f"policy={{kind: user, function: policies:{function}}}"
     few = ("--set", "sweep={}", "--set", "report={}", "--set", "workload.queries=300", "--replications", "2")
-    plugins = ("--plugins", str(PLUGINS))
+    plugins = ("--plugins", str(PLUGINS), *more)
     done = mprec("run", "small.yaml", *few, "--set", policy, *plugins, "--engine", engine, "--out", out, cwd=folder)
     return done.returncode, done.stderr, files(folder / out) if done.returncode == 0 else {}
 
@@ -78,8 +81,35 @@ def test_a_policy_that_can_be_compiled_is(folder: Path) -> None:
     assert (0, "", found) == with_policy("slowest", "reference", folder)
 
 
-@pytest.mark.parametrize("engine", ["reference", "compiled"])
-def test_a_path_that_there_is_not_is_said(engine: str, folder: Path) -> None:
-    code, says, _ = with_policy("beyond_the_last", engine, folder)
-    assert code != 0
-    assert "IndexError: the policy chose" in says
+@pytest.mark.parametrize(
+    ("function", "engine", "did"),
+    [
+        ("beyond_the_last", "reference", "returned 8 for a query of"),
+        ("beyond_the_last", "compiled", "returned 8 for a query of"),
+        ("nothing", "reference", "returned None for a query of"),
+        ("half_a_path", "compiled", "returned 4.0 for a query of"),
+        ("giving_up", "reference", "raised SystemExit(0) for a query of"),
+    ],
+)
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_policy_that_picks_no_path_is_told(function: str, engine: str, did: str, jobs: str, folder: Path) -> None:
+    code, says, _ = with_policy(function, engine, folder, "--jobs", jobs)
+    assert code == 1 and "Traceback" not in says
+    assert f"the policy policies:{function} ({PLUGINS / 'policies.py'}" in says
+    assert did in says and "samples (allowed: a path, 0 to 7, or -1 to drop it)" in says
+
+
+def test_validate_asks_a_policy_once_and_plans_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(PLUGINS))
+    planned = []
+    plan = planning.plan_scenario
+    monkeypatch.setattr(planning, "plan_scenario", lambda scenario: planned.append(scenario) or plan(scenario))
+    few = ["sweep={}", "report={}"]
+    validate("small.yaml", [*few, "policy={kind: user, function: policies:slowest}"])
+    assert len(planned) == 1
+    for function, did in (("beyond_the_last", "returned 8"), ("nothing", "returned None")):
+        with pytest.raises(
+            SpecError, match=rf"policy\.function: the policy policies:{function} .* {did} for a query of"
+        ):
+            validate("small.yaml", [*few, f"policy={{kind: user, function: policies:{function}}}"])

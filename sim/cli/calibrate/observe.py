@@ -96,6 +96,7 @@ def observe(
     from sim.engine.audit import InvariantError
     from sim.report.rundir import RunDirectoryError, check_writable
     from sim.report.table import render
+    from sim.serving.policies.user import PolicyError
     from sim.study.variation import Variable
 
     add_plugins(plugins)
@@ -143,7 +144,7 @@ def observe(
                 "host": provenance["host"],
             },
         )
-    except (WorkerFailed, InvariantError, RunDirectoryError) as error:
+    except (WorkerFailed, InvariantError, PolicyError, RunDirectoryError) as error:
         _say(error)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:

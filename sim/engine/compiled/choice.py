@@ -99,10 +99,15 @@ def entry_point(function: Choose) -> Any:
         return pick
 
     try:
-        return numba.cfunc(ENTRY)(entry)
+        called: Any = numba.cfunc(ENTRY)(entry)
     except numba.core.errors.NumbaError as error:
         reason = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), "it cannot be typed")
         raise NotCompilable(reason) from error
+    (signature,) = compiled.nopython_signatures
+    if not isinstance(signature.return_type, types.Integer | types.Boolean):
+        # Made an integer it would be one that the function has not returned.
+        raise NotCompilable(f"it returns {signature.return_type}, not the index of a path")
+    return called
 
 
 @jit_inline
