@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,12 @@ def run_command() -> None:
         count = len(error.problems)
         print(error, file=sys.stderr)
         print(f"{count} problem{'s' if count > 1 else ''} found; nothing was run", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except OSError as error:
+        # Any argument that names a file or a folder may be a name that no system has.
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 

@@ -28,6 +28,7 @@ from sim.spec.device import (
     RooflineSpec,
     TableFileSpec,
 )
+from sim.spec.files import find_file
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import Node
 
@@ -208,7 +209,12 @@ class Device:
 
 
 def build_device(
-    spec: DeviceSpec, *, folder: Path | None = None, node: Node | None = None, name: str | None = None
+    spec: DeviceSpec,
+    *,
+    folder: Path | None = None,
+    or_here: bool = False,
+    node: Node | None = None,
+    name: str | None = None,
 ) -> Device:
     """Make a device from its specification, reading the table files it names.
 
@@ -217,7 +223,9 @@ def build_device(
     spec : DeviceSpec
         From a device file, or inline in an experiment.
     folder : Path, optional
-        Where relative table files are looked for; the current folder if left out.
+        Where relative table files are looked for; the working directory if left out.
+    or_here : bool
+        Whether they are looked for in the working directory, too, as are other files that an experiment names.
     node : Node, optional
         The parsed YAML of `spec`, so that problems say where they are.
     name : str, optional
@@ -228,7 +236,7 @@ def build_device(
     SpecError
         With every missing table file and every problem inside the table files.
     """
-    builder = _Builder(Path() if folder is None else folder, node, spec.evidence)
+    builder = _Builder(Path() if folder is None else folder, or_here, node, spec.evidence)
     profiles: dict[tuple[str, str], Profile] = {}
     any_model: Profile | None = None
     if isinstance(spec.service, dict):
@@ -267,8 +275,9 @@ def build_device(
 class _Builder:
     """Turns service entries into services and gathers the problems and the bytes that were read."""
 
-    def __init__(self, folder: Path, node: Node | None, evidence: Evidence) -> None:
+    def __init__(self, folder: Path, or_here: bool, node: Node | None, evidence: Evidence) -> None:
         self.folder = folder
+        self.or_here = or_here
         self.node = node
         self.evidence: Evidence = evidence
         self.problems: list[Problem] = []
@@ -304,11 +313,16 @@ class _Builder:
         stages = None if entry.stages is None else self._stages(entry.stages, service, (*path, "stages"))
         return Profile(service, loading, stages, after_idle(entry.after_idle), after_size(entry.after_size))
 
+    def _place(self, file: str) -> Path:
+        found = find_file(file, self.folder) if self.or_here else None
+        return self.folder / file if found is None else found
+
     def _read(self, file: str, what: str, path: tuple[str, ...]) -> bytes | None:
         try:
-            content = (self.folder / file).read_bytes()
-        except OSError as error:
-            self._report(path, f"cannot read the {what} file: {error.strerror}", file)
+            content = self._place(file).read_bytes()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            self._report(path, f"cannot read the {what} file: {why}", file)
             return None
         self.contents.append(content)
         return content
@@ -318,7 +332,7 @@ class _Builder:
         if content is None:
             return None
         try:
-            times = parse_stage_csv(content, str(self.folder / file))
+            times = parse_stage_csv(content, str(self._place(file)))
         except SpecError as error:
             self.problems.extend(error.problems)
             return None
@@ -335,7 +349,7 @@ class _Builder:
         if content is None:
             return None
         try:
-            data = parse_service_csv(content, str(self.folder / file))
+            data = parse_service_csv(content, str(self._place(file)))
         except SpecError as error:
             self.problems.extend(error.problems)
             return None

@@ -1,7 +1,7 @@
 """Finding devices, models and measured interference by name, from a wheel, an editable install or a checkout.
 
 What ships is found from everywhere. Besides, a folder `hwprofiles` in the working directory is looked into, where a
-user's own profiles are; and what ends in .yaml is the path of a file, from the folder of the experiment that names it
+user's own profiles are; and what ends in .yaml or .yml is the path of a file, from the folder of the file that names it
 or from the working directory.
 """
 
@@ -20,6 +20,7 @@ from sim.profile.interference import InterferenceProfile, build_interference
 from sim.profile.model import Model, Representation
 from sim.spec.binding import bind
 from sim.spec.device import DeviceSpec
+from sim.spec.files import YAML_SUFFIXES, find_file, is_file, is_yaml
 from sim.spec.interference import InterferenceProfileSpec
 from sim.spec.model import DlrmSpec, ModelSpec
 from sim.spec.source import load_yaml
@@ -68,7 +69,7 @@ class UnknownName(KeyError):
         self.kind = kind
         self.known = known
         no_file = "there is no such file, neither beside the file that names it nor in the working directory"
-        self.problem = no_file if name.endswith(".yaml") else f"unknown {kind}"
+        self.problem = no_file if is_yaml(name) else f"unknown {kind}"
 
     def __str__(self) -> str:
         return f"unknown {self.kind} {self.name!r} (known: {', '.join(self.known)})"
@@ -101,7 +102,7 @@ def list_interference() -> tuple[str, ...]:
 
 def ships(folder: Literal["devices", "models", "interference"], name: str) -> bool:
     """Whether a profile of that name ships."""
-    return (data_dir("hwprofiles") / folder / f"{name}.yaml").is_file()
+    return is_file(data_dir("hwprofiles") / folder / f"{name}.yaml")
 
 
 def find_device(name: str, base_dir: Path | None = None) -> Device:
@@ -255,15 +256,13 @@ def dlrm_shape(spec: DlrmSpec) -> DlrmShape:
 def _files(folder: str) -> dict[str, Path]:
     """Files by name; what ships goes before a user's own of that name."""
     own = Path("hwprofiles")
-    return {path.stem: path for place in (own, data_dir("hwprofiles")) for path in (place / folder).glob("*.yaml")}
+    places = [place / folder for place in (own, data_dir("hwprofiles"))]
+    return {path.stem: path for place in places for suffix in YAML_SUFFIXES[::-1] for path in place.glob(f"*{suffix}")}
 
 
 def own_file(name: str, base_dir: Path | None) -> Path | None:
-    """Return the file that a name ending in .yaml is the path of; None for a mere name, or if there is no such file."""
-    if not name.endswith(".yaml"):
-        return None
-    places = (Path(name),) if base_dir is None else (base_dir / name, Path(name))
-    return next((place for place in places if place.is_file()), None)
+    """Return the file that a name ending in .yaml or .yml is the path of; None for a mere name, or if there is none."""
+    return find_file(name, base_dir) if is_yaml(name) else None
 
 
 def _path(folder: str, kind: str, name: str, base_dir: Path | None = None) -> Path:

@@ -65,7 +65,9 @@ def _planned(
 
 def _find_device(path: KeyPath, reference: str | DeviceSpec, base_dir: FolderPath, findings: Findings) -> Device | None:
     try:
-        return find_device(reference, base_dir) if isinstance(reference, str) else build_device(reference)
+        if isinstance(reference, str):
+            return find_device(reference, base_dir)
+        return build_device(reference, folder=base_dir, or_here=True, node=findings.node.find(path))
     except UnknownName as unknown:
         findings.report(path, unknown.problem, names=unknown.known)
         return None

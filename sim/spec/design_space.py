@@ -12,8 +12,8 @@ from math import prod
 from typing import Any
 
 from sim.spec.problems import Problem, SpecError
-from sim.spec.scenario import axis_values, overlapping, parse_key_path
-from sim.spec.source import KeyPath, Node
+from sim.spec.scenario import axis_values, overlapping
+from sim.spec.source import KeyPath, Node, parse_key_path
 
 __all__ = ["Choice", "Design", "DesignSpace", "design_space"]
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from sim.spec.files import is_file, seen_from
 from sim.spec.problems import Position, Problem, SpecError
-from sim.spec.source import KeyPath, Node, load_yaml, parse_yaml
+from sim.spec.source import KeyPath, Node, load_yaml, parse_key_path, parse_yaml
 
 __all__ = [
     "SweepPoint",
     "axis_values",
     "expand_sweep",
+    "labelled",
     "load_experiment",
     "overlapping",
     "overridden",
-    "parse_key_path",
 ]
 
 NOT_SWEPT = ("sweep", "extends", "report", "seed", "service_seed", "name", "optimise")
@@ -55,7 +56,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Node:
     SpecError
         With every problem of the files and of the overrides.
     """
-    node = _extended(file, ())
+    node = _extended(file)
     problems: list[Problem] = []
     for text in overrides:
         try:
@@ -67,23 +68,30 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Node:
     return node
 
 
-def _extended(file: Path, chain: tuple[Path, ...]) -> Node:
-    node = load_yaml(file)
-    resolved = file.resolve()
-    parent = node.child("extends")
-    if parent is None:
-        return node
-    if not isinstance(parent.value, str):
-        raise SpecError([Problem("expected the path of another experiment file", parent.position, "extends")])
-    base_file = file.parent / parent.value
-    if base_file.resolve() in (*chain, resolved):
-        shown = " -> ".join(path.name for path in (*chain, resolved, base_file.resolve()))
-        raise SpecError([Problem("files extend each other in a circle", parent.position, "extends", shown)])
-    if not base_file.is_file():
-        raise SpecError([Problem("no such file", parent.position, "extends", str(parent.value))])
-    base = _extended(base_file, (*chain, resolved))
-    own = replace(node, value={key: child for key, child in node.value.items() if key != "extends"})
-    return _merged(base, own)
+def _extended(file: Path) -> Node:
+    """Read a file and those that it extends; files that they name are beside the file that names them."""
+    folder = file.resolve().parent
+    chain: list[Path] = []
+    said: list[Node] = []
+    while True:
+        chain.append(file.resolve())
+        node = seen_from(folder, load_yaml(file), chain[-1].parent)
+        parent = node.child("extends")
+        if parent is None:
+            break
+        if not isinstance(parent.value, str):
+            raise SpecError([Problem("expected the path of another experiment file", parent.position, "extends")])
+        said.append(replace(node, value={key: child for key, child in node.value.items() if key != "extends"}))
+        file = file.parent / parent.value
+        if not is_file(file):
+            allowed = "the path of an experiment file, from the folder of this one"
+            raise SpecError([Problem("no such file", parent.position, "extends", parent.value, allowed)])
+        if file.resolve() in chain:
+            shown = " -> ".join(path.name for path in (*chain, file.resolve()))
+            raise SpecError([Problem("files extend each other in a circle", parent.position, "extends", shown)])
+    for own in reversed(said):
+        node = _merged(node, own)
+    return node
 
 
 def _merged(base: Node, own: Node) -> Node:
@@ -163,23 +171,6 @@ def overlapping(one: KeyPath, other: KeyPath) -> bool:
     """Return whether setting one path sets all or a part of what the other does."""
     shorter = min(len(one), len(other))
     return one[:shorter] == other[:shorter]
-
-
-def parse_key_path(text: str) -> KeyPath:
-    """Split a dotted path; a part in double quotes may hold dots. It is empty where a part is."""
-    parts: list[str] = []
-    part = ""
-    quoted = False
-    for character in text.strip():
-        if character == '"':
-            quoted = not quoted
-        elif character == "." and not quoted:
-            parts.append(part)
-            part = ""
-        else:
-            part += character
-    parts.append(part)
-    return tuple(parts) if all(parts) else ()
 
 
 def expand_sweep(node: Node) -> list[SweepPoint]:
@@ -267,6 +258,11 @@ def axis_values(where: str, axis: Node, problems: list[Problem]) -> list[tuple[A
     if not values:
         problems.append(Problem("has no values", axis.position, where, allowed="at least one value"))
     return values
+
+
+def labelled(values: Any) -> Iterable[tuple[Any, Any]]:
+    """Return labels with values of an axis, as from `Node.plain`; a list's values are called by what they say."""
+    return values.items() if isinstance(values, dict) else ((_label(value), value) for value in values)
 
 
 def _label(value: Any) -> Any:

@@ -16,12 +16,20 @@ import yaml
 
 from sim.spec.problems import Position, Problem, SpecError
 
-__all__ = ["KeyPath", "Node", "Position", "format_path", "leading_comment", "load_yaml", "parse_yaml"]
+__all__ = ["KeyPath", "Node", "Position", "format_path", "leading_comment", "load_yaml", "parse_key_path", "parse_yaml"]
 
 KeyPath = tuple[str | int, ...]
 
 MOST_NODES = 1_000_000
 """More values than this come from aliases that multiply each other, not from a person."""
+
+MOST_LEVELS = 100
+"""Values within each other, and parts of a key path. No file needs a tenth of this; what walks a tree calls itself."""
+
+TOO_DEEP = f"nested too deeply: at most {MOST_LEVELS} values may stand within each other"
+
+MOST_DIGITS = 1_000
+"""Of a whole number. Python writes no number out that has some thousands."""
 
 INTEGER = re.compile(r"[-+]?[0-9]+")
 PREFIXED_INTEGER = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
@@ -83,7 +91,7 @@ class Node:
     def index_of(self, key: str | int) -> int | None:
         """Return the index of the list item that `key` names: its number, or the value of its ``name``."""
         if isinstance(key, int) or (INTEGER.fullmatch(key) and not key.startswith("-")):
-            return int(key) if int(key) < len(self.value) else None
+            return int(key) if len(str(key)) <= MOST_DIGITS and int(key) < len(self.value) else None
         for index, item in enumerate(self.value):
             if isinstance(item.value, dict) and "name" in item.value and item.value["name"].value == key:
                 return index
@@ -125,6 +133,23 @@ def format_path(path: Sequence[str | int]) -> str:
     return text
 
 
+def parse_key_path(text: str) -> KeyPath:
+    """Split a dotted path; a part in double quotes may hold dots. It is empty where a part is, or if it is too deep."""
+    parts: list[str] = []
+    part = ""
+    quoted = False
+    for character in text.strip():
+        if character == '"':
+            quoted = not quoted
+        elif character == "." and not quoted:
+            parts.append(part)
+            part = ""
+        else:
+            part += character
+    parts.append(part)
+    return tuple(parts) if all(parts) and len(parts) <= MOST_LEVELS else ()
+
+
 def leading_comment(text: str) -> list[str]:
     """Return the lines of the comment that a YAML text begins with, without what marks them as comment.
 
@@ -152,8 +177,9 @@ def load_yaml(file: Path) -> Node:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise SpecError([Problem(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}")]) from error
-    except OSError as error:
-        raise SpecError([Problem(f"{file} cannot be read: {error.strerror or error}")]) from error
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SpecError([Problem(f"{file} cannot be read: {why or error}")]) from error
     return parse_yaml(text, str(file))
 
 
@@ -163,10 +189,16 @@ def parse_yaml(text: str, file: str) -> Node:
     Raises
     ------
     SpecError
-        With every problem found: a syntax error, duplicate keys, keys that are no scalars, tags.
+        With every problem found: a syntax error, duplicate keys, keys that are no scalars, tags, numbers that are too
+        long; values that are too deep or too many.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = _Composer(text, file).get_single_node()
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        position = Position(file, before.count("\n") + 1, error.position - before.rfind("\n"))
+        character = f"the character {ord(text[error.position]):#06x} is not allowed in YAML"
+        raise SpecError([Problem(f"YAML syntax: {character}", position)]) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         position = Position(file, mark.line + 1, mark.column + 1) if mark else Position(file, 1, 1)
@@ -177,10 +209,48 @@ def parse_yaml(text: str, file: str) -> Node:
     if root is None:
         raise SpecError([Problem("the file is empty", Position(file, 1, 1))])
     builder = _Builder(file)
-    node = builder.build(root, None, ())
+    node = builder.build(root, None)
     if builder.problems:
         raise SpecError(builder.problems)
     return node
+
+
+class _Composer(yaml.SafeLoader):
+    """Composes a node graph that is neither too deep nor, with its aliases written out, too large to be walked."""
+
+    def __init__(self, text: str, file: str) -> None:
+        super().__init__(text)
+        self.file = file
+        self.level = 0
+        self.extents: dict[int, tuple[int, int]] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose the next node, and count the values and the levels that it has once its aliases are written out."""
+        alias = self.check_event(yaml.AliasEvent)
+        self.level += 1
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        self.stop_if(self.level > MOST_LEVELS, TOO_DEEP, mark)
+        node = super().compose_node(parent, index)
+        self.level -= 1
+        if node is None:
+            return None
+        if alias:
+            self.stop_if(id(node) not in self.extents, "an alias that contains itself", node.start_mark)
+            return node
+        values, levels = 1, 1
+        for entry in node.value if isinstance(node, yaml.CollectionNode) else ():
+            for child in entry if isinstance(entry, tuple) else (entry,):
+                more, below = self.extents[id(child)]
+                values, levels = values + more, max(levels, below + 1)
+        self.stop_if(levels > MOST_LEVELS, TOO_DEEP, node.start_mark)
+        self.stop_if(values > MOST_NODES, f"aliases expand to more than {MOST_NODES:,} values", node.start_mark)
+        self.extents[id(node)] = values, levels
+        return node
+
+    def stop_if(self, wrong: bool, message: str, mark: yaml.Mark) -> None:
+        # At once: everything after this would go on to walk it.
+        if wrong:
+            raise SpecError([Problem(message, Position(self.file, mark.line + 1, mark.column + 1))])
 
 
 class _Builder:
@@ -189,27 +259,19 @@ class _Builder:
     def __init__(self, file: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
-        self.count = 0
 
     def position(self, node: yaml.Node) -> Position:
         return Position(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
 
-    def build(self, node: yaml.Node, key_position: Position | None, inside: tuple[int, ...]) -> Node:
+    def build(self, node: yaml.Node, key_position: Position | None) -> Node:
         position = self.position(node)
-        self.count += 1
-        if id(node) in inside:
-            self.problems.append(Problem("an alias that contains itself", position))
-            return Node(None, position, key_position)
-        if self.count > MOST_NODES:
-            raise SpecError([Problem(f"aliases expand to more than {MOST_NODES:,} values", position)])
-        inside = (*inside, id(node))
         if isinstance(node, yaml.MappingNode):
-            return Node(self.mapping(node, inside), position, key_position)
+            return Node(self.mapping(node), position, key_position)
         if isinstance(node, yaml.SequenceNode):
-            return Node([self.build(item, None, inside) for item in node.value], position, key_position)
+            return Node([self.build(item, None) for item in node.value], position, key_position)
         return Node(self.scalar(node), position, key_position)
 
-    def mapping(self, node: yaml.MappingNode, inside: tuple[int, ...]) -> dict[str, Node]:
+    def mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
         result: dict[str, Node] = {}
         for key_node, value_node in node.value:
             position = self.position(key_node)
@@ -227,7 +289,7 @@ class _Builder:
                 assert first is not None
                 self.problems.append(Problem(f"key {key!r} stands twice (first on line {first.line})", position, key))
                 continue
-            result[key] = self.build(value_node, position, inside)
+            result[key] = self.build(value_node, position)
         return result
 
     def scalar(self, node: Any) -> Any:
@@ -239,6 +301,10 @@ class _Builder:
         if node.start_mark.buffer is not None and node.start_mark.buffer[node.start_mark.pointer :].startswith("!"):
             self.problems.append(Problem(f"the tag !{tag} is not used here", self.position(node)))
             return text
+        if len(text) > MOST_DIGITS and (INTEGER.fullmatch(text) or PREFIXED_INTEGER.fullmatch(text)):
+            message = f"a whole number of {len(text):,} digits"
+            self.problems.append(Problem(message, self.position(node), allowed=f"at most {MOST_DIGITS:,}"))
+            return None
         return resolve_scalar(text)
 
 

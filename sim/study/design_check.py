@@ -13,8 +13,8 @@ from sim.spec.design_space import Design, DesignSpace, design_space
 from sim.spec.experiment import Experiment
 from sim.spec.optimise import OptimiseSpec
 from sim.spec.problems import Position, Problem, SpecError
-from sim.spec.scenario import expand_sweep, load_experiment, overlapping, parse_key_path
-from sim.spec.source import Node
+from sim.spec.scenario import expand_sweep, load_experiment, overlapping
+from sim.spec.source import Node, parse_key_path
 from sim.study.objectives import Wanted, has_price, wanted
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario, find_experiment, optimise_block

@@ -7,23 +7,25 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from itertools import count, product
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from sim._version import __version__
-from sim.profile.library import own_file
 from sim.report.figures import plot_run
 from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory, RunDirectoryError, check_writable
 from sim.report.table import Report
 from sim.report.warmup_file import write_warmup
 from sim.spec.experiment import Experiment
+from sim.spec.files import file_paths, find_file
+from sim.spec.scenario import labelled
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
 from sim.study.execute import usable_cores
@@ -309,31 +311,20 @@ def resolved_experiment(scenarios: Sequence[Scenario]) -> str:
     """
     scenario = scenarios[0]
     content = scenario.experiment.model_dump(mode="json", by_alias=True, exclude_none=True)
-    own = [one["workload"] for one in content.get("classes", ()) if "workload" in one]
-    blocks = [workload[part] for workload, part in product([content["workload"], *own], ("arrivals", "sizes"))]
-    uses = [use for group in content["fleet"] for use in group["devices"].values() if isinstance(use, dict)]
-    blocks += [use["cache"].get("popularity") for use in uses if "cache" in use]
-    for block in blocks:
-        if isinstance(block, dict) and "file" in block and (scenario.base_dir / block["file"]).is_file():
-            block["file"] = str((scenario.base_dir / block["file"]).resolve())
-    for holder in (content, *content.get("classes", ())):
-        _whole_path(holder, "model", scenario.base_dir)
-    for group in content["fleet"]:
-        for name in group["devices"]:
-            _whole_path(group["devices"], name, scenario.base_dir)
-    for use in uses:
-        _whole_path(use, "profile", scenario.base_dir)
     if scenario.sweep is not None:
-        content["sweep"] = scenario.sweep
+        content["sweep"] = deepcopy(scenario.sweep)
+        for axis in {path[1]: None for path in file_paths({"sweep": scenario.sweep})}:
+            # By labels, so that they stay as they are.
+            content["sweep"][axis] = dict(labelled(content["sweep"][axis]))
+    for path in list(file_paths(content)):
+        holder: Any = content
+        for step in path[:-1]:
+            holder = holder[step]
+        file = find_file(holder[path[-1]], scenario.base_dir)
+        if file is not None:
+            holder[path[-1]] = str(file.resolve())
     comment = "".join(f"# {line}\n" if line else "#\n" for line in scenario.comment)
     return comment + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-
-
-def _whole_path(holder: dict[str, Any], key: str, base_dir: Path) -> None:
-    """Put the whole path of a file of the user's in the place of its name."""
-    file = own_file(holder[key], base_dir) if isinstance(holder.get(key), str) else None
-    if file is not None:
-        holder[key] = str(file.resolve())
 
 
 def manifest_of(study: Study, result: StudyResult) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from sim.profile.library import UnknownName, data_dir, list_devices, list_models, own_file
 from sim.spec.binding import bind, problem_at
 from sim.spec.experiment import Experiment
+from sim.spec.files import is_file
 from sim.spec.optimise import OptimiseBlock, OptimiseSpec
 from sim.spec.problems import Problem, SpecError, nearest_name
 from sim.spec.scenario import expand_sweep, load_experiment
@@ -74,9 +76,9 @@ def find_experiment(reference: str) -> Path:
     path = Path(reference)
     shipped = data_dir("experiments") / f"{reference}.yaml"
     # A folder called like an experiment is what somebody's run of it left, not the experiment.
-    if path.name == reference and shipped.is_file() and not path.is_file():
+    if path.name == reference and is_file(shipped) and not is_file(path):
         return shipped
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 - as in is_file
         return path
     names = shipped_experiments()
     raise SpecError(
@@ -87,7 +89,7 @@ def find_experiment(reference: str) -> Path:
                 key_path="",
                 value=reference,
                 allowed=f"a YAML file, or one that ships: {', '.join(names)}",
-                nearest=nearest_name(reference.removesuffix(".yaml"), names),
+                nearest=nearest_name(reference.removesuffix(".yaml").removesuffix(".yml"), names),
             )
         ]
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sim.spec.files import find_file
 from sim.spec.popularity import CountsPopularitySpec, PopularitySpec, UniformPopularitySpec, ZipfPopularitySpec
 from sim.spec.problems import Position, Problem, SpecError
 from sim.workload.popularity import (
@@ -71,7 +72,7 @@ def popularity_laws(spec: PopularitySpec, base_dir: Path) -> FeatureLaws:
         return FeatureLaws(
             f"as if IDs were looked up by a Zipf law of exponent {spec.exponent:g}", ZipfPopularity(spec.exponent), {}
         )
-    file = next((one for one in (base_dir / spec.file, Path(spec.file)) if one.is_file()), None)
+    file = find_file(spec.file, base_dir)
     if file is None:
         message = "no such file of IDs beside the experiment file or in the working directory"
         raise SpecError([Problem(message, value=spec.file)])

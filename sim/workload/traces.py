@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.spec.files import find_file
 from sim.spec.problems import Position, Problem, SpecError
 from sim.spec.units import LARGEST
 
@@ -32,9 +33,9 @@ def find_trace(file: str, base_dir: Path, key_path: str) -> Path:
     SpecError
         If there is none.
     """
-    for candidate in (base_dir / file, Path(file)):
-        if candidate.is_file():
-            return candidate
+    found = find_file(file, base_dir)
+    if found is not None:
+        return found
     raise SpecError(
         [
             Problem(

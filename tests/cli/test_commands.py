@@ -375,3 +375,11 @@ def test_your_own_policy_comes_from_a_folder_named_on_the_command_line(folder: P
     # A module beside the experiment file is not found, even from its own folder.
     done = mprec(*base, "--set", "policy={kind: user, function: elsewhere:last}", "--out", "b", cwd=folder)
     assert done.returncode == 2 and "install it or name its folder with --plugins" in done.stderr
+
+
+def test_an_argument_that_no_file_can_be_called_is_told(folder: Path) -> None:
+    name = "n" * 300
+    for command in (("validate", name), ("report", name), ("plot", name), ("compare", name, name)):
+        done = mprec(*command, cwd=folder)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+        assert name in done.stderr or "no such experiment file" in done.stderr

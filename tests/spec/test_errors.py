@@ -281,7 +281,54 @@ def test_circles_and_missing_parents_are_told(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, "extends: e.yaml\n")
     assert "e.yaml:1:10: extends: files extend each other in a circle" in line
     (line,) = problems(tmp_path, "extends: nothing.yaml\n")
-    assert line == "e.yaml:1:10: extends: no such file (got 'nothing.yaml')"
+    allowed = "allowed: the path of an experiment file, from the folder of this one"
+    assert line == f"e.yaml:1:10: extends: no such file (got 'nothing.yaml'; {allowed})"
+
+
+@pytest.mark.parametrize("name", ["a\\0b.yaml", "n" * 300 + ".yaml"])
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("name: test", 'extends: "NAME"', "e.yaml:1:10: extends: no such file"),
+        ("dlrm-kaggle", '"NAME"', "e.yaml:2:8: model: there is no such file"),
+        ("cpu-broadwell", '"NAME"', "e.yaml:10:20: fleet[0].devices.cpu: there is no such file"),
+        ("gpu-v100", '"NAME"', "e.yaml:10:50: fleet[0].devices.gpu.profile: there is no such file"),
+        ("{kind: poisson, rate: 100/s}", '{kind: trace, file: "NAME"}', "no such trace file"),
+        ("{kind: fixed, size: 100}", '{kind: trace, file: "NAME"}', "no such trace file"),
+        ("memory: 32GB", 'cache: {encoder: 1GB, popularity: {kind: counts, file: "NAME"}}', "no such file of IDs"),
+        ("name: test", 'name: test\ninterference: {slowdown: "NAME"}', "interference.slowdown: no measured slowdown"),
+        (
+            "{profile: gpu-v100, memory: 32GB}",
+            '{kind: gpu, memory: 32GB, lanes: 1, evidence: modelled, service: {dlrm-kaggle: {table: {table: "NAME"}}}}',
+            "cannot read the table file: ",
+        ),
+    ],
+)
+def test_names_that_no_file_can_have(name: str, old: str, new: str, place: str, tmp_path: Path) -> None:
+    lines = problems(tmp_path, GOOD.replace(old, new.replace("NAME", name)))
+    assert any(place in line for line in lines), lines
+
+
+def test_a_chain_of_any_length_is_followed(tmp_path: Path) -> None:
+    for i in range(1200):
+        (tmp_path / f"{i}.yaml").write_text(f"extends: {i + 1}.yaml\n" + ("sla: 3ms\n" if i == 600 else ""))
+    (tmp_path / "1200.yaml").write_text(GOOD)
+    (scenario,) = load_scenarios(str(tmp_path / "0.yaml"))
+    assert scenario.experiment.sla == 3 * 10**6
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=" + "1" * 5000, "--set seed:1:1: seed: a whole number of 5,000 digits (allowed: at most 1,000)"),
+        ("sla=" + "[" * 1000 + "]" * 1000, "--set sla:1:101: sla: nested too deeply"),
+        ("a." * 1000 + "b=1", "--set:1:1: not an override"),
+        ("fleet." + "1" * 5000 + ".count=1", "there is nothing at '111"),
+    ],
+)
+def test_overrides_beyond_all_bounds_are_told(override: str, message: str, tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, GOOD, override)
+    assert message in line
 
 
 def test_a_different_kind_replaces_the_parents_block_and_the_same_kind_merges(tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ def test_scalars(text: str, value: object) -> None:
         ("a: *x\n", "f:1:4: YAML syntax"),
         ("<<: {a: 1}\n", "f:1:1: merge keys (<<) are not part of YAML 1.2 (allowed: extends: other.yaml)"),
         ("? [1]\n: 2\n", "f:1:3: a key has to be a word or a number"),
+        ("a: &x {b: &y [*x]}\nc: *y\n", "f:1:4: an alias that contains itself"),
+        ("a: " + "[" * 1000 + "]" * 1000, "f:1:103: nested too deeply: at most 100 values may stand within each other"),
+        ("".join("  " * i + "a:\n" for i in range(1000)), "f:100:199: nested too deeply"),
+        (
+            "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 1000)),
+            "f:100:6: nested too deeply",
+        ),
+        ("a: " + "1" * 5000, "f:1:4: a whole number of 5,000 digits (allowed: at most 1,000)"),
+        ("a: 0x" + "1" * 5000, "f:1:4: a whole number of 5,002 digits"),
+        ("a: 1\nbc\0: 2\n", "f:2:3: YAML syntax: the character 0x0000 is not allowed in YAML"),
         ("a: !!python/name:os.system x\n", "f:1:4: the tag"),
     ],
 )
