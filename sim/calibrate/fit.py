@@ -9,6 +9,7 @@ between sizes the simulator interpolates, outside it refuses.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ __all__ = [
     "fit_quantiles",
     "fit_table",
     "levels_for",
+    "samples_for",
     "service_table",
     "stage_means",
 ]
@@ -56,6 +58,11 @@ def levels_for(repeats: int) -> tuple[float, ...]:
     )
 
 
+def samples_for(level: float) -> int:
+    """Fewest samples of a cell that carry a quantile level other than the extremes, see `levels_for`."""
+    return math.ceil(round(0.9 / min(level, 1.0 - level), 6))
+
+
 @dataclass(frozen=True, eq=False)
 class FittedTable:
     """A service table and what was seen on the way to it.
@@ -64,10 +71,8 @@ class FittedTable:
     ----------
     rows : TableRows
         What is written.
-    repeats : int
-        Samples of the size that has fewest.
-    samples : int
-        Samples of all sizes.
+    counts : tuple of int
+        Samples by size.
     moved : float
         Largest change that making it monotone made to a median, as a fraction of it.
     outliers : int
@@ -81,13 +86,22 @@ class FittedTable:
     """
 
     rows: TableRows
-    repeats: int
-    samples: int
+    counts: tuple[int, ...]
     moved: float
     outliers: int
     worst_outlier: float
     worst_size: int
     first_repeat: float
+
+    @property
+    def repeats(self) -> int:
+        """Samples of the size that has fewest."""
+        return min(self.counts)
+
+    @property
+    def samples(self) -> int:
+        """Samples of all sizes."""
+        return sum(self.counts)
 
     @property
     def warms_up(self) -> bool:
@@ -140,8 +154,7 @@ def fit_table(
             np.rint(rows).astype(np.int64),
             stage_means(samples, model, representation, skip=skip),
         ),
-        repeats=min(cell.size for cell in cells),
-        samples=sum(cell.size for cell in cells),
+        counts=tuple(cell.size for cell in cells),
         moved=float(np.max(np.abs(rows[:, middle] / plain[:, middle] - 1.0))),
         outliers=sum(int(np.sum(cell > OUTLIER * m)) for cell, m in zip(cells, medians, strict=True)),
         worst_outlier=max(worst),

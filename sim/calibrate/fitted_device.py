@@ -8,14 +8,26 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.calibrate.fit import OUTLIER, FittedTable, fit_table
+from sim.calibrate.fit import OUTLIER, FittedTable, fit_table, samples_for
 from sim.calibrate.held_out import LIMITS, HeldOut, Judged, check_held_out
-from sim.calibrate.profile_folder import DeviceText, write_profile
+from sim.calibrate.profile_folder import DeviceText, name_problems, taken_problems, write_profile
 from sim.calibrate.sample_set import SampleSet, read_sample_csv
 from sim.profile.device import Device
 from sim.spec.problems import Problem, SpecError
 
-__all__ = ["FittedDevice", "devices_in", "fit_device", "fit_lines", "provenance", "total_lines", "write_fitted"]
+__all__ = [
+    "FittedDevice",
+    "check_writable_as",
+    "devices_in",
+    "fit_device",
+    "fit_lines",
+    "provenance",
+    "total_lines",
+    "write_fitted",
+]
+
+SHOWN = (0.5, 0.95, 0.99)
+"""Quantile levels that reports and limits are about: samples that do not carry them are told."""
 
 _HEADER = (
     f"  {'model':<16} {'representation':<14} {'sizes':>5} {'repeats':>7}  "
@@ -74,6 +86,20 @@ def devices_in(files: Sequence[Path], name: str | None = None) -> dict[str, Samp
     return {device: SampleSet.joined(sets) for device, sets in found.items()}
 
 
+def check_writable_as(folder: Path | None, devices: Iterable[str], *, replace_there: bool) -> None:
+    """Check, before anything is fitted, that devices can be called so and written to `folder`; None writes no profile.
+
+    Raises
+    ------
+    SpecError
+    """
+    problems = [problem for device in devices for problem in name_problems(folder, device)]
+    if folder is not None and not problems and not replace_there:
+        problems = [problem for device in devices for problem in taken_problems(folder, device)]
+    if problems:
+        raise SpecError(problems)
+
+
 def fit_device(samples: SampleSet, name: str, *, skip: int = 0) -> FittedDevice:
     """Fit and check every model and representation of a device.
 
@@ -117,6 +143,17 @@ def _judged(check: HeldOut) -> str:
 
 def _remarks(table: FittedTable) -> Iterable[str]:
     where = f"  {table.rows.model}, {table.rows.representation}: "
+    # What follows from fewer is a matter of one sample.
+    unknown = [level for level in SHOWN if table.repeats < samples_for(level)]
+    if unknown:
+        few = sum(count < samples_for(unknown[-1]) for count in table.counts)
+        least = int(table.rows.sizes[table.counts.index(table.repeats)])
+        names = [f"p{100 * level:g}" for level in unknown]
+        yield (
+            f"{where}{' and '.join(names)} are not known: {few} of {len(table.counts)} sizes have too few samples "
+            f"(size {least} has {table.repeats}), and their largest stands for what is beyond; a size needs "
+            + ", ".join(f"{samples_for(level)} for {name}" for level, name in zip(unknown, names, strict=True))
+        )
     if table.outliers:
         yield (
             f"{where}{table.outliers} of {table.samples:,} samples take more than {OUTLIER:g} times the median of "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.calibrate.profile_folder import DeviceText, TableRows, write_profile
+from sim.calibrate.profile_folder import DeviceText, TableRows, name_problems, write_profile
 from sim.calibrate.sample_set import SampleSet, write_sample_csv
 from sim.calibrate.sources.percentile_rows import PercentileRow, percentile_tables
 from sim.calibrate.sources.reading import Imported
@@ -25,7 +25,7 @@ def sample_files(samples: dict[str, SampleSet], out: Path) -> dict[str, Path]:
     Raises
     ------
     SpecError
-        If there are several devices for one file.
+        If there are several devices for one file, or one whose name no file can have.
     """
     if out.name.endswith((".csv", ".csv.xz")):
         if len(samples) > 1:
@@ -35,6 +35,9 @@ def sample_files(samples: dict[str, SampleSet], out: Path) -> dict[str, Path]:
             )
             raise SpecError([Problem(message, value=str(out), allowed=names)])
         return dict.fromkeys(samples, out)
+    problems = [problem for device in samples for problem in name_problems(None, device)]
+    if problems:
+        raise SpecError(problems)
     return {device: out / f"{device}.csv.xz" for device in samples}
 
 

@@ -28,9 +28,12 @@ from sim.profile.table_file import format_service_csv
 from sim.report.rundir import RunDirectoryError
 from sim.spec.problems import Problem, SpecError
 
-__all__ = ["DeviceText", "TableRows", "device_file", "name_problems", "write_profile"]
+__all__ = ["DeviceText", "TableRows", "device_file", "name_problems", "taken_problems", "write_profile"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+_LONGEST = 100
+"""A table is called after device, model and representation, and no file may have a name of over 255 bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,15 +107,24 @@ def device_file(folder: Path, name: str) -> Path:
     return folder / "devices" / f"{name}.yaml"
 
 
-def name_problems(folder: Path, name: str) -> list[Problem]:
-    """Return why no device of this name can be written to a profile folder, whatever is there."""
+def name_problems(folder: Path | None, name: str) -> list[Problem]:
+    """Return why no device of this name can be written to a profile folder, whatever is there.
+
+    Without a folder only the name itself is judged, which is part of the names of other files, too.
+    """
     problems = []
-    if not _NAME.fullmatch(name):
-        allowed = "letters, digits, dots, dashes, underscores"
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+        allowed = f"letters, digits, dots, dashes, underscores; up to {_LONGEST} of them"
         problems.append(Problem("a device cannot be called that", value=name, allowed=allowed))
-    if ships("devices", name) and folder.resolve() != data_dir("hwprofiles").resolve():
+    if folder is not None and ships("devices", name) and folder.resolve() != data_dir("hwprofiles").resolve():
         problems.append(Problem("a device profile of that name ships; take another name", value=name))
     return problems
+
+
+def taken_problems(folder: Path, name: str) -> list[Problem]:
+    """Return why a device of this name cannot be written to a profile folder that may not lose what it holds."""
+    file = device_file(folder, name)
+    return [Problem(f"{file} is there already; replace it, or take another name")] if file.exists() else []
 
 
 def write_profile(folder: Path, device: DeviceText, tables: Sequence[TableRows], *, replace: bool = False) -> Device:
@@ -139,7 +151,7 @@ def write_profile(folder: Path, device: DeviceText, tables: Sequence[TableRows],
         If a file cannot be written.
     """
     file = device_file(folder, device.name)
-    _check(folder, device, tables, taken=file.exists() and not replace)
+    _check(folder, device, tables, replace=replace)
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,11 +175,11 @@ def write_profile(folder: Path, device: DeviceText, tables: Sequence[TableRows],
     return load_device(file)
 
 
-def _check(folder: Path, device: DeviceText, tables: Sequence[TableRows], taken: bool) -> None:
+def _check(folder: Path, device: DeviceText, tables: Sequence[TableRows], *, replace: bool) -> None:
     name = device.name
     problems = name_problems(folder, name)
-    if taken:
-        problems.append(Problem(f"{device_file(folder, name)} is there already; replace it, or take another name"))
+    if not problems and not replace:
+        problems += taken_problems(folder, name)
     pairs = [(table.model, table.representation) for table in tables]
     if not pairs:
         problems.append(Problem(f"device {name} would have no table"))

@@ -136,3 +136,25 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     done = mprec("calibrate", "import", "raw.csv", "--model", "rm2", "--out", "file/own.csv", cwd=tmp_path)
     assert done.returncode == 2
     assert "file/own.csv could not be written" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_name_that_cannot_be_written_is_refused_before_anything_is_fitted(tmp_path: Path) -> None:
+    (tmp_path / "raw.csv").write_text(samples_text())
+    importing = ("calibrate", "import", "raw.csv", "--model", "rm2")
+    assert mprec(*importing, "--device", "own", "--out", "own.csv", cwd=tmp_path).returncode == 0
+    fitting = ("calibrate", "fit", "own.csv")
+    for arguments in (
+        (*fitting, "--name", "a/b", "--out", "profiles"),
+        (*fitting, "--name", "a/b", "--figures", "figures"),
+        (*fitting, "--name", "n" * 300, "--out", "profiles"),
+        (*fitting, "--name", "gpu-v100", "--out", "profiles"),
+        (*importing, "--device", "../b", "--out", "samples"),
+    ):
+        done = mprec(*arguments, cwd=tmp_path)
+        assert (done.returncode, "held out" in done.stdout) == (2, False)
+        assert "a device cannot be called that" in done.stderr or "of that name ships" in done.stderr
+    assert mprec(*fitting, "--out", "profiles", cwd=tmp_path).returncode == 0
+    done = mprec(*fitting, "--out", "profiles", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is there already" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"raw.csv", "own.csv", "profiles"}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.calibrate.fit import fit_quantiles, fit_table, levels_for, service_table
+from sim.calibrate.fit import fit_quantiles, fit_table, levels_for, samples_for, service_table
 from sim.calibrate.fitted_device import devices_in, fit_device, fit_lines, total_lines
 from sim.calibrate.held_out import check_held_out
 from sim.calibrate.sample_set import SampleKey, SampleSet, write_sample_csv
@@ -149,3 +149,20 @@ def test_files_of_one_device_are_fitted_together(tmp_path: Path) -> None:
 def test_stages_alone_are_no_fit() -> None:
     with pytest.raises(SpecError, match="no samples of m, table"):
         fit_device(samples_of({1: [5, 6]}, stage="encoder"), "d")
+
+
+def test_quantiles_that_no_samples_carry_are_told() -> None:
+    random = np.random.default_rng(7)
+    cells = {n: (1000 * n + random.integers(0, 99, 100)).tolist() for n in (1, 2, 3)}
+    assert not any("not known" in line for line in fit_lines(fit_device(samples_of(cells), "d")))
+    (line,) = (line for line in fit_lines(fit_device(samples_of({**cells, 4: [4100] * 20}), "d")) if "known" in line)
+    assert line.endswith(
+        "p99 are not known: 1 of 4 sizes have too few samples (size 4 has 20), and their largest stands for what is "
+        "beyond; a size needs 90 for p99"
+    )
+    (line,) = (line for line in fit_lines(fit_device(samples_of({1: [5], 2: [6]}), "d")) if "known" in line)
+    assert "p50 and p95 and p99 are not known: 2 of 2 sizes" in line
+    assert line.endswith("a size needs 2 for p50, 18 for p95, 90 for p99")
+    for level in (0.5, 0.95, 0.99, 0.999):
+        assert level in levels_for(samples_for(level))
+        assert level == 0.5 or level not in levels_for(samples_for(level) - 1)

@@ -48,12 +48,26 @@ def fit(
     error, and the floor: in which share a second measurement would agree that well with the first. The profile refuses
     sizes outside those that were measured.
     """
-    from sim.calibrate.fitted_device import devices_in, fit_device, fit_lines, provenance, total_lines, write_fitted
+    from sim.calibrate.fitted_device import (
+        check_writable_as,
+        devices_in,
+        fit_device,
+        fit_lines,
+        provenance,
+        total_lines,
+        write_fitted,
+    )
     from sim.calibrate.held_out import LIMITS
     from sim.calibrate.profile_folder import DeviceText, device_file
     from sim.report.figures.fit_errors import plot_held_out
+    from sim.report.rundir import check_writable
 
-    devices = [fit_device(samples, device, skip=skip) for device, samples in devices_in(files, name).items()]
+    sets = devices_in(files, name)
+    if out is not None or figures is not None:
+        check_writable_as(out, sets, replace_there=replace)
+        with told_if_unwritable():
+            check_writable(out or figures or Path())
+    devices = [fit_device(samples, device, skip=skip) for device, samples in sets.items()]
     for device in devices:
         typer.echo("\n".join(fit_lines(device)))
     typer.echo("\n".join(total_lines(devices, apart)))
