@@ -25,19 +25,29 @@ def decoded_text(path: Path) -> tuple[str, str]:
     Raises
     ------
     SpecError
-        If it cannot be read, is cut off within the compressed data, or is not UTF-8 text.
+        If it cannot be read, is cut off within the compressed data, or is not UTF-8 text, with the place of that.
     """
     try:
         raw = path.read_bytes()
         content = lzma.decompress(raw) if path.suffix == ".xz" else raw
-        return content.decode("utf-8-sig"), hashlib.sha256(raw).hexdigest()
-    except UnicodeDecodeError as error:
-        message = f"{path} is not UTF-8 text: {error.reason} at byte {error.start}"
     except lzma.LZMAError as error:
-        message = f"{path} cannot be unpacked, it is damaged or cut off: {error}"
+        raise SpecError([Problem(f"{path} cannot be unpacked, it is damaged or cut off: {error}")]) from error
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror or error}"
-    raise SpecError([Problem(message)])
+        raise SpecError([Problem(f"{path} cannot be read: {error.strerror or error}")]) from error
+    bad = content.find(b"\0")
+    message = "a byte that is 0: the file is damaged, or no text"
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # Where there is a mark at the beginning, bytes are counted from its end.
+        bad = error.start + len(content) - len(error.object)
+        message = f"not UTF-8 text: {error.reason}"
+    if bad >= 0:
+        start = content.rfind(b"\n", 0, bad) + 1
+        column = len(content[start:bad].decode("utf-8-sig", errors="replace")) + 1
+        where = Position(str(path), content.count(b"\n", 0, bad) + 1, column)
+        raise SpecError([Problem(message, where, value=content[bad : bad + 1], allowed="UTF-8 text")])
+    return text, hashlib.sha256(raw).hexdigest()
 
 
 class Complaints:

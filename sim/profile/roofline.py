@@ -34,6 +34,7 @@ import numpy as np
 
 from sim.profile.model import Representation, Stage
 from sim.profile.service import ServiceTable
+from sim.spec.units import LARGEST
 
 __all__ = ["GRID", "Roofline", "roofline_seconds", "roofline_table"]
 
@@ -166,7 +167,8 @@ def roofline_table(
     return ServiceTable(
         sizes=np.array(sizes, dtype=np.int64),
         levels=np.array([0.5]),
-        service_ns=np.maximum(np.rint(np.array(times)), 1.0)[:, None],
+        # A datasheet may be so slow that 64 bits cannot count a time; a run that would come to it is refused.
+        service_ns=np.clip(np.rint(np.array(times)), 1.0, LARGEST)[:, None],
         beyond="linear",
         evidence="modelled",
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from sim.spec.binding import SpecModel, inline_or_name
-from sim.spec.units import Bytes, Fraction
+from sim.spec.units import LARGEST, Bytes, Fraction
 
 __all__ = [
     "AccuracySpec",
@@ -22,7 +22,8 @@ __all__ = [
     "SelectSpec",
 ]
 
-Width = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=10**6)]
+Rows = Annotated[int, Field(ge=1, le=10**12)]
 
 
 class ScoreSpec(SpecModel):
@@ -89,13 +90,21 @@ class DlrmSpec(SpecModel):
     """Shape of a DLRM, from which bytes and FLOPs of every representation follow."""
 
     embedding_dim: Width
-    table_rows: tuple[Width, ...] = Field(min_length=1, description="Rows per sparse feature.")
+    table_rows: tuple[Rows, ...] = Field(min_length=1, description="Rows per sparse feature.")
     bottom_mlp: tuple[Width, ...] = Field(min_length=2, description="From dense inputs to embedding_dim.")
     top_mlp: tuple[Width, ...] = Field(min_length=1, description="After the interaction; ends with 1.")
     interaction: Literal["cat", "dot"] = "cat"
     ids_per_feature: Width = 1
     dhe: DheSpec | None = None
     select: SelectSpec = SelectSpec()
+
+    @field_validator("table_rows")
+    @classmethod
+    def _can_be_counted(cls, rows: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        dim = info.data.get("embedding_dim")
+        if dim is not None and 4 * dim * sum(rows) > LARGEST // 2:
+            raise ValueError("tables of so many bytes cannot be counted in 64 bits")
+        return rows
 
     @field_validator("bottom_mlp")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -250,3 +251,41 @@ def test_everything_wrong_in_any_file_is_told(tmp_path: Path) -> None:
         read_runs([tmp_path / "a.csv", tmp_path / "b.csv"], Choices(model="m"))
     with pytest.raises(SpecError, match="as many query sizes"):
         read_runs([tmp_path / "a.csv"], Choices(model="m"), sizes=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (b"size,latency_ms\n8,1.5\n16,2.\xe9\n", "3:6: not UTF-8 text"),
+        (b"\xef\xbb\xbfsize,latency_ms\n8,1.5\xe9\n", "2:6: not UTF-8 text"),
+        ("size,latency_ms\n8,1\n".encode("utf-16"), "1:1: not UTF-8 text"),
+        (b"size,latency_ms,model\n8,1.5,\xc3\xa9\0\n", "2:8: a byte that is 0"),
+    ],
+)
+def test_bytes_that_are_no_text_have_a_place(content: bytes, place: str, tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_bytes(content)
+    with pytest.raises(SpecError, match=re.escape(f"runs.csv:{place}")):
+        read_runs([tmp_path / "runs.csv"], Choices(model="m"))
+
+
+def test_files_of_other_systems_are_read_alike(tmp_path: Path) -> None:
+    text = "size,latency_ms\n8,1.5\n16,2.5\n"
+    plain = read(tmp_path, text, model="m").samples["runs"]
+    for other in ("\ufeff" + text, text.replace("\n", "\r\n"), text.replace("\n", "\r")):
+        (tmp_path / "runs.csv").write_bytes(other.encode())
+        found = read_runs([tmp_path / "runs.csv"], Choices(model="m"))
+        assert found.samples["runs"].cells.keys() == plain.cells.keys() and not found.remarks
+    (remark,) = read(tmp_path, text.rstrip(), model="m").remarks
+    assert remark.endswith("the last line has no end; if the file was cut, so is its last number")
+
+
+@pytest.mark.parametrize("log", [summary_log(), detail_log()])
+def test_the_logs_of_two_runs_in_one_file_are_told(log: str, tmp_path: Path) -> None:
+    found = problems(tmp_path, log + log, model="m")
+    assert len(found) >= len(LATENCIES)
+    assert all("stands twice (first on line" in line for line in found)
+
+
+def test_a_perf_analyzer_file_that_is_cut_off_after_its_header(tmp_path: Path) -> None:
+    header = PERF_ANALYZER.partition("\n")[0]
+    assert problems(tmp_path, header + "\n", size=8, model="m") == ["1:1: no rows"]

@@ -11,7 +11,7 @@ import re
 
 from sim.calibrate.measured_text import Complaints
 from sim.calibrate.sources.choices import Choices
-from sim.calibrate.sources.loadgen_run import LoadGenRun, service_row, whole_number
+from sim.calibrate.sources.loadgen_run import LoadGenRun, report_twice, service_row, whole_number
 from sim.calibrate.sources.percentile_rows import PercentileRow
 
 __all__ = ["MARK", "read_loadgen_detail"]
@@ -51,6 +51,8 @@ def read_loadgen_detail(text: str, file: str, choices: Choices) -> tuple[Percent
         if match is None:
             complaints.report(number, 1, "a broken line of the log, it is cut off or damaged", line)
         else:
+            if match[1] in said and _level(match[1]) is not None:
+                report_twice(match[1], number, said[match[1]][0], complaints)
             said[match[1]] = (number, match[2])
     if not said:
         complaints.report(1, 1, "not a detail log of MLPerf LoadGen", allowed=f"lines {MARK} {{...}}")
@@ -60,8 +62,7 @@ def read_loadgen_detail(text: str, file: str, choices: Choices) -> tuple[Percent
     latency_ns: dict[float, int] = {}
     at: dict[float, int] = {}
     for key, (where, value) in said.items():
-        match = _PERCENTILE.fullmatch(key)
-        level = round(float(match[1]) / 100, 9) if match else _EXTREMES.get(key)
+        level = _level(key)
         if level is not None and ("query_latency" in key) == per_query:
             latency_ns[level] = whole_number(value, where, key, complaints)
             at[level] = where
@@ -78,6 +79,12 @@ def read_loadgen_detail(text: str, file: str, choices: Choices) -> tuple[Percent
     )
     row = service_row(run, choices, complaints)
     return row, [] if run.valid is not False else [f"{file}: LoadGen calls this run invalid"]
+
+
+def _level(key: str) -> float | None:
+    """Quantile level of the latency that a key stands for; None for other keys."""
+    match = _PERCENTILE.fullmatch(key)
+    return round(float(match[1]) / 100, 9) if match else _EXTREMES.get(key)
 
 
 def _optional(key: str, said: dict[str, tuple[int, str]], complaints: Complaints) -> int | None:

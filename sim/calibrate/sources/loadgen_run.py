@@ -11,7 +11,7 @@ from sim.calibrate.sources.choices import Choices
 from sim.calibrate.sources.percentile_rows import PercentileRow, check_order
 from sim.spec.problems import Position
 
-__all__ = ["ALONE", "LoadGenRun", "service_row", "whole_number"]
+__all__ = ["ALONE", "LoadGenRun", "report_twice", "service_row", "whole_number"]
 
 ALONE = ("SingleStream", "MultiStream")
 """Scenarios that send a query when the one before is answered: no query waits for another."""
@@ -85,6 +85,11 @@ def service_row(run: LoadGenRun, choices: Choices, complaints: Complaints) -> Pe
         where=Position(complaints.file, min(run.lines.values()), 1),
         device=run.system,
     )
+
+
+def report_twice(name: str, line: int, first: int, complaints: Complaints) -> None:
+    """Report a latency that the log gave before, as where the logs of two runs are in one file."""
+    complaints.report(line, 1, f"{name} stands twice (first on line {first}): a log is of one run")
 
 
 def whole_number(value: str, line: int, name: str, complaints: Complaints) -> int:

@@ -10,7 +10,7 @@ import re
 
 from sim.calibrate.measured_text import Complaints
 from sim.calibrate.sources.choices import Choices
-from sim.calibrate.sources.loadgen_run import LoadGenRun, service_row, whole_number
+from sim.calibrate.sources.loadgen_run import LoadGenRun, report_twice, service_row, whole_number
 from sim.calibrate.sources.percentile_rows import PercentileRow
 
 __all__ = ["HEADING", "read_loadgen_summary"]
@@ -38,6 +38,8 @@ def read_loadgen_summary(text: str, file: str, choices: Choices) -> tuple[Percen
     for number, line in enumerate(lines, start=1):
         match = _LINE.match(line)
         if match:
+            if match[1] in said and _level(match[1]) is not None:
+                report_twice(match[1], number, said[match[1]][0], complaints)
             said[match[1]] = (number, match[2])
     if HEADING not in text:
         complaints.report(1, 1, "not a summary of MLPerf LoadGen", allowed=f"a file with the heading {HEADING!r}")
@@ -46,8 +48,7 @@ def read_loadgen_summary(text: str, file: str, choices: Choices) -> tuple[Percen
     latency_ns: dict[float, int] = {}
     at: dict[float, int] = {}
     for name, (number, value) in said.items():
-        match = _PERCENTILE.fullmatch(name)
-        level = round(float(match[1]) / 100, 9) if match else _EXTREMES.get(name)
+        level = _level(name)
         if level is not None:
             latency_ns[level] = whole_number(value, number, name, complaints)
             at[level] = number
@@ -64,3 +65,9 @@ def read_loadgen_summary(text: str, file: str, choices: Choices) -> tuple[Percen
     )
     row = service_row(run, choices, complaints)
     return row, [] if run.valid is not False else [f"{file}: LoadGen calls this run invalid"]
+
+
+def _level(name: str) -> float | None:
+    """Quantile level of the latency that a name stands for; None for other names."""
+    match = _PERCENTILE.fullmatch(name)
+    return round(float(match[1]) / 100, 9) if match else _EXTREMES.get(name)

@@ -55,7 +55,7 @@ def read_perf_analyzer(text: str, file: str, choices: Choices) -> list[Percentil
         else:
             at = names.index("concurrency")
             alone = [(line, row) for line, row in sheet.rows if row[at] == "1"]
-            if not alone:
+            if sheet.rows and not alone:
                 line, row = sheet.rows[0]
                 message = "no row of concurrency 1: requests that are under way together wait for each other"
                 sheet.complaints.report(line, column_of(row, at), message, row[at], allowed="1, or --with-queueing")

@@ -103,6 +103,8 @@ def read_runs(
             kind = wanted or detect_format(text, file)
             found.formats.append(kind)
             found.sha256.append(sha256)
+            if kind not in ("loadgen", "loadgen-detail") and not text.endswith(("\n", "\r")):
+                found.remarks.append(f"{file}: the last line has no end; if the file was cut, so is its last number")
             for device, samples in _read(text, file, kind, replace(choices, size=size), found).items():
                 sets.setdefault(device, []).append(replace(samples, sha256=sha256))
         except SpecError as error:
