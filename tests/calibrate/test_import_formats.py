@@ -286,6 +286,8 @@ def test_the_logs_of_two_runs_in_one_file_are_told(log: str, tmp_path: Path) -> 
     assert all("stands twice (first on line" in line for line in found)
 
 
-def test_a_perf_analyzer_file_that_is_cut_off_after_its_header(tmp_path: Path) -> None:
+def test_a_perf_analyzer_file_of_which_no_row_is_whole(tmp_path: Path) -> None:
     header = PERF_ANALYZER.partition("\n")[0]
     assert problems(tmp_path, header + "\n", size=8, model="m") == ["1:1: no rows"]
+    (line,) = problems(tmp_path, header + "\n1,3000\n", size=8, model="m")
+    assert line == "2:1: 2 columns, the header has 13 (got '1,3000')"
