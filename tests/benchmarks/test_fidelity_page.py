@@ -17,8 +17,10 @@ from sim.study.scenario import shipped_experiments
 def run(folder: Path, p99: float, **more: Any) -> Path:
     folder.mkdir()
     metric = {"value": p99, "low": None, "high": None}
-    scenario = {"parameters": {}, "metrics": {"latency_ms_p99": metric}, "path_mix": {"table@cpu": 1.0}}
-    (folder / "summary.json").write_text(json.dumps({"name": "a case", "scenarios": [scenario], **more}))
+    scenario = {"parameters": {}, "saturated": False, "metrics": {"latency_ms_p99": metric}}
+    scenario |= {"path_mix": {"table@cpu": 1.0}}
+    summary = {"name": "a case", "percentile": "p99", "scenarios": [scenario], **more}
+    (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from sim.calibrate.observe.aftereffects import fit_after_idle, fit_after_size
+from sim.calibrate.observe.aftereffects import fit_after_idle, fit_after_size, without_after_size
 from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun
 from sim.serving.aftereffects import counted
 
@@ -95,7 +95,7 @@ def test_what_one_service_mends_and_what_takes_many_are_told_apart() -> None:
 def test_the_extra_time_after_many_samples_is_found_again(carry: float) -> None:
     """Planted: half a microsecond a sample that counts; every second block is slower, and service varies by a tenth."""
     random = np.random.default_rng(4)
-    blocks, planted = [], []
+    blocks, planted, alone = [], [], []
     for number in range(30):
         sizes = np.minimum(random.lognormal(4, 1, 1500), 1000).astype(np.int64) // 20 * 20 + 1
         counted_samples, extra_ns = 0, np.zeros(1500)
@@ -103,8 +103,9 @@ def test_the_extra_time_after_many_samples_is_found_again(carry: float) -> None:
             counted_samples = counted(int(sizes[query - 1]), counted_samples, carry)
             extra_ns[query] = 500 * counted_samples
         planted.append(extra_ns[1:])
-        took_ns = (1 + 0.1 * (number % 2)) * (300e3 + 2e3 * sizes) * random.gamma(100, 1 / 100, 1500) + extra_ns
-        run = LaneRun(np.zeros_like(sizes), sizes, np.zeros_like(sizes), took_ns.astype(np.int64))
+        alone.append((1 + 0.1 * (number % 2)) * (300e3 + 2e3 * sizes) * random.gamma(100, 1 / 100, 1500))
+        took_ns = (alone[-1] + extra_ns).astype(np.int64)
+        run = LaneRun(np.zeros_like(sizes), sizes, np.zeros_like(sizes), took_ns)
         times = {(0, size, False): run.took_ns[sizes == size] for size in np.unique(sizes).tolist()}
         blocks.append(CalibrationBlock(times, (), 0, (run,)))
     found = fit_after_size(blocks, 0)
@@ -115,6 +116,27 @@ def test_the_extra_time_after_many_samples_is_found_again(carry: float) -> None:
     assert np.all(np.abs(np.array(found.extra_ns) - expected) < 4 * 50e3 / np.sqrt(450) + 0.1 * expected)
     smallest_ns = 500 * found.size[0]
     assert found.typical_ns == pytest.approx(np.mean(np.concatenate(planted)) - smallest_ns, abs=5_000)
+    # What is left for the table has the mean of all, by path and size, and the spread of what does not depend on it.
+    even = without_after_size(blocks, {0: found, 1: None})
+    sizes = np.concatenate([block.busy[0].size for block in blocks])
+    spreads = []
+    for times in (
+        np.concatenate([block.busy[0].took_ns for block in blocks]),
+        np.concatenate([block.busy[0].took_ns for block in even]),
+        np.concatenate(alone),
+    ):
+        small = times[sizes < 100]
+        spreads.append(np.mean([small[sizes[sizes < 100] == size].var() for size in (21, 41, 61)]))
+    raw, left, planted_alone = spreads
+    # Of 5,000 to 9,000 queries a size.
+    assert left == pytest.approx(planted_alone, rel=0.05) and raw > 1.5 * planted_alone
+    for before, after in zip(blocks, even, strict=True):
+        assert before.times_ns.keys() == after.times_ns.keys()
+        for cell, times in after.times_ns.items():
+            assert np.array_equal(times, after.busy[0].took_ns[after.busy[0].size == cell[1]])
+    usual = [np.mean([block.mean_ns(0) for block in some]) for some in (blocks, even)]
+    assert usual[1] == pytest.approx(usual[0], rel=0.01)
+    assert without_after_size(blocks, {0: None}) == blocks
     # Where the size before does not count, none is claimed.
     for block in blocks:
         (run,) = block.busy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sim.calibrate.observe.calibration import CalibrationBlock, LaneRun
 from sim.profile.aftereffects import AfterIdle, AfterSize
 
-__all__ = ["fit_after_idle", "fit_after_size"]
+__all__ = ["fit_after_idle", "fit_after_size", "without_after_size"]
 
 Found = TypeVar("Found")
 
@@ -71,10 +71,7 @@ class _Seen:
 
     def counted(self, carry: float) -> NDArray[np.float64]:
         """Return what counts for each query that is known, see `sim.serving.aftereffects.counted`."""
-        from scipy.signal import lfilter
-
-        runs = [lfilter([1.0], [1.0, -carry], run.astype(np.float64)) for run in self.before]
-        return np.concatenate([np.zeros(0), *runs])[self.is_known]
+        return np.concatenate([np.zeros(0), *(_counted(run, carry) for run in self.before)])[self.is_known]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -157,7 +154,7 @@ def fit_after_size(blocks: Sequence[CalibrationBlock], path: int) -> AfterSize |
     from scipy.optimize import isotonic_regression
 
     runs = [(block, run) for block in blocks for run in block.busy]
-    before = tuple(np.concatenate([[0], run.size[:-1]]) for _, run in runs)
+    before = tuple(_size_before(run) for _, run in runs)
     usual_ns = [_usual_ns(block, run, path, FEWEST_ALIKE) for block, run in runs]
     seen = _seen(before, [run for _, run in runs], usual_ns)
     if len(seen) < FEWEST * len(SIZE_LEVELS):
@@ -179,6 +176,61 @@ def fit_after_size(blocks: Sequence[CalibrationBlock], path: int) -> AfterSize |
         return None
     typical_ns = round(float(np.interp(counted, at, extra_ns).mean()))
     return AfterSize(tuple(at.tolist()), tuple(extra_ns.tolist()), typical_ns, carry)
+
+
+def without_after_size(
+    blocks: Sequence[CalibrationBlock], found: Mapping[int, AfterSize | None]
+) -> list[CalibrationBlock]:
+    """Take off what queries cost extra by the samples before, as if each had come after what is typical.
+
+    Parameters
+    ----------
+    blocks : sequence of CalibrationBlock
+    found : mapping of int to AfterSize or None
+        As of `fit_after_size`, by path.
+
+    Returns
+    -------
+    list of CalibrationBlock
+        With other times of what was served back to back. Their means are what they were, but for the chance of what
+        came before what; the spread that `found` makes is not among them, or whoever adds it would count it twice.
+    """
+    curves = {path: curve for path, curve in found.items() if curve is not None}
+    if not curves:
+        return list(blocks)
+    return [_block_without(block, curves) for block in blocks]
+
+
+def _block_without(block: CalibrationBlock, curves: Mapping[int, AfterSize]) -> CalibrationBlock:
+    busy = []
+    for run in block.busy:
+        took_ns = run.took_ns.copy()
+        for path, curve in curves.items():
+            extra_ns = np.interp(_counted(_size_before(run), curve.carry), (0, *curve.at), (0, *curve.extra_ns))
+            mine = run.path == path
+            # What came before the first is not known.
+            mine[:1] = False
+            took_ns[mine] -= np.rint(extra_ns[mine]).astype(np.int64) - curve.typical_ns
+        busy.append(replace(run, took_ns=np.maximum(took_ns, 1)))
+    times_ns = dict(block.times_ns)
+    for path, size, idle in block.times_ns:
+        if path in curves and not idle:
+            parts = [run.took_ns[(run.path == path) & (run.size == size)] for run in busy]
+            times_ns[path, size, idle] = np.concatenate(parts)
+    return replace(block, times_ns=times_ns, busy=tuple(busy))
+
+
+def _size_before(run: LaneRun) -> NDArray[np.int64]:
+    """Return the samples of what a lane served before each query of a run, 0 of the first."""
+    return np.concatenate([[0], run.size[:-1]])
+
+
+def _counted(before: NDArray[np.int64], carry: float) -> NDArray[np.float64]:
+    """Return what counts for each query of a run, see `sim.serving.aftereffects.counted`."""
+    from scipy.signal import lfilter
+
+    counted: NDArray[np.float64] = lfilter([1.0], [1.0, -carry], before.astype(np.float64))
+    return counted
 
 
 def _closest(fits: Sequence[tuple[float, Found]], queries: int) -> tuple[float, Found]:

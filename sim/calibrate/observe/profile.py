@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sim.calibrate.fit import FittedTable, fit_table, service_table
-from sim.calibrate.observe.aftereffects import fit_after_idle, fit_after_size
+from sim.calibrate.observe.aftereffects import fit_after_idle, fit_after_size, without_after_size
 from sim.calibrate.observe.calibration import CalibrationBlock
 from sim.calibrate.observe.layout import LaidOut, RealDevice
 from sim.calibrate.observe.spells import fit_spells
@@ -35,7 +35,8 @@ class CalibratedDevice:
         Of the profile.
     samples : SampleSet
     tables : tuple of FittedTable
-        By path, in the order of the device's paths; of queries that were served back to back.
+        By path, in the order of the device's paths; of queries that were served back to back, without what
+        `after_size` says.
     after_idle : tuple of tuple of AfterIdle
         By path: what a query takes longer that finds its lane idle, in curves that are added up.
     after_size : tuple of AfterSize or None
@@ -93,18 +94,20 @@ def fit_device(
     blocks: Sequence[CalibrationBlock], scenario: LaidOut, device: RealDevice, name: str
 ) -> CalibratedDevice:
     """Fit the tables of every path of a device, what service takes longer after what was before, and its spells."""
-    samples = samples_of(blocks, scenario, device)
-    busy = SampleSet({key: times for key, times in samples.cells.items() if key.block % 2 == 0})
+    after_size = {path: fit_after_size(blocks, path) for path in device.paths}
+    # A simulation adds what comes of the samples before: tables and spells are of what is left.
+    even = without_after_size(blocks, after_size)
+    busy = {key: times for key, times in samples_of(even, scenario, device).cells.items() if key.block % 2 == 0}
     paths = [scenario.plan.eligible[path] for path in device.paths]
     model = scenario.plan.models[0].model.name
     return CalibratedDevice(
         device,
         name,
-        samples,
-        tuple(fit_table(busy, model, one.representation) for one in paths),
+        samples_of(blocks, scenario, device),
+        tuple(fit_table(SampleSet(busy), model, one.representation) for one in paths),
         tuple(fit_after_idle(blocks, path) for path in device.paths),
-        tuple(fit_after_size(blocks, path) for path in device.paths),
-        fit_spells(blocks, device.paths),
+        tuple(after_size.values()),
+        fit_spells(even, device.paths),
     )
 
 
