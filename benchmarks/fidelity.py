@@ -128,7 +128,7 @@ def put_aside(real: Path) -> None:
 def mprec(*arguments: str) -> int:
     """Run the command and return its exit code."""
     print("$ mprec", *arguments, file=sys.stderr, flush=True)
-    return subprocess.run([sys.executable, "-m", "sim.cli.main", *arguments], check=False).returncode
+    return subprocess.run([sys.executable, "-m", "sim.cli", *arguments], check=False).returncode
 
 
 def read(real: Path) -> dict[str, Any]:

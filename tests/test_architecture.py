@@ -84,7 +84,7 @@ def test_no_module_is_a_drawer() -> None:
 @pytest.mark.parametrize("command", ["--help", "schema"])
 def test_light_commands_load_nothing_heavy(command: str) -> None:
     code = (
-        "import sys\nfrom sim.cli.main import main\nsys.argv = ['mprec', " + repr(command) + "]\n"
+        "import sys\nfrom sim.cli.entry import main\nsys.argv = ['mprec', " + repr(command) + "]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"print(sorted(set({HEAVY!r}) & {{name.split('.')[0] for name in sys.modules}}), file=sys.stderr)"
     )
@@ -95,7 +95,7 @@ def test_light_commands_load_nothing_heavy(command: str) -> None:
 
 def test_validate_does_not_load_numba() -> None:
     code = (
-        "import sys\nfrom sim.cli.main import main\nsys.argv = ['mprec', 'validate', 'mprec-kaggle-hw1']\n"
+        "import sys\nfrom sim.cli.entry import main\nsys.argv = ['mprec', 'validate', 'mprec-kaggle-hw1']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "assert 'numba' not in sys.modules and 'simpy' not in sys.modules and 'matplotlib' not in sys.modules"
     )

@@ -13,11 +13,10 @@ from typer.core import TyperGroup
 
 from sim._version import __version__
 from sim.cli import calibrate, capacity, compare, optimise, plot, profiles, report, run, schema, validate
-from sim.cli.entry import main
 from sim.cli.terminal import say
 from sim.spec.problems import SpecError
 
-__all__ = ["app", "main", "run_command"]
+__all__ = ["app", "run_command"]
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -94,7 +93,3 @@ def run_command() -> None:
             raise
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(BAD_INPUT)
-
-
-if __name__ == "__main__":
-    main()

@@ -321,7 +321,7 @@ def ended(group: int) -> bool:
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "sim.cli.main", "calibrate", "observe", str(written(tmp_path)), "--out", str(out)]
+    command = [sys.executable, "-m", "sim.cli", "calibrate", "observe", str(written(tmp_path)), "--out", str(out)]
     options = ["--rehearse", "--share-cores", "--calibration", "60s"]
     with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr is not None

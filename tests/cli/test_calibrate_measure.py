@@ -53,7 +53,7 @@ needs_torch = pytest.mark.skipif(not has_torch, reason="PyTorch is not installed
 
 
 def mprec(folder: Path, *arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
-    start = f"import sys\n{code}\nfrom sim.cli.main import main\nsys.argv = ['mprec', *sys.argv[1:]]\nmain()\n"
+    start = f"import sys\n{code}\nfrom sim.cli.entry import main\nsys.argv = ['mprec', *sys.argv[1:]]\nmain()\n"
     command = [sys.executable, "-c", start, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
 

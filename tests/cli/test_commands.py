@@ -277,7 +277,7 @@ def test_a_full_disk_is_said_and_loses_nothing(folder: Path) -> None:
     limited = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000));"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "sys.argv = ['mprec', *sys.argv[1:]]; from sim.cli.main import main; main()"
+        "sys.argv = ['mprec', *sys.argv[1:]]; from sim.cli.entry import main; main()"
     )
     arguments = ("run", "small.yaml", "--out", "out", "--jobs", "1", "--set", "workload.queries=4000")
     done = subprocess.run(
