@@ -244,7 +244,7 @@ def axis_values(where: str, axis: Node, problems: list[Problem]) -> list[tuple[A
                 problems.append(Problem("stands twice", child.position, where, plain))
                 continue
             seen.append(plain)
-            values.append((_visible(_label(plain), plain), child))
+            values.append((_shown(plain), child))
     else:
         problems.append(
             Problem(
@@ -262,7 +262,12 @@ def axis_values(where: str, axis: Node, problems: list[Problem]) -> list[tuple[A
 
 def labelled(values: Any) -> Iterable[tuple[Any, Any]]:
     """Return labels with values of an axis, as from `Node.plain`; a list's values are called by what they say."""
-    return values.items() if isinstance(values, dict) else ((_label(value), value) for value in values)
+    return values.items() if isinstance(values, dict) else ((_shown(value), value) for value in values)
+
+
+def _shown(value: Any) -> Any:
+    """Return the label of a value of a list axis."""
+    return _visible(_label(value), value)
 
 
 def _label(value: Any) -> Any:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sim.profile.library import data_dir, list_devices
+from sim.profile.library import list_devices
 from sim.spec.problems import SpecError
+from sim.spec.scenario import axis_values, labelled
 from sim.spec.source import parse_yaml
 from sim.study.prepare import prepare
 from sim.study.runs import resolved_experiment
@@ -109,6 +110,12 @@ def test_the_resolved_experiment_runs_from_anywhere(
     assert device["service"]["own"]["table"]["table"] == str(common.resolve() / "times.csv")
 
 
+def test_values_of_an_axis_are_called_alike_where_it_is_resolved() -> None:
+    axis = parse_yaml("[{}, '', [], 5, {kind: trace, file: a.csv}]", "e.yaml")
+    called = [label for label, _ in axis_values("key", axis, [])]
+    assert called == [label for label, _ in labelled(axis.plain())] == ["{}", "''", "[]", 5, "kind=trace file=a.csv"]
+
+
 def test_the_table_of_an_inline_device_is_beside_the_experiment_or_here(
     common: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,8 +136,3 @@ def test_profiles_ending_in_yml_are_found_by_name_too(tmp_path: Path, monkeypatc
     Path("hwprofiles/devices").mkdir(parents=True)
     Path("hwprofiles/devices/short.yml").write_text(DEVICE)
     assert "short" in list_devices()
-
-
-def test_every_experiment_that_ships_is_read_as_before() -> None:
-    for file in data_dir("experiments").glob("*.yaml"):
-        assert parse_yaml(file.read_text(), str(file)).plain()

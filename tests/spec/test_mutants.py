@@ -70,9 +70,7 @@ def written(source: Path, chance: random.Random) -> str:
     if chance.random() < 0.85:
         return yaml.safe_dump(mutant(yaml.safe_load(text), chance), allow_unicode=True, sort_keys=False)
     at = chance.randrange(len(text))
-    return (
-        text[:at] + chance.choice(["\0", "\t", ":", "{", "[", "&a ", "*a", "\ufeff", "\r", "'", "#", "!x "]) + text[at:]
-    )
+    return text[:at] + chance.choice(BITS) + text[at:]
 
 
 @pytest.mark.parametrize("seed", range(MUTANTS))
