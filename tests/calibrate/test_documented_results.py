@@ -1,4 +1,4 @@
-"""What docs/calibration.md reports comes out again, and what ships of NVIDIA's times is what importing them gives."""
+"""What docs/calibration-results.md reports comes out again, and what ships of NVIDIA's times is what importing them gives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sim.calibrate.sources.reading import read_runs
 from sim.profile.library import data_dir, find_device, find_model
 from sim.profile.table_file import parse_service_csv
 
-DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "calibration.md"
+DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "calibration-results.md"
 BURSTABLE = "t3.xlarge"
 CACHE = "{encoder: 2MB, decoder_centroids: 256, popularity: {kind: zipf, exponent: 1.05}}"
 
