@@ -21,8 +21,7 @@ from scipy.optimize import brentq
 
 from sim.engine.engines import Engine
 from sim.stats.summary import ScenarioSummary
-from sim.study.execute import usable_cores
-from sim.study.executor import local_executor
+from sim.study.executor import local_executor, usable_cores
 from sim.study.scenario import load_scenarios
 from sim.study.study import Study
 from tests.theory.queues import MODEL, erlang_c, mmc_in_system_cdf

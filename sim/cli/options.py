@@ -53,7 +53,8 @@ ReplicationsOption = Annotated[
     int | None, typer.Option("--replications", min=1, help="Independent runs of each point, instead of the file's.")
 ]
 JobsOption = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="Processes; all cores by default. Results do not depend on it.")
+    int | None,
+    typer.Option("--jobs", min=1, help="Processes; all cores if worth starting them. Results do not depend on it."),
 ]
 EngineOption = Annotated[
     EngineName,

@@ -9,7 +9,7 @@ from pathlib import Path
 from sim.report.rundir import written_whole
 from sim.stats.summary import ReplicationResult
 from sim.stats.totals import Totals
-from sim.study.execute import Task
+from sim.study.tasks import Task
 
 __all__ = ["Checkpoint", "CheckpointMismatch"]
 

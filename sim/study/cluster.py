@@ -59,6 +59,7 @@ class DaskCluster:
         If distributed is not installed, no scheduler answers, or a worker has other code.
     """
 
+    starting_s = 0.0
     shares_files = False
 
     def __init__(self, address: str, tell: Callable[[str], None]) -> None:

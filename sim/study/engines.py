@@ -7,16 +7,14 @@ from typing import Literal
 
 from sim.engine.engines import Engine, compile_engine, is_compiled, why_not_compiled
 from sim.study.prepare import PreparedScenario
+from sim.study.tasks import reference_s
 
 __all__ = ["EngineChoice", "choose_engines"]
 
 EngineChoice = Literal["auto", "reference", "compiled"]
 
-REFERENCE_QUERIES_PER_S = 30_000
-"""What the reference engine does in a second, about."""
-
 COMPILING_S = 30.0
-LOADING_S = 2.0
+LOADING_S = 1.0
 """What the compiled engine costs before it starts, about: where it was not compiled on this machine before, and where
 it was."""
 
@@ -70,7 +68,5 @@ def choose_engines(
 
 
 def _is_worth_it(scenarios: Sequence[PreparedScenario], jobs: int, elsewhere: bool) -> bool:
-    queries = sum(scenario.expected_queries * scenario.replications for scenario in scenarios)
-    reference_s = queries / REFERENCE_QUERIES_PER_S / jobs
     known = not elsewhere and all(is_compiled(scenario.system) for scenario in scenarios)
-    return reference_s > (LOADING_S if known else COMPILING_S)
+    return reference_s(scenarios) / jobs > (LOADING_S if known else COMPILING_S)

@@ -20,13 +20,14 @@ from sim.spec.scenario import SweepPoint, expand_sweep, load_experiment, overrid
 from sim.spec.source import Node
 from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
 from sim.study.engines import EngineChoice, choose_engines
-from sim.study.execute import Task, execute, usable_cores
+from sim.study.execute import execute
 from sim.study.executor import Executor, InProcess, local_executor
 from sim.study.gather import Gathered
 from sim.study.identity import NoIdentity, code_version, scenario_hash
 from sim.study.prepare import PreparedScenario, prepare
 from sim.study.scenario import Scenario, find_experiment
 from sim.study.store import ResultStore
+from sim.study.tasks import Task
 
 __all__ = ["Asked", "Evaluated", "Evaluator", "Kept"]
 
@@ -112,7 +113,7 @@ class Evaluator:
     executor : Executor, optional
         Where it is run; the caller closes it. The results do not depend on it.
     jobs : int, optional
-        Without an executor: local processes; all usable cores by default.
+        Without an executor: local processes; by default as many as there are cores, where that is worth starting them.
     engine : {"auto", "reference", "compiled"}
         The results do not depend on it.
     expected_replications : int
@@ -162,7 +163,7 @@ class Evaluator:
         sweep = root.child("sweep")
         self._written = None if sweep is None else sweep.plain()
         self.points: tuple[SweepPoint, ...] = tuple(expand_sweep(_without_axes(root, leave_out)))
-        self._own = local_executor(jobs or usable_cores()) if executor is None else None
+        self._own = local_executor(jobs) if executor is None else None
         self._executor: Executor = executor or self._own or InProcess()
         self.engine = engine
         self.expected_replications = expected_replications
@@ -271,9 +272,7 @@ class Evaluator:
         if not tasks:
             return
         gathered = Gathered(scenarios, None)
-        # A single task is done sooner here than it is sent.
-        where = InProcess() if self._own is not None and len(tasks) == 1 else self._executor
-        for task, part in execute(scenarios, tasks, executor=where, engines=self._engines(scenarios)):
+        for task, part in execute(scenarios, tasks, executor=self._executor, engines=self._engines(scenarios)):
             gathered.add(task, part)
             scenario, replication, _ = task
             result = gathered.results.pop((scenario, replication), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +13,13 @@ from sim.study.executor import Executor, InProcess
 from sim.study.prepare import PreparedScenario
 from sim.study.replication import Part, run_task
 from sim.study.shipping import Parcel, with_laws
+from sim.study.tasks import Task, expected_s
 
-__all__ = ["Task", "execute", "usable_cores"]
-
-Task = tuple[int, int, int]
-"""A scenario, the number of one of its replications, and one of its cells."""
+__all__ = ["execute"]
 
 
 def _tell_nobody(_scenario: int, _reason: str) -> None:
     pass
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def execute(
@@ -51,7 +41,7 @@ def execute(
     tasks : sequence of (scenario, replication, cell)
         `scenario` is an index into `scenarios`.
     executor : Executor, optional
-        Where they are run; in this process by default.
+        Where they are run; in this process by default, and where that is sooner done than starting another.
     records : dict of Task to Path, optional
         Where to save the per-query records of a task.
     engines : sequence of Engine, optional
@@ -65,9 +55,10 @@ def execute(
     WorkerLost
         When a worker is lost for good. What was yielded before is sound, and all that was finished is yielded.
     """
-    executor = executor or InProcess()
     records = records or {}
     of_scenarios = tuple(engines or [Engine.REFERENCE] * len(scenarios))
+    if executor is None or _is_sooner_done_here(executor, scenarios, tasks, of_scenarios):
+        executor = InProcess()
     if executor.shares_files:
         work = _Work(tuple(scenarios), records, of_scenarios)
         finished = executor.run(_run, work, tasks)
@@ -77,6 +68,19 @@ def execute(
         if reason is not None:
             not_compiled(task[0], reason)
         yield task, part
+
+
+def _is_sooner_done_here(
+    executor: Executor, scenarios: Sequence[PreparedScenario], tasks: Sequence[Task], engines: Sequence[Engine]
+) -> bool:
+    """Whether starting what does the tasks, or sending a single one there, would take longer than doing them."""
+    if not executor.shares_files:
+        return False
+    at_once = min(executor.workers, len(tasks))
+    if at_once <= 1:
+        return True
+    saved_s = expected_s(scenarios, tasks, engines) * (1 - 1 / at_once)
+    return saved_s < executor.starting_s
 
 
 @dataclass(frozen=True, slots=True)

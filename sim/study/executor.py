@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, Self, TypeVar
 
 from sim.study.interrupts import raise_if_interrupted
 from sim.study.workers import LocalWorkers
 
-__all__ = ["Executor", "InProcess", "local_executor", "open_executor"]
+__all__ = ["Executor", "InProcess", "local_executor", "open_executor", "usable_cores"]
 
 Given = TypeVar("Given")
 Task = TypeVar("Task")
@@ -21,6 +22,10 @@ class Executor(Protocol):
     @property
     def workers(self) -> int:
         """Tasks that are done at one time, at most."""
+
+    @property
+    def starting_s(self) -> float:
+        """Seconds that starting what does the tasks takes, if it is to be started only where that is worth it; or 0."""
 
     @property
     def shares_files(self) -> bool:
@@ -62,6 +67,7 @@ class InProcess:
     """Does one task after the other in this process."""
 
     workers = 1
+    starting_s = 0.0
     shares_files = True
     is_elsewhere = False
 
@@ -83,18 +89,29 @@ class InProcess:
             yield task, function(given, task)
 
 
-def local_executor(jobs: int) -> Executor:
-    """Return an executor of `jobs` processes of this machine; 1 is this one."""
-    return InProcess() if jobs <= 1 else LocalWorkers(jobs)
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def open_executor(jobs: int, cluster: str | None, tell: Callable[[str], None]) -> Executor:
+def local_executor(jobs: int | None) -> Executor:
+    """Return an executor of `jobs` processes of this machine; 1 is this one.
+
+    None is as many as there are cores, where the work is worth starting them, and this one where it is not.
+    """
+    workers = usable_cores() if jobs is None else jobs
+    return InProcess() if workers <= 1 else LocalWorkers(workers, if_worth_it=jobs is None)
+
+
+def open_executor(jobs: int | None, cluster: str | None, tell: Callable[[str], None]) -> Executor:
     """Return the executor that the command line asks for.
 
     Parameters
     ----------
-    jobs : int
-        Processes of this machine, where there is no cluster.
+    jobs : int or None
+        Processes of this machine, where there is no cluster, as `local_executor` takes them.
     cluster : str or None
         Address of a Dask cluster.
     tell : callable

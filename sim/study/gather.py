@@ -9,10 +9,10 @@ from pathlib import Path
 from sim.stats.summary import ReplicationResult
 from sim.stats.totals import Totals
 from sim.study.checkpoint import Checkpoint
-from sim.study.execute import Task
 from sim.study.prepare import PreparedScenario
 from sim.study.replication import Part
 from sim.study.store import ResultStore
+from sim.study.tasks import Task
 
 __all__ = ["Gathered"]
 

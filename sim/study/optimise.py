@@ -26,7 +26,6 @@ from sim.study.design_check import DesignQuestion, read_question
 from sim.study.design_search import Learnt, search
 from sim.study.engines import EngineChoice
 from sim.study.evaluation import Asked, Evaluated, Evaluator
-from sim.study.execute import usable_cores
 from sim.study.executor import open_executor
 from sim.study.objectives import Met, all_metrics
 from sim.study.runs import DirectoryInUse, free_directory, manifest_of, model_names, write_results
@@ -156,7 +155,7 @@ def perform_search(
     folder = store_folder(request.store)
     store = None if folder is None else ResultStore(folder, tell=tell)
     with (
-        open_executor(request.jobs or usable_cores(), request.cluster, tell) as executor,
+        open_executor(request.jobs, request.cluster, tell) as executor,
         Evaluator(
             request.experiment,
             request.overrides,

@@ -28,7 +28,6 @@ from sim.spec.files import file_paths, find_file
 from sim.spec.scenario import labelled
 from sim.study.checkpoint import Checkpoint
 from sim.study.engines import EngineChoice, choose_engines
-from sim.study.execute import usable_cores
 from sim.study.executor import open_executor
 from sim.study.planning import check_baseline_named
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
@@ -73,7 +72,7 @@ class RunRequest:
     seed, replications : int or None
         Instead of the file's.
     jobs : int or None
-        Processes; all usable cores by default.
+        Processes; by default as many as there are cores, where the work is worth starting them.
     resume : bool
         Go on with what the run directory holds.
     engine : str
@@ -161,11 +160,14 @@ def perform(
     keep = _keeps_records(study)
     folder = store_folder(request.store)
     store = None if folder is None else ResultStore(folder, tell=tell)
-    jobs = min(request.jobs or usable_cores(), study.most_tasks)
     try:
-        with open_executor(jobs, request.cluster, tell) as executor:
+        with open_executor(request.jobs, request.cluster, tell) as executor:
             engines = choose_engines(
-                request.engine, study.prepared, jobs=executor.workers, tell=tell, elsewhere=executor.is_elsewhere
+                request.engine,
+                study.prepared,
+                jobs=min(executor.workers, study.most_tasks),
+                tell=tell,
+                elsewhere=executor.is_elsewhere,
             )
             result = study.run(
                 checkpoint,

@@ -11,7 +11,7 @@ from pathlib import Path
 from sim.engine.engines import Engine
 from sim.stats.summary import ReplicationResult, ScenarioSummary, summarise
 from sim.study.checkpoint import Checkpoint
-from sim.study.execute import Task, execute
+from sim.study.execute import execute
 from sim.study.executor import Executor
 from sim.study.gather import Gathered
 from sim.study.identity import NoIdentity, code_version, scenario_hash
@@ -19,6 +19,7 @@ from sim.study.prepare import PreparedScenario, prepare
 from sim.study.rounds import following, goal_of
 from sim.study.scenario import Scenario
 from sim.study.store import ResultStore
+from sim.study.tasks import Task
 
 __all__ = ["Study", "StudyResult"]
 

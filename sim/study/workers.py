@@ -28,6 +28,9 @@ Given = TypeVar("Given")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+STARTING_S = 2.0
+"""What starting processes takes before they work, about: all of them import the simulator, at the same time."""
+
 ENDED_WITHIN_S = 5.0
 """How long a worker that is told to end is waited for."""
 
@@ -94,13 +97,16 @@ class LocalWorkers:
     ----------
     workers : int
         Processes, at most; they are started when there are tasks for them.
+    if_worth_it : bool
+        Whether tasks that take less time than starting processes for them are to be done elsewhere; see `starting_s`.
     """
 
     shares_files = True
     is_elsewhere = False
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, *, if_worth_it: bool = False) -> None:
         self.workers = workers
+        self._if_worth_it = if_worth_it
         self._crew: list[_Worker] = []
         self._call: Generator[tuple[Any, Any], None, None] | None = None
 
@@ -109,6 +115,11 @@ class LocalWorkers:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def starting_s(self) -> float:
+        """Seconds that starting processes takes, if it is to be worth that; 0 where they are there."""
+        return STARTING_S if self._if_worth_it and not self._crew else 0.0
 
     def close(self) -> None:
         """End the processes; a later `run` starts others."""

@@ -1,4 +1,4 @@
-"""What docs/calibration-results.md reports comes out again, and what ships of NVIDIA's times is what importing them gives."""
+"""What docs/calibration-results.md reports comes out again; what ships of NVIDIA's times is what importing gives."""
 
 from __future__ import annotations
 

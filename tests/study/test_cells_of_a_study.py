@@ -17,12 +17,13 @@ from sim.engine.audit import InvariantError
 from sim.report.rundir import RunDirectoryError, written_whole
 from sim.stats.summary import ReplicationResult
 from sim.study.checkpoint import Checkpoint, CheckpointMismatch
-from sim.study.execute import Task, execute
+from sim.study.execute import execute
 from sim.study.executor import local_executor
 from sim.study.gather import Gathered
 from sim.study.replication import Part, run_part, run_record
 from sim.study.scenario import load_scenarios
 from sim.study.study import Study, StudyResult
+from sim.study.tasks import Task
 
 CELLS = 4
 TEXT = """\

@@ -19,13 +19,14 @@ import sim.study.identity as identity_module
 import sim.study.study as study_module
 from sim.stats.summary import ReplicationResult
 from sim.study.checkpoint import Checkpoint
-from sim.study.execute import Task, execute
+from sim.study.execute import execute
 from sim.study.identity import NoIdentity, code_version, scenario_hash, source_files
 from sim.study.prepare import PreparedScenario
 from sim.study.replication import Part, run_part
 from sim.study.scenario import load_scenarios
 from sim.study.store import ResultStore, store_folder
 from sim.study.study import Study, StudyResult
+from sim.study.tasks import Task
 
 TEXT = """\
 name: t
