@@ -86,7 +86,7 @@ def test_samples_are_imported_fitted_and_run(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     for number, device in enumerate(("own", "hwprofiles/devices/own.yaml", "../hwprofiles/devices/own.yaml")):
         (tmp_path / "elsewhere" / "own.yaml").write_text(EXPERIMENT.replace("DEVICE", device))
-        done = mprec("run", "elsewhere/own.yaml", "--out", f"run{number}", cwd=tmp_path)
+        done = mprec("run", "elsewhere/own.yaml", "--out", f"run{number}", "--no-figures", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "Evidence: measured" in done.stdout
     # What a run leaves says where the file is, from everywhere.

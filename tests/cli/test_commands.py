@@ -365,7 +365,7 @@ def test_your_own_policy_comes_from_a_folder_named_on_the_command_line(folder: P
         "def last(size, time_left_ns, accuracy, service_ns, wait_ns, parameters):\n    return len(accuracy) - 1\n"
     )
     (folder / "elsewhere.py").write_text("raise SystemExit('code of an experiment folder was imported')\n")
-    base = ("run", "small.yaml", "--set", "sweep={}", "--set", "report={}", "--replications", "2")
+    base = ("run", "small.yaml", "--set", "sweep={}", "--set", "report={}", "--replications", "2", "--no-figures")
     policy = ("--set", "policy={kind: user, function: mine:last}")
     assert mprec(*base, *policy, cwd=folder).returncode == 2
     done = mprec(*base, *policy, "--plugins", "plugins", "--out", "a", cwd=folder)

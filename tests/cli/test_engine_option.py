@@ -49,7 +49,8 @@ def files(run: Path) -> dict[str, bytes]:
 def test_the_files_are_the_same_to_the_byte(experiment: str, folder: Path) -> None:
     left = []
     for engine in ("reference", "compiled", "auto"):
-        done = mprec("run", experiment, "--engine", engine, "--out", engine, "--jobs", "2", cwd=folder)
+        given = ("--engine", engine, "--out", engine, "--jobs", "2", "--no-figures")
+        done = mprec("run", experiment, *given, cwd=folder)
         assert done.returncode == 0, done.stderr
         # Once for each state of the source on a machine.
         assert done.stderr == "" or (engine == "compiled" and "compiling the engine, once" in done.stderr)
@@ -63,7 +64,8 @@ def with_policy(function: str, engine: str, folder: Path, *more: str) -> tuple[i
     policy = f"policy={{kind: user, function: policies:{function}}}"
     few = ("--set", "sweep={}", "--set", "report={}", "--set", "workload.queries=300", "--replications", "2")
     plugins = ("--plugins", str(PLUGINS), *more)
-    done = mprec("run", "small.yaml", *few, "--set", policy, *plugins, "--engine", engine, "--out", out, cwd=folder)
+    where = ("--engine", engine, "--out", out, "--no-figures")
+    done = mprec("run", "small.yaml", *few, "--set", policy, *plugins, *where, cwd=folder)
     return done.returncode, done.stderr, files(folder / out) if done.returncode == 0 else {}
 
 
