@@ -12,34 +12,36 @@ import typer
 if TYPE_CHECKING:
     from sim.study.study import Progress
 
-__all__ = ["KEPT", "ends_told", "progress_bar", "say"]
+__all__ = ["ends_told", "progress_bar", "say"]
 
 FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
-KEPT = "what is finished is kept: run the same command with --resume to complete it"
-
 
 @contextmanager
-def ends_told(what: str, again: str = KEPT) -> Iterator[None]:
+def ends_told(what: str, again: str | None = None) -> Iterator[None]:
     """Say why something that runs for long did not come to its end, and exit with the code for that.
 
     Parameters
     ----------
     what : str
         What is not to be used where the simulator broke a law: "run", "search".
-    again : str
-        What becomes of that which is finished.
+    again : str, optional
+        What becomes of that which is finished; by default as `sim.study.checkpoint.Checkpoint.kept` noted it.
     """
     from sim.engine.audit import InvariantError
     from sim.report.rundir import RunDirectoryError
     from sim.serving.policies.user import PolicyError
-    from sim.study.checkpoint import CheckpointMismatch
+    from sim.study.checkpoint import KEPT, CheckpointMismatch
     from sim.study.cluster import BadClusterAddress, ClusterError
     from sim.study.interrupts import interrupts_remembered
     from sim.study.runs import DirectoryInUse
     from sim.study.workers import WorkerLost
+
+    def with_kept(said: object, error: BaseException) -> str:
+        kept = KEPT if again is None and KEPT in getattr(error, "__notes__", ()) else again
+        return str(said) if kept is None else f"{said}; {kept}"
 
     try:
         with interrupts_remembered():
@@ -54,10 +56,10 @@ def ends_told(what: str, again: str = KEPT) -> Iterator[None]:
         say(error)
         raise typer.Exit(FAILED) from error
     except (WorkerLost, RunDirectoryError, OSError) as error:
-        say(f"{error}; {again}")
+        say(with_kept(error, error))
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
-        say(f"interrupted; {again}")
+        say(with_kept("interrupted", error))
         raise typer.Exit(INTERRUPTED) from error
 
 

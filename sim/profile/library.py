@@ -151,8 +151,8 @@ def find_dlrm_shape(name: str) -> DlrmShape | None:
     return load_dlrm_shape(_path("models", "model", name))
 
 
-def find_interference(name: str) -> InterferenceProfile:
-    """Load an interference profile by its name, or by the path of its file.
+def find_interference(name: str, base_dir: Path | None = None) -> InterferenceProfile:
+    """Load a slowdown by its name, or by the path of its file: from `base_dir`, else from the working directory.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def find_interference(name: str) -> InterferenceProfile:
     SpecError
         If its file is bad.
     """
-    return load_interference(_path("interference", "interference profile", name))
+    return load_interference(_path("interference", "interference profile", name, base_dir))
 
 
 def model_file(name: str) -> Path:

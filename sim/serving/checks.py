@@ -78,6 +78,8 @@ def check_named_devices(experiment: Experiment, models: Sequence[PlannedModel], 
         named += [(("splitting", "devices", i), name) for i, name in enumerate(experiment.splitting.devices)]
     if experiment.batching is not None and experiment.batching.devices is not None:
         named += [(("batching", "devices", i), name) for i, name in enumerate(experiment.batching.devices)]
+    if experiment.interference is not None and experiment.interference.devices is not None:
+        named += [(("interference", "devices", i), name) for i, name in enumerate(experiment.interference.devices)]
     if isinstance(experiment.binding, LateBindingSpec):
         named += [(("binding", "preference", i), name) for i, name in enumerate(experiment.binding.preference)]
         if not POLICIES[policy.kind].binds_late:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +11,22 @@ from numpy.typing import NDArray
 from sim.profile.interference import InterferenceProfile
 from sim.profile.library import UnknownName, find_interference
 from sim.profile.service import Evidence
+from sim.serving.findings import Findings
 from sim.serving.paths import Plan, is_named
 from sim.serving.policies import POLICIES
 from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
-from sim.spec.problems import Problem
+from sim.spec.files import is_yaml
+from sim.spec.problems import Problem, SpecError
 from sim.spec.source import Node
 
 __all__ = [
     "FULL_SPEED",
     "check_interference",
     "device_speeds",
+    "find_slowdown",
     "interference_assumptions",
     "interference_evidence",
-    "interference_profile",
     "lane_speeds",
     "slowed_speed",
 ]
@@ -55,52 +58,45 @@ def slowed_speed(speed: int, slowdown: float) -> int:
     return speed if slowdown == 1.0 else max(1, round(speed / slowdown))
 
 
-def interference_profile(experiment: Experiment) -> InterferenceProfile | None:
-    """Return the measured slowdown that the experiment names; None where it names none.
+def find_slowdown(
+    experiment: Experiment, base_dir: Path, findings: Findings
+) -> tuple[tuple[float, ...], InterferenceProfile | None]:
+    """Return the factors on service times when 1, 2, ... lanes are busy, and where they were measured, if they were.
 
-    Raises
-    ------
-    UnknownName
-        If no shipped file has that name.
+    Files are looked for in `base_dir`, then in the working directory. Problems are reported to `findings`.
     """
     interference = experiment.interference
-    if interference is None or not isinstance(interference.slowdown, str):
-        return None
-    return find_interference(interference.slowdown)
-
-
-def _slowdown(experiment: Experiment) -> tuple[float, ...]:
-    interference = experiment.interference
     if interference is None:
-        return (1.0,)
-    if isinstance(interference.slowdown, str):
-        return find_interference(interference.slowdown).slowdown
-    return interference.slowdown
+        return (1.0,), None
+    if not isinstance(interference.slowdown, str):
+        return interference.slowdown, None
+    try:
+        profile = find_interference(interference.slowdown, base_dir)
+    except UnknownName as error:
+        message = error.problem if is_yaml(error.name) else f"no measured slowdown is called {error.name!r}"
+        findings.report(("interference", "slowdown"), message, names=error.known)
+        return (1.0,), None
+    except SpecError as error:
+        findings.problems += error.problems
+        return (1.0,), None
+    return profile.slowdown, profile
 
 
 def device_speeds(experiment: Experiment, plan: Plan) -> dict[tuple[int, int], NDArray[np.int64]]:
-    """Return the speeds of the lanes of every kind of device, by group and slot; see `lane_speeds`.
-
-    Raises
-    ------
-    UnknownName
-        If the experiment names a slowdown that there is not.
-    """
-    slowdown = _slowdown(experiment)
+    """Return the speeds of the lanes of every kind of device, by group and slot; see `lane_speeds`."""
     names = None if experiment.interference is None else experiment.interference.devices
     return {
-        (g, slot): lane_speeds(device.lanes, slowdown if is_named(names, group.name, device.name) else (1.0,))
+        (g, slot): lane_speeds(device.lanes, plan.slowdown if is_named(names, group.name, device.name) else (1.0,))
         for g, group in enumerate(plan.groups)
         for slot, device in enumerate(group.devices)
     }
 
 
-def interference_evidence(experiment: Experiment) -> tuple[Evidence, ...]:
+def interference_evidence(experiment: Experiment, plan: Plan) -> tuple[Evidence, ...]:
     """Return the kind of evidence of the slowdown, which service times stand on too; nothing without interference."""
     if experiment.interference is None:
         return ()
-    profile = interference_profile(experiment)
-    return ("modelled",) if profile is None else (profile.evidence,)
+    return ("modelled",) if plan.interference is None else (plan.interference.evidence,)
 
 
 def interference_assumptions(experiment: Experiment, plan: Plan) -> list[str]:
@@ -108,7 +104,7 @@ def interference_assumptions(experiment: Experiment, plan: Plan) -> list[str]:
     interference = experiment.interference
     if interference is None:
         return []
-    profile = interference_profile(experiment)
+    profile = plan.interference
     lines = []
     if profile is None:
         lines.append("slowdown of busy lanes is assumed")
@@ -139,39 +135,24 @@ def _expects_service_times(experiment: Experiment) -> bool:
 
 
 def check_interference(experiment: Experiment, plan: Plan, node: Node) -> list[Problem]:
-    """Return what is wrong with the interference of an experiment: unknown names, and factors that never act.
+    """Return what is wrong with the interference of an experiment: factors that never act.
 
     Parameters
     ----------
     experiment : Experiment
     plan : Plan
-        Its fleet, for the number of lanes that profiles give.
+        Its fleet, for the number of lanes that profiles give, and the factors.
     node : Node
         The YAML it was read from, for the positions of problems.
     """
     interference = experiment.interference
     if interference is None:
         return []
-    names = {device.name for group in plan.groups for device in group.devices}
-    full = [f"{group.name}/{device.name}" for group in plan.groups for device in group.devices]
-    known = [*sorted(names), *full]
-    problems = [
-        problem_at(node, ("interference", "devices", i), f"no device of the fleet is called {name!r}", names=known)
-        for i, name in enumerate(interference.devices or ())
-        if name not in known
-    ]
     at = ("interference", "slowdown")
-    try:
-        slowdown = _slowdown(experiment)
-    except UnknownName as error:
-        message = f"no measured slowdown is called {error.name!r}"
-        return [*problems, problem_at(node, at, message, names=error.known)]
-    if problems:
-        return problems
-    if all(factor == 1.0 for factor in slowdown):
+    if all(factor == 1.0 for factor in plan.slowdown):
         return [problem_at(node, at, "every factor is 1, so no lane slows another", allowed="a factor above 1")]
     if all(np.all(speeds == FULL_SPEED) for speeds in device_speeds(experiment, plan).values()):
-        first = next(busy for busy, factor in enumerate(slowdown, start=1) if factor > 1.0)
+        first = next(busy for busy, factor in enumerate(plan.slowdown, start=1) if factor > 1.0)
         message = f"lanes slow each other from {first} busy ones on, and no device that it applies to has so many"
         return [problem_at(node, at, message, allowed=f"a device with {first} lanes or more")]
     return []

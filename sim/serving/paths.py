@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sim.profile.aftereffects import AfterIdle, AfterSize
 from sim.profile.device import Device
+from sim.profile.interference import InterferenceProfile
 from sim.profile.service import Service
 from sim.serving.cache import CachedPath, DeviceCache
 from sim.serving.classes import PlannedModel, QueryClass
@@ -81,6 +82,10 @@ class Plan:
         Kinds of device that hold an eligible path, in the order that late binding tries them.
     assumptions : tuple of str
         What was taken for granted, in plain words, for the report.
+    slowdown : tuple of float
+        Factor on service times when 1, 2, ... lanes of a device are busy.
+    interference : InterferenceProfile or None
+        Where these were measured.
     """
 
     models: tuple[PlannedModel, ...]
@@ -92,6 +97,8 @@ class Plan:
     eligible: tuple[Path, ...]
     preference: tuple[tuple[int, int], ...]
     assumptions: tuple[str, ...]
+    slowdown: tuple[float, ...]
+    interference: InterferenceProfile | None
 
 
 def is_named(names: Sequence[str] | None, group: str, device: str) -> bool:

@@ -21,6 +21,7 @@ from sim.serving.checks import (
 )
 from sim.serving.classes import PlannedModel, find_classes
 from sim.serving.findings import Findings
+from sim.serving.interference import find_slowdown
 from sim.serving.paths import Path, Plan, PlannedDevice, PlannedGroup, Rung, is_named
 from sim.serving.placement import find_devices, place
 from sim.serving.policies import POLICIES, PathView
@@ -54,6 +55,7 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load], base_d
     findings = Findings(node)
     models, classes = find_classes(experiment, base_dir, findings)
     found = find_devices(experiment, base_dir, findings)
+    slowdown, interference = find_slowdown(experiment, base_dir, findings)
     check_named_devices(experiment, models, findings)
     findings.stop_if_broken()
     loads_of = [model_loads(loads, classes, m) for m in range(len(models))]
@@ -90,6 +92,8 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load], base_d
         tuple(eligible),
         preference,
         tuple(findings.assumptions),
+        slowdown,
+        interference,
     )
 
 

@@ -36,7 +36,7 @@ class InterferenceSpec(SpecModel):
         Annotated[str, Tag("name")] | Annotated[Slowdown, Tag("factors")], Discriminator(_name_or_factors)
     ] = Field(
         description="Factor on service times when 1, 2, ... lanes of the device are busy; more lanes are slowed by the "
-        "last one. Or the name of factors that were measured.",
+        "last one. Or the name of factors that were measured, or the path of their file.",
     )
     devices: tuple[str, ...] | None = Field(
         None, min_length=1, description="Devices whose lanes interfere, by name or group/device; all by default."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sim.report.rundir import written_whole
@@ -11,7 +13,12 @@ from sim.stats.summary import ReplicationResult
 from sim.stats.totals import Totals
 from sim.study.tasks import Task
 
-__all__ = ["Checkpoint", "CheckpointMismatch"]
+__all__ = ["KEPT", "Checkpoint", "CheckpointMismatch"]
+
+KEPT = "what is finished is kept: run the same command with --resume to complete it"
+"""Note on an exception that ended a run of which something is finished."""
+
+MARKER = "fingerprint"
 
 
 class CheckpointMismatch(ValueError):
@@ -32,10 +39,14 @@ class Checkpoint:
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
+        self._started = False
+        self._made_run_directory = False
 
     def start(self) -> None:
         """Make the folder and note whose results it will hold."""
-        self._write(self.folder / "fingerprint", self.fingerprint)
+        self._started = True
+        self._made_run_directory = not self.folder.parent.exists()
+        self._write(self.folder / MARKER, self.fingerprint)
 
     def check(self) -> None:
         """Make sure that the folder, if there is one, is this run's.
@@ -45,7 +56,7 @@ class Checkpoint:
         CheckpointMismatch
             If it was made by a run that differs in anything its results depend on.
         """
-        marker = self.folder / "fingerprint"
+        marker = self.folder / MARKER
         if marker.exists() and marker.read_text(encoding="utf-8") != self.fingerprint:
             raise CheckpointMismatch(
                 f"{self.folder.parent} was begun with another experiment, profile, seed or version; "
@@ -85,10 +96,30 @@ class Checkpoint:
         """Return the file for the per-query records of `task`."""
         return self.folder / f"{_name(task)}.npz"
 
-    def tidy(self) -> None:
-        """Remove what a worker that was told to end was about to write."""
-        for file in self.folder.glob(".*.partial"):
-            file.unlink(missing_ok=True)
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep what is finished where an exception ends the run, and note that on it; where nothing is, leave nothing.
+
+        To be entered before workers are started, so that they are gone when it is looked at what they finished.
+        """
+        try:
+            yield
+        except BaseException as error:
+            # What a worker that was told to end was about to write.
+            for file in self.folder.glob(".*.partial"):
+                file.unlink(missing_ok=True)
+            if self._started:
+                self._keep_or_leave_nothing(error)
+            raise
+
+    def _keep_or_leave_nothing(self, error: BaseException) -> None:
+        if {*self.folder.parent.glob("*"), *self.folder.glob("*")} - {self.folder, self.folder / MARKER}:
+            error.add_note(KEPT)
+            return
+        self.remove()
+        if self._made_run_directory:
+            with suppress(OSError):
+                self.folder.parent.rmdir()
 
     def remove(self) -> None:
         """Remove the folder when the run is complete and its results are written."""

@@ -47,9 +47,12 @@ def interrupts_remembered(signals: Sequence[signal.Signals] = SIGNALS) -> Iterat
         raise_if_interrupted()
         yield
     except Exception as error:
-        if _interrupted:
-            raise KeyboardInterrupt from error
-        raise
+        if not _interrupted:
+            raise
+        interruption = KeyboardInterrupt()
+        for note in getattr(error, "__notes__", ()):
+            interruption.add_note(note)
+        raise interruption from error
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -154,38 +154,39 @@ def perform_search(
     total = min(question.spec.trials, question.space.size)
     folder = store_folder(request.store)
     store = None if folder is None else ResultStore(folder, tell=tell)
-    with (
-        open_executor(request.jobs, request.cluster, tell) as executor,
-        Evaluator(
-            request.experiment,
-            request.overrides,
-            seed=request.seed,
-            executor=executor,
-            engine=request.engine,
-            expected_replications=total * question.experiment.replications,
-            kept=_KeptReplications(checkpoint.folder),
-            store=store,
-            tell=tell,
-        ) as evaluator,
-    ):
-        run = _Run(question, evaluator, RunDirectory(path), tell)
-        checkpoint.start()
-        if progress is not None:
-            progress(0, total, "designs")
-        while batch := proposals.propose(min(question.spec.batch, total - len(run.tried))):
-            proposals.learn(run.try_designs(batch))
+    with checkpoint.kept():
+        with (
+            open_executor(request.jobs, request.cluster, tell) as executor,
+            Evaluator(
+                request.experiment,
+                request.overrides,
+                seed=request.seed,
+                executor=executor,
+                engine=request.engine,
+                expected_replications=total * question.experiment.replications,
+                kept=_KeptReplications(checkpoint.folder),
+                store=store,
+                tell=tell,
+            ) as evaluator,
+        ):
+            run = _Run(question, evaluator, RunDirectory(path), tell)
+            checkpoint.start()
             if progress is not None:
-                progress(len(run.tried), total, "designs")
-            if len(run.tried) >= total:
-                break
-        run.settle_front(progress)
-    if store is not None:
-        store.trim()
-    if evaluator.replications_stored:
-        tell(f"{evaluator.replications_stored} replications were run before and are taken from {folder}")
-    report = run.report(proposals.name)
-    _write(path, report, started)
-    checkpoint.remove()
+                progress(0, total, "designs")
+            while batch := proposals.propose(min(question.spec.batch, total - len(run.tried))):
+                proposals.learn(run.try_designs(batch))
+                if progress is not None:
+                    progress(len(run.tried), total, "designs")
+                if len(run.tried) >= total:
+                    break
+            run.settle_front(progress)
+        if store is not None:
+            store.trim()
+        if evaluator.replications_stored:
+            tell(f"{evaluator.replications_stored} replications were run before and are taken from {folder}")
+        report = run.report(proposals.name)
+        _write(path, report, started)
+        checkpoint.remove()
     return FinishedSearch(path, report)
 
 

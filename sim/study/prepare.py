@@ -18,7 +18,6 @@ from sim.serving.interference import (
     device_speeds,
     interference_assumptions,
     interference_evidence,
-    interference_profile,
 )
 from sim.serving.paths import Plan
 from sim.serving.policies.user import UserFunctionError
@@ -218,7 +217,7 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         timeline_ns=experiment.report.timeline,
         offered_load=_offered_load(experiment, plan, rates_per_s, sizes),
         evidence=min(
-            (*(path.service.evidence for path in plan.eligible), *interference_evidence(experiment)),
+            (*(path.service.evidence for path in plan.eligible), *interference_evidence(experiment, plan)),
             key=EVIDENCE.index,
         ),
         assumptions=(
@@ -226,7 +225,7 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
             *interference_assumptions(experiment, plan),
             *_workload_assumptions(workload, time_varying),
         ),
-        profiles=_profiles(experiment, plan),
+        profiles=_profiles(plan),
     )
 
 
@@ -236,7 +235,7 @@ def _workload_assumptions(workload: WorkloadSpec, time_varying: bool) -> list[st
     return []
 
 
-def _profiles(experiment: Experiment, plan: Plan) -> dict[str, dict[str, str]]:
+def _profiles(plan: Plan) -> dict[str, dict[str, str]]:
     models = [planned.model for planned in plan.models]
     described = {f"model {model.name}": {"content_hash": model.content_hash} for model in models}
     for profile in (device.profile for group in plan.groups for device in group.devices):
@@ -253,7 +252,7 @@ def _profiles(experiment: Experiment, plan: Plan) -> dict[str, dict[str, str]]:
                 "evidence": "measured",
                 "provenance": laws.described,
             }
-    interference = interference_profile(experiment)
+    interference = plan.interference
     if interference is not None:
         described[f"interference {interference.name}"] = {
             "content_hash": interference.content_hash,

@@ -160,7 +160,7 @@ def perform(
     keep = _keeps_records(study)
     folder = store_folder(request.store)
     store = None if folder is None else ResultStore(folder, tell=tell)
-    try:
+    with checkpoint.kept():
         with open_executor(request.jobs, request.cluster, tell) as executor:
             engines = choose_engines(
                 request.engine,
@@ -178,34 +178,30 @@ def perform(
                 progress=progress,
                 tell=tell,
             )
-    except BaseException:
-        # The workers are gone by now.
-        checkpoint.tidy()
-        raise
-    if store is not None:
-        store.trim()
-    if result.stored:
-        what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
-        tell(f"{result.stored} {what} were run before and are taken from {folder}")
-    report = write_results(directory, study, result)
-    if request.figures:
-        plot_run(directory.path)
-    if trace is not None:
-        directory.write_trace(trace.text)
-    directory.write_manifest(
-        {
-            **manifest_of(study, result),
-            "engines": result.engines,
-            "stored": result.stored,
-            **({} if trace is None else {"trace": trace.about}),
-            "command": ["mprec", *sys.argv[1:]],
-            "started": started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "wall_s": round(time.perf_counter() - wall_s, 3),
-            "cpu_s": round(_cpu_s() - cpu_s, 3),
-        }
-    )
-    checkpoint.remove()
+        if store is not None:
+            store.trim()
+        if result.stored:
+            what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
+            tell(f"{result.stored} {what} were run before and are taken from {folder}")
+        report = write_results(directory, study, result)
+        if request.figures:
+            plot_run(directory.path)
+        if trace is not None:
+            directory.write_trace(trace.text)
+        directory.write_manifest(
+            {
+                **manifest_of(study, result),
+                "engines": result.engines,
+                "stored": result.stored,
+                **({} if trace is None else {"trace": trace.about}),
+                "command": ["mprec", *sys.argv[1:]],
+                "started": started.isoformat(timespec="seconds"),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "wall_s": round(time.perf_counter() - wall_s, 3),
+                "cpu_s": round(_cpu_s() - cpu_s, 3),
+            }
+        )
+        checkpoint.remove()
     return FinishedRun(directory.path, report)
 
 
@@ -225,11 +221,14 @@ def free_directory(out: Path | None, name: str, *, resume: bool) -> Path:
     DirectoryInUse
         If the one asked for holds other things or cannot be written to, or there is none to resume.
     """
-    path = _free_directory(out, name, resume)
     try:
+        path = _free_directory(out, name, resume)
         check_writable(path)
     except RunDirectoryError as error:
         raise DirectoryInUse(f"{error}; choose another --out") from error
+    except OSError as error:
+        # A name that no system has, or a folder that may not be read.
+        raise DirectoryInUse(f"{error.filename}: {error.strerror}; choose another --out") from error
     return path
 
 

@@ -304,6 +304,8 @@ def test_a_directory_that_cannot_be_is_told_at_once(folder: Path) -> None:
     done = mprec("run", "small.yaml", "--out", "small.yaml/out", cwd=folder)
     assert done.returncode == 2
     assert done.stderr == "small.yaml/out cannot be written to: Not a directory; choose another --out\n"
+    done = mprec("run", "small.yaml", "--out", "n" * 300, cwd=folder)
+    assert (done.returncode, done.stderr) == (2, f"{'n' * 300}: File name too long; choose another --out\n")
 
 
 @pytest.mark.parametrize("columns", [40, 50, 80, 120])

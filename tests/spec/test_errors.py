@@ -296,7 +296,7 @@ def test_circles_and_missing_parents_are_told(tmp_path: Path) -> None:
         ("{kind: poisson, rate: 100/s}", '{kind: trace, file: "NAME"}', "no such trace file"),
         ("{kind: fixed, size: 100}", '{kind: trace, file: "NAME"}', "no such trace file"),
         ("memory: 32GB", 'cache: {encoder: 1GB, popularity: {kind: counts, file: "NAME"}}', "no such file of IDs"),
-        ("name: test", 'name: test\ninterference: {slowdown: "NAME"}', "interference.slowdown: no measured slowdown"),
+        ("name: test", 'name: test\ninterference: {slowdown: "NAME"}', "interference.slowdown: there is no such file"),
         (
             "{profile: gpu-v100, memory: 32GB}",
             '{kind: gpu, memory: 32GB, lanes: 1, evidence: modelled, service: {dlrm-kaggle: {table: {table: "NAME"}}}}',

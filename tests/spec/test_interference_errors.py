@@ -98,6 +98,25 @@ def test_plain_factors_are_an_assumption(tmp_path: Path) -> None:
     assert not any("expect service times" in line for line in scenario.assumptions)
 
 
+OWN = "evidence: measured\nprovenance: {source: own}\nslowdown: [1, 1.5]\n"
+
+
+def test_a_file_of_factors_is_beside_the_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    (tmp_path / "own.yaml").write_text(OWN)
+    (scenario,) = prepare_text(tmp_path, GOOD + "interference: {slowdown: own.yaml, devices: [many]}\n")
+    assert "busy lanes slow each other as in own (measured), whatever they serve" in scenario.assumptions
+    assert "interference own" in scenario.profiles
+    (tmp_path / "own.yaml").rename(elsewhere / "own.yaml")
+    (again,) = prepare_text(tmp_path, GOOD + "interference: {slowdown: own.yaml, devices: [many]}\n")
+    assert again.profiles == scenario.profiles
+    (elsewhere / "own.yaml").write_text(OWN.replace("1.5", "0.5"))
+    with pytest.raises(SpecError, match=r"own\.yaml:3:15: slowdown\[1\]: has to be at least 1\.0"):
+        prepare_text(tmp_path, GOOD + "interference: {slowdown: own.yaml, devices: [many]}\n")
+
+
 @pytest.mark.parametrize("name", list_interference())
 def test_a_measured_slowdown_is_named_with_its_evidence(name: str, tmp_path: Path) -> None:
     (scenario,) = prepare_text(
