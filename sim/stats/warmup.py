@@ -83,9 +83,10 @@ class BatchSums:
 
     def coarsened(self, factor: int) -> BatchSums:
         """Merge `factor` neighbouring batches each; a last, incomplete one is left out."""
-        batches = len(self.served) // factor
-        total_ns, served = (a[: batches * factor].reshape(batches, factor) for a in (self.total_ns, self.served))
-        return BatchSums(self.queries_per_batch * factor, total_ns.sum(axis=1), served.sum(axis=1))
+        shape = len(self.served) // factor, factor
+        whole = slice(shape[0] * factor)
+        total_ns = self.total_ns[whole].reshape(shape).sum(axis=1)
+        return BatchSums(self.queries_per_batch * factor, total_ns, self.served[whole].reshape(shape).sum(axis=1))
 
     def __add__(self, other: BatchSums) -> BatchSums:
         """Pool batch k of other cells with batch k of these, up to the shortest."""

@@ -56,8 +56,11 @@ def test_what_is_swallowed_ends_the_tasks(open_executor: Callable[[], Executor],
 def test_an_exception_in_its_place_is_an_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt) as raised, interrupts_remembered():
         swallowed(signal.SIGINT)
-        raise ValueError("error in a callback")
+        error = ValueError("error in a callback")
+        error.add_note("what is kept")
+        raise error
     assert isinstance(raised.value.__cause__, ValueError)
+    assert raised.value.__notes__ == ["what is kept"]
 
 
 def test_other_exceptions_stay_what_they_are() -> None:
