@@ -20,6 +20,23 @@ ENGINE = ContextVar("engine", default=Engine.REFERENCE)
 """The engine that the tests run on, see `tests.conftest`."""
 
 
+ONE_LANE = """\
+name: t
+model: {name: m, representations: {table: {accuracy: {value: 90%, evidence: assumed}}}}
+sla: 10ms
+workload:
+  arrivals: {kind: poisson, rate: 100/s}
+  sizes: {kind: fixed, size: 1}
+  queries: 300
+fleet:
+  - name: n
+    devices:
+      d: {kind: cpu, lanes: 1, service: {distribution: exponential, mean: 1ms}}
+replications: 4
+"""
+"""An experiment that is done in no time."""
+
+
 def write_trace(folder: Path, stamps_us: list[float], name: str = "arrivals.csv") -> Path:
     """Write arrival times in microseconds to a trace file."""
     file = folder / name

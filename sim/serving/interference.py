@@ -16,7 +16,6 @@ from sim.serving.paths import Plan, is_named
 from sim.serving.policies import POLICIES
 from sim.spec.binding import problem_at
 from sim.spec.experiment import Experiment
-from sim.spec.files import is_yaml
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import Node
 
@@ -73,8 +72,7 @@ def find_slowdown(
     try:
         profile = find_interference(interference.slowdown, base_dir)
     except UnknownName as error:
-        message = error.problem if is_yaml(error.name) else f"no measured slowdown is called {error.name!r}"
-        findings.report(("interference", "slowdown"), message, names=error.known)
+        findings.report(("interference", "slowdown"), error.problem, names=error.known)
         return (1.0,), None
     except SpecError as error:
         findings.problems += error.problems

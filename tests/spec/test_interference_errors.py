@@ -44,7 +44,7 @@ fleet:
         ("interference: {slowdown: [1, 0.5]}\n", "15:30: interference.slowdown[1]: has to be at least 1.0 (got 0.5)"),
         (
             "interference: {slowdown: broadwell-dlrm-rcm1}\n",
-            "15:26: interference.slowdown: no measured slowdown is called 'broadwell-dlrm-rcm1' (got "
+            "15:26: interference.slowdown: unknown interference profile (got "
             "'broadwell-dlrm-rcm1'; allowed: broadwell-dlrm-rmc1, broadwell-dlrm-rmc2, broadwell-dlrm-rmc3); "
             "did you mean 'broadwell-dlrm-rmc1'?",
         ),
@@ -59,7 +59,7 @@ fleet:
         ),
         (
             "interference: {slowdown: nothing, devices: [gpu]}\n",
-            "15:26: interference.slowdown: no measured slowdown is called 'nothing'",
+            "15:26: interference.slowdown: unknown interference profile (got 'nothing'",
         ),
         (
             "interference: {slowdown: [1, 1.0]}\n",

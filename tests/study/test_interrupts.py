@@ -27,9 +27,9 @@ def own_pid(_given: object, _task: int) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _interrupts_are_heard() -> Iterator[None]:
-    """Set what Ctrl-C does in a terminal: tests may run in the background, where it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def _interrupts_are_heard_again() -> Iterator[None]:
+    """Undo what a test makes of Ctrl-C."""
+    before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,27 +11,13 @@ from sim.study import runs
 from sim.study.checkpoint import KEPT, Checkpoint, CheckpointMismatch
 from sim.study.optimise import SearchRequest, perform_search
 from sim.study.runs import RunRequest, perform
-
-EXPERIMENT = """\
-name: t
-model: {name: m, representations: {table: {accuracy: {value: 90%, evidence: assumed}}}}
-sla: 10ms
-workload:
-  arrivals: {kind: poisson, rate: 100/s}
-  sizes: {kind: fixed, size: 1}
-  queries: 300
-fleet:
-  - name: n
-    devices:
-      d: {kind: cpu, lanes: 1, service: {distribution: exponential, mean: 1ms}}
-replications: 3
-"""
+from tests.harness import ONE_LANE
 
 
 @pytest.fixture(name="experiment")
 def _experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "e.yaml").write_text(EXPERIMENT)
+    (tmp_path / "e.yaml").write_text(ONE_LANE)
     return tmp_path / "e.yaml"
 
 
@@ -88,6 +75,7 @@ def test_results_that_were_all_taken_from_the_store_are_kept(
     with pytest.raises(OSError, match="no space left") as caught:
         perform(RunRequest(str(experiment), out=out, store=store))
     assert notes(caught.value) == [KEPT]
+    assert len(list((out / "replications").glob("*.json"))) == 4
     monkeypatch.undo()
     monkeypatch.chdir(experiment.parent)
     perform(RunRequest(str(experiment), out=out, figures=False, store=store, resume=True))
@@ -101,8 +89,11 @@ def test_the_directory_of_another_run_is_left_alone(experiment: Path) -> None:
     assert Path("out/replications/fingerprint").read_text() == "another"
 
 
+SEARCH = ONE_LANE + "optimise: {objectives: {latency_ms_p99: min}, choices: {sla: [10ms, 20ms]}}\n"
+
+
 def test_a_search_without_a_design_leaves_nothing(experiment: Path) -> None:
-    experiment.write_text(EXPERIMENT + "optimise: {objectives: {latency_ms_p99: min}, choices: {sla: [10ms, 20ms]}}\n")
+    experiment.write_text(SEARCH)
 
     def interrupt(done: int, total: int, what: str) -> None:
         raise KeyboardInterrupt
@@ -111,3 +102,20 @@ def test_a_search_without_a_design_leaves_nothing(experiment: Path) -> None:
         perform_search(SearchRequest(str(experiment), out=Path("out"), store="none"), interrupt)
     assert notes(caught.value) == []
     assert not Path("out").exists()
+
+
+def test_designs_that_were_all_taken_from_the_store_are_kept(experiment: Path, tmp_path: Path) -> None:
+    experiment.write_text(SEARCH)
+    asked = SearchRequest(str(experiment), out=Path("out"), store=str(tmp_path / "store"))
+    perform_search(replace(asked, out=Path("before")))
+
+    def interrupt(done: int, total: int, what: str) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        perform_search(asked, interrupt)
+    # Only the designs' own directories say that something is finished.
+    assert [file.name for file in Path("out/replications").iterdir()] == ["fingerprint"]
+    assert notes(caught.value) == [KEPT]
+    perform_search(replace(asked, resume=True))

@@ -17,21 +17,7 @@ from sim.study.scenario import load_scenarios
 from sim.study.study import Study
 from sim.study.tasks import expected_s, reference_s
 from sim.study.workers import STARTING_S, LocalWorkers
-
-ONE_LANE = """\
-name: t
-model: {name: m, representations: {table: {accuracy: {value: 90%, evidence: assumed}}}}
-sla: 10ms
-workload:
-  arrivals: {kind: poisson, rate: 100/s}
-  sizes: {kind: fixed, size: 1}
-  queries: 300
-fleet:
-  - name: n
-    devices:
-      d: {kind: cpu, lanes: 1, service: {distribution: exponential, mean: 1ms}}
-replications: 4
-"""
+from tests.harness import ONE_LANE
 
 
 class Elsewhere(InProcess):
