@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib
 import pickle
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -73,16 +75,24 @@ def with_laws(scenarios: Sequence[PreparedScenario]) -> tuple[PreparedScenario, 
     return tuple(found)
 
 
+# Where each set of files is in this process, by their content: a cluster's workers outlive studies.
+_folders: dict[str, Path] = {}
+
+
 def _install(files: dict[str, bytes]) -> None:
     """Let modules be imported from `files`, instead of others of their names that were imported before."""
     digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
-    folder = Path(tempfile.mkdtemp(prefix=f"mprec-{digest[:16]}-"))
-    for name, content in files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+    if digest not in _folders:
+        folder = Path(tempfile.mkdtemp(prefix=f"mprec-{digest[:16]}-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        for name, content in files.items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        _folders[digest] = folder
     tops = {name.partition("/")[0].removesuffix(".py") for name in files}
     for name in [one for one in sys.modules if one.partition(".")[0] in tops]:
         del sys.modules[name]
-    sys.path.insert(0, str(folder))
+    first = str(_folders[digest])
+    sys.path[:] = [first, *(one for one in sys.path if one != first)]
     importlib.invalidate_caches()
