@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -130,8 +131,12 @@ class RunDirectory:
                         columns.setdefault(name, []).append(arrays[name])
                 before += count
         content = io.BytesIO()
-        merged: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
-        np.savez_compressed(content, **merged)
+        # As numpy.savez_compressed writes it, but for the level: its 6 takes three times as long as 2 for 3% fewer
+        # bytes, which was more than simulating these queries takes.
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=2) as archive:
+            for name, parts in columns.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, np.concatenate(parts), allow_pickle=False)
         return self._write("queries.npz", content.getvalue())
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
