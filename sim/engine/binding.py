@@ -15,7 +15,7 @@ from sim.serving.compiled import jit
 from sim.serving.estimate import estimate_paths
 from sim.serving.lookup import expected_ns, service_ns
 from sim.serving.policies.base import DROP
-from sim.serving.policies.user import policy_raised, policy_returned
+from sim.serving.policies.user import is_own, policy_raised, policy_returned
 from sim.serving.spells import next_level
 from sim.serving.state import State
 from sim.serving.system import System
@@ -144,7 +144,10 @@ class Binder:
         try:
             answer = self.choose(size, time_left_ns, accuracy, service_ns, wait_ns, parameters)
         except (Exception, SystemExit) as error:
-            # Code of others may fail in any way, and is not to end what asks it.
+            # Code of others may fail in any way, and is not to end what asks it; what ships has no such excuse, and shows
+            # where it failed.
+            if not is_own(self.system.choose):
+                raise
             raise policy_raised(self.system.choose, error, size, len(accuracy)) from error
         try:
             pick = index(answer)

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from sim.engine.engines import Engine
 from sim.report.rundir import written_whole
+from sim.serving.policies.user import is_own
 from sim.study.executor import Executor, InProcess
 from sim.study.prepare import PreparedScenario
 from sim.study.replication import Part, run_task
@@ -103,7 +104,7 @@ def _run(work: _Work, task: Task) -> Outcome:
 def _elsewhere(executor: Executor, work: _Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
     """Run tasks where no file of this machine is; records come back with the results and are written here."""
     functions = [scenario.system.choose for scenario in work.scenarios]
-    parcel = Parcel(work, [one for one in functions if one.__module__.partition(".")[0] != "sim"])
+    parcel = Parcel(work, [one for one in functions if is_own(one)])
     for task, (outcome, content) in executor.run(_run_elsewhere, parcel, tasks):
         if content is not None:
             with written_whole(work.records[task]) as stream:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic import BaseModel
 
+from sim.serving.policies.user import is_own
 from sim.study.prepare import PreparedScenario
 
 __all__ = ["NoIdentity", "code_version", "scenario_hash", "source_files", "task_key"]
@@ -180,7 +181,7 @@ def _feed(digest: _Digest, value: Any) -> None:
             _feed(digest, getattr(value, one.name))
     elif callable(value) and hasattr(value, "__qualname__"):
         _add(digest, "function", f"{value.__module__}:{value.__qualname__}".encode())
-        if value.__module__.partition(".")[0] != "sim":
+        if is_own(value):
             _feed(digest, source_files(value))
     else:
         raise NoIdentity(f"a {type(value).__name__} has no content that could be compared")

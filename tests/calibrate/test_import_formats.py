@@ -76,6 +76,12 @@ def test_samples_with_names_and_units_found(tmp_path: Path) -> None:
     assert samples.about == {"host": "two cores", "device": "mine"}
 
 
+def test_runs_that_number_their_repeats_alike_are_blocks(tmp_path: Path) -> None:
+    text = "size,latency_ms,iteration,run\n8,2,0,1\n8,3,0,2\n"
+    found = read(tmp_path, text, model="m", columns={"block": "run"}).samples["runs"]
+    assert found.service_ns("m", "table", 8).tolist() == [2_000_000, 3_000_000]
+
+
 def test_units_may_differ_from_row_to_row_where_rows_say_so(tmp_path: Path) -> None:
     found = read(tmp_path, "size,latency,unit\n8,2,us\n8,3,ms\n8,4s,s\n", model="m").samples["runs"]
     assert found.service_ns("m", "table", 8).tolist() == [2000, 3_000_000, 4_000_000_000]
@@ -114,6 +120,7 @@ def test_samples_with_names_and_units_given(tmp_path: Path) -> None:
         ),
         ("size;latency_ms\n8;1\n", ["1:1: missing column: the query size"]),
         ("size,latency_ms,stage\n8,1,decodr\n", ["2:5: unknown stage"]),
+        ("size,latency_ms,repeat\n8,1,0\n16,1,0\n8,2,0\n", ["4:5: line 2 has this repeat of size 8, too"]),
         ("size,latency_ms\n", ["1:1: no rows"]),
         ("", ["1:1: the file is empty"]),
     ],

@@ -13,6 +13,8 @@ from sim.profile.stage_times import is_known_stage
 
 __all__ = ["read_sample_table"]
 
+ONCE = "each once; --column block=NAME where another column tells runs apart"
+
 
 def read_sample_table(text: str, file: str, choices: Choices, default_device: str) -> dict[str, SampleSet]:
     """Read samples from a CSV whose columns are found by their names, or as chosen.
@@ -57,9 +59,11 @@ def read_sample_table(text: str, file: str, choices: Choices, default_device: st
         "block": "0",
     }
     found: dict[str, dict[SampleKey, list[tuple[int, int]]]] = {}
+    first_lines: dict[tuple[str | None, SampleKey, int], int] = {}
     for line, row in sheet.rows:
         if complaints.enough:
             break
+        before = len(complaints.problems)
         said = {
             holds: defaults[holds] if at is None else name_in(row, at, line, holds, complaints)
             for holds, at in columns.items()
@@ -75,6 +79,12 @@ def read_sample_table(text: str, file: str, choices: Choices, default_device: st
         if stage != TOTAL and not is_known_stage(stage):
             complaints.report(line, column_of(row, columns["stage"] or 0), "unknown stage", stage, allowed=STAGES)
         key = SampleKey(said["model"] or "", said["representation"] or "", stage, samples, block)
+        if repeat is not None and len(complaints.problems) == before:
+            first = first_lines.setdefault((said["device"], key, number), line)
+            if first != line:
+                # Rows that were put into the file twice, by mistake, say, would make their times more common.
+                what = f"line {first} has this {sheet.header[repeat]} of size {samples}, too"
+                complaints.report(line, column_of(row, repeat), what, row[repeat], allowed=ONCE)
         found.setdefault(said["device"] or "", {}).setdefault(key, []).append((number, service_ns))
     if not found and not complaints.problems:
         complaints.report(sheet.line, 1, "no rows of the model and device that were chosen")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from collections.abc import Callable
 from typing import cast
 
 from sim.serving.policies.base import DROP, Choose, Policy
 from sim.spec.experiment import UserPolicySpec
 
-__all__ = ["USER", "PolicyError", "UserFunctionError", "load_function", "policy_raised", "policy_returned"]
+__all__ = ["USER", "PolicyError", "UserFunctionError", "is_own", "load_function", "policy_raised", "policy_returned"]
 
 
 class UserFunctionError(ValueError):
@@ -19,6 +20,11 @@ class UserFunctionError(ValueError):
 
 class PolicyError(RuntimeError):
     """A policy function that failed while it chose a path, or chose none that there is; the message says how."""
+
+
+def is_own(function: Callable[..., object]) -> bool:
+    """Return whether a function is a user's, and none that ships."""
+    return function.__module__.partition(".")[0] != "sim"
 
 
 def policy_returned(function: Choose, answer: object, size: int, paths: int) -> PolicyError:
