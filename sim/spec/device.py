@@ -252,7 +252,7 @@ class TableFileSpec(_TableOptions):
 
     table: str = Field(min_length=1, description="CSV file, relative to the file that names it.")
     data_loading: str | None = Field(
-        default=None, min_length=1, description="The same table with the time to load the data included."
+        default=None, min_length=1, description="CSV file of the same table with the time to load the data included."
     )
     stages: str | None = Field(
         default=None,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from sim.profile.library import list_devices
+from sim.spec.experiment import Experiment
+from sim.spec.files import PROFILES, TABLES
 from sim.spec.problems import SpecError
 from sim.spec.scenario import axis_values, labelled
 from sim.spec.source import parse_yaml
@@ -136,3 +139,13 @@ def test_profiles_ending_in_yml_are_found_by_name_too(tmp_path: Path, monkeypatc
     Path("hwprofiles/devices").mkdir(parents=True)
     Path("hwprofiles/devices/short.yml").write_text(DEVICE)
     assert "short" in list_devices()
+
+
+def test_every_key_that_may_name_a_file_is_known() -> None:
+    """A key that `sim.spec.files` does not know would be looked for beside the wrong file where it is extended."""
+    schema = Experiment.model_json_schema()
+    parts = [part.get("properties", {}) for part in (schema, *schema["$defs"].values())]
+    described = [(name, key.get("description", "")) for part in parts for name, key in part.items()]
+    tables = {name for name, text in described if "CSV file" in text}
+    profiles = {name for name, text in described if re.search(r"path of \w+ file", text)}
+    assert (tables, profiles) == (set(TABLES), set(PROFILES))
