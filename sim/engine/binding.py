@@ -144,8 +144,7 @@ class Binder:
         try:
             answer = self.choose(size, time_left_ns, accuracy, service_ns, wait_ns, parameters)
         except (Exception, SystemExit) as error:
-            # Code of others may fail in any way, and is not to end what asks it; what ships has no such excuse, and shows
-            # where it failed.
+            # Code of others may fail in any way, and is not to end what asks it; what ships shows where it failed.
             if not is_own(self.system.choose):
                 raise
             raise policy_raised(self.system.choose, error, size, len(accuracy)) from error
