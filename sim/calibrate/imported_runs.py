@@ -16,7 +16,32 @@ from sim.calibrate.sources.reading import Imported
 from sim.profile.device import Device
 from sim.spec.problems import Problem, SpecError
 
-__all__ = ["sample_files", "write_percentiles", "write_samples"]
+__all__ = ["origin", "sample_files", "with_origin", "write_percentiles", "write_samples"]
+
+
+def origin(imported: Imported, files: Sequence[Path]) -> str:
+    """Say what was imported, for a provenance: the names of the files and their formats."""
+    names = ", ".join(file.name for file in files)
+    return f"imported from {names} ({', '.join(sorted(set(imported.formats)))})"
+
+
+def with_origin(
+    imported: Imported, files: Sequence[Path], command: str, *, source: str | None, licence: str | None
+) -> dict[str, SampleSet]:
+    """Return the samples with what their profile's provenance needs: where they come from, and by which command.
+
+    What the files say of themselves is kept, and a command that made them goes before `command`; but for a `source` or
+    `licence` that is given.
+    """
+    digests = ", ".join(f"{digest[:16]}..." for digest in imported.sha256)
+    found = {}
+    for device, samples in imported.samples.items():
+        said = {
+            "source": source or samples.about.get("source", f"{origin(imported, files)}, sha256 {digests}"),
+            "command": " && ".join(filter(None, (samples.about.get("command"), command))),
+        }
+        found[device] = samples.with_about(**said, **({} if licence is None else {"licence": licence}))
+    return found
 
 
 def sample_files(samples: dict[str, SampleSet], out: Path) -> dict[str, Path]:

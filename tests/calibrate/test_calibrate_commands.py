@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from sim.calibrate.sample_set import read_sample_csv
 from tests.calibrate.loadgen_logs import summary_log
@@ -55,7 +57,15 @@ def test_samples_are_imported_fitted_and_run(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "wrote own.csv.xz: 200 samples" in done.stdout
-    assert read_sample_csv(tmp_path / "own.csv.xz").sizes("rm2", "table") == (2, 4, 6, 8)
+    samples = read_sample_csv(tmp_path / "own.csv.xz")
+    assert samples.sizes("rm2", "table") == (2, 4, 6, 8)
+    digest = hashlib.sha256((tmp_path / "raw.csv").read_bytes()).hexdigest()
+    reads = "mprec calibrate import raw.csv --model rm2 --device own"
+    assert samples.about == {
+        "device": "own",
+        "source": f"imported from raw.csv (samples), sha256 {digest[:16]}...",
+        "command": reads,
+    }
     # What is there is somebody's measurements, the input itself, say.
     for there in ("own.csv.xz", "raw.csv"):
         before = (tmp_path / there).read_bytes()
@@ -81,6 +91,9 @@ def test_samples_are_imported_fitted_and_run(tmp_path: Path) -> None:
     done = mprec("calibrate", "fit", "own.csv.xz", "--out", "hwprofiles", "--kind", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "all devices, p50:" in done.stdout and "noise floor" in done.stdout
+    provenance = yaml.safe_load((tmp_path / "hwprofiles" / "devices" / "own.yaml").read_text())["provenance"]
+    assert provenance["source"] == samples.about["source"]
+    assert provenance["command"] == f"{reads} && mprec calibrate fit own.csv.xz"
     assert {file.name for file in (tmp_path / "hwprofiles" / "figures").iterdir()} == {"own-fit.svg", "own-fit.png"}
 
     (tmp_path / "elsewhere").mkdir()

@@ -298,3 +298,12 @@ def test_a_perf_analyzer_file_of_which_no_row_is_whole(tmp_path: Path) -> None:
     assert problems(tmp_path, header + "\n", size=8, model="m") == ["1:1: no rows"]
     (line,) = problems(tmp_path, header + "\n1,3000\n", size=8, model="m")
     assert line == "2:1: 2 columns, the header has 13 (got '1,3000')"
+
+
+def test_what_files_say_of_themselves_is_kept(tmp_path: Path) -> None:
+    text = "# source: our rack\n# command: bench --all\nsize,latency_ms\n8,2\n"
+    found = read(tmp_path, text, model="m")
+    (kept,) = with_origin(found, [tmp_path / "runs.csv"], "import it", source=None, licence=None).values()
+    assert kept.about == {"source": "our rack", "command": "bench --all && import it", "device": "runs"}
+    (given,) = with_origin(found, [tmp_path / "runs.csv"], "import it", source="theirs", licence="MIT").values()
+    assert (given.about["source"], given.about["licence"]) == ("theirs", "MIT")

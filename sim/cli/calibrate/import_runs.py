@@ -62,7 +62,7 @@ def import_runs(
     memory: Memory = None,
     lanes: Lanes = 1,
     price: Price = None,
-    source: Annotated[str | None, typer.Option(help="Where percentiles come from, for the provenance.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where they come from, for the provenance.")] = None,
     licence: Annotated[str | None, typer.Option(help="Their licence, for the provenance.")] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Call percentiles published, not measured: others measured them.")
@@ -75,7 +75,7 @@ def import_runs(
     them; they become the rows of a profile as they are. Everything that is wrong is told by line, and nothing is
     written then.
     """
-    from sim.calibrate.imported_runs import write_percentiles, write_samples
+    from sim.calibrate.imported_runs import origin, with_origin, write_percentiles, write_samples
     from sim.calibrate.profile_folder import DeviceText, device_file
     from sim.calibrate.sources.choices import Choices
     from sim.calibrate.sources.reading import read_runs
@@ -94,21 +94,35 @@ def import_runs(
         typer.echo(f"{file}: {known}")
     for remark in found.remarks:
         typer.echo(remark)
+    command = _command(
+        files,
+        {
+            "--format": None if file_format == "auto" else file_format,
+            "--model": model,
+            "--representation": None if representation == "table" else representation,
+            "--device": device,
+            "--size": size,
+            "--unit": unit,
+            "--column": column,
+            "--where": where,
+        },
+        flags=["--with-queueing"] if with_queueing else [],
+    )
     if found.samples:
+        named = with_origin(found, files, command, source=source, licence=licence)
         with told_if_unwritable():
-            written = write_samples(found.samples, out, replace_there=replace)
-        for samples, path in zip(found.samples.values(), written, strict=True):
+            written = write_samples(named, out, replace_there=replace)
+        for samples, path in zip(named.values(), written, strict=True):
             typer.echo(f"wrote {path}: {sum(cell.size for cell in samples.cells.values()):,} samples")
         return
-    names = ", ".join(sorted(set(found.formats)))
     text = DeviceText(
         name=device or files[0].stem,
         kind=kind,
         evidence="published" if published else "measured",
         provenance={
-            "source": source or f"imported from {', '.join(file.name for file in files)} ({names})",
+            "source": source or origin(found, files),
             **({} if licence is None else {"licence": licence}),
-            "command": _command(files, {"--where": where, "--column": column, "--size": size, "--unit": unit}),
+            "command": command,
         },
         description=description,
         memory=memory,
@@ -123,13 +137,13 @@ def import_runs(
         typer.echo(f"  {table.model}, {table.representation}: {table.sizes.size} sizes, {levels}, as they were given")
 
 
-def _command(files: list[Path], options: Mapping[str, Sequence[object] | str | None]) -> str:
+def _command(files: list[Path], options: Mapping[str, Sequence[object] | str | None], flags: Sequence[str]) -> str:
     """Return the command line that reads the same rows again, without paths."""
     words = ["mprec", "calibrate", "import", *(file.name for file in files)]
     for option, values in options.items():
         for value in [values] if isinstance(values, str) else values or ():
             words += [option, str(value)]
-    return shlex.join(words)
+    return shlex.join([*words, *flags])
 
 
 def _pairs(given: list[str] | None, option: str, allowed: tuple[str, ...] = ()) -> dict[str, str]:
