@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sim.report.capacity import CapacityReport, render_capacity
+from sim.report.capacity import CapacityReport
+from sim.report.capacity_text import render_capacity
 from sim.report.difference_table import headline_metrics
 from sim.report.difference_table import render as render_differences
 from sim.report.differences import Comparison

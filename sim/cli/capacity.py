@@ -109,7 +109,7 @@ def capacity(
     with ends_told("search", _what_is_kept(store)):
         finished = perform_capacity(request, _silent if quiet else say)
     _print(finished.report)
-    if not finished.report.ranking:
+    if not any(one.order for one in finished.report.rankings):
         raise typer.Exit(FAILED)
 
 
@@ -148,7 +148,8 @@ def _silent(_message: object) -> None:
 def _print(report: object) -> None:
     from shutil import get_terminal_size
 
-    from sim.report.capacity import CapacityReport, render_capacity
+    from sim.report.capacity import CapacityReport
+    from sim.report.capacity_text import render_capacity
 
     assert isinstance(report, CapacityReport)
     encoding = (sys.stdout.encoding or "ascii").lower()

@@ -1,11 +1,10 @@
-"""What a capacity search has to say: a table of brackets, the ranking, and its files."""
+"""What a capacity search found: brackets, how they compare, and its files."""
 
 from __future__ import annotations
 
 import csv
 import io
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,21 @@ from typing import Any
 from sim.report.table import EVIDENCE
 from sim.stats.interval import Interval
 
-__all__ = ["Answer", "CapacityReport", "Looked", "RunnerUp", "points_csv", "render_capacity", "shown", "weakest"]
+__all__ = [
+    "Answer",
+    "CapacityReport",
+    "Looked",
+    "Ranking",
+    "RunnerUp",
+    "label",
+    "points_csv",
+    "ranked",
+    "shown",
+    "weakest",
+]
 
-WORDS = {
-    "rate": ("How much load does it take?", "meets up to", "misses from"),
-    "nodes": ("How many nodes does it need?", "meets from", "misses up to"),
-    "sla": ("How tight an SLA does it meet?", "meets from", "misses up to"),
-}
-"""The question, and the heads of what is proved to meet and to miss, by what is looked for."""
+ASKED = ("workload", "classes", "sla")
+"""Top keys of what is asked of a fleet; answers are compared where all of these are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +107,23 @@ class Answer:
     @property
     def label(self) -> str:
         """Its parameters in one line."""
-        return ", ".join(str(value) for value in self.parameters.values())
+        return label(self.parameters)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Those of its parameters that say what is asked: load, classes of queries, SLA."""
+        return {key: value for key, value in self.parameters.items() if key.partition(".")[0] in ASKED}
+
+    @property
+    def design(self) -> str:
+        """The others in one line."""
+        asked = self.asked
+        return label({key: value for key, value in self.parameters.items() if key not in asked})
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerUp:
-    """The second of the ranking beside the first, at the value that the first was proved to meet.
+    """The second of a ranking beside the first, at the value that the first was proved to meet.
 
     Attributes
     ----------
@@ -130,6 +147,50 @@ class RunnerUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranking:
+    """How the answers of scenarios compare of which the same is asked.
+
+    Attributes
+    ----------
+    asked : dict
+        The parameters that say what, where the sweep varies it.
+    answers : tuple of int
+        Indices of the answers.
+    order : tuple of int
+        Those that are proved to meet something, the best first.
+    runner_up : RunnerUp or None
+    """
+
+    asked: dict[str, Any]
+    answers: tuple[int, ...]
+    order: tuple[int, ...]
+    runner_up: RunnerUp | None = None
+
+
+def ranked(answers: Sequence[Answer], find: str) -> tuple[Ranking, ...]:
+    """Rank the answers to each of the questions that a sweep asks, in its order; no runner-up is looked at."""
+
+    def rank(index: int) -> float:
+        answer = answers[index]
+        assert answer.meets is not None
+        if find == "rate":
+            return -answer.meets
+        return answer.meets if answer.cost is None else answer.cost
+
+    members: dict[str, list[int]] = {}
+    for i, answer in enumerate(answers):
+        members.setdefault(repr(answer.asked), []).append(i)
+    return tuple(
+        Ranking(
+            asked=answers[group[0]].asked,
+            answers=tuple(group),
+            order=tuple(sorted((i for i in group if answers[i].meets is not None), key=rank)),
+        )
+        for group in members.values()
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class CapacityReport:
     """The whole answer.
 
@@ -147,7 +208,7 @@ class CapacityReport:
         "price" or "energy", where several groups are mixed; empty otherwise.
     answers : tuple of Answer
         In the order of the sweep.
-    runner_up : RunnerUp or None
+    rankings : tuple of Ranking
     assumptions : tuple of str
     evidence : str
     seed : int
@@ -166,28 +227,14 @@ class CapacityReport:
     tolerance: float
     by: str
     answers: tuple[Answer, ...]
-    runner_up: RunnerUp | None
+    rankings: tuple[Ranking, ...]
     assumptions: tuple[str, ...]
     evidence: str
     seed: int
     out_dir: Path | None
 
-    @property
-    def ranking(self) -> list[int]:
-        """Indices of the answers that are proved to meet something, the best first."""
-        known = [i for i, answer in enumerate(self.answers) if answer.meets is not None]
-        return sorted(known, key=self._rank)
-
-    def _rank(self, index: int) -> float:
-        answer = self.answers[index]
-        assert answer.meets is not None
-        if self.find == "rate":
-            return -answer.meets
-        return answer.meets if answer.cost is None else answer.cost
-
     def to_json_dict(self) -> dict[str, Any]:
         """Return the content of ``capacity.json``."""
-        runner_up = self.runner_up
         return {
             "name": self.name,
             "model": self.model,
@@ -217,20 +264,29 @@ class CapacityReport:
                 }
                 for answer in self.answers
             ],
-            "ranking": self.ranking,
-            "runner_up": None
-            if runner_up is None
-            else {
-                "first": runner_up.first,
-                "second": runner_up.second,
-                "told_apart": runner_up.told_apart,
-                "at": runner_up.at,
-                "latency_ms_difference": None
-                if runner_up.difference is None
-                else {name: getattr(runner_up.difference, name) for name in ("value", "low", "high")},
-                "saturated": runner_up.saturated,
-            },
+            "rankings": [
+                {
+                    "asked": one.asked,
+                    "order": list(one.order),
+                    "runner_up": None if one.runner_up is None else _second_json(one.runner_up),
+                }
+                for one in self.rankings
+            ],
         }
+
+
+def _second_json(runner_up: RunnerUp) -> dict[str, Any]:
+    gap = runner_up.difference
+    return {
+        "first": runner_up.first,
+        "second": runner_up.second,
+        "told_apart": runner_up.told_apart,
+        "at": runner_up.at,
+        "latency_ms_difference": None
+        if gap is None
+        else {name: getattr(gap, name) for name in ("value", "low", "high")},
+        "saturated": runner_up.saturated,
+    }
 
 
 def points_csv(report: CapacityReport) -> str:
@@ -277,155 +333,9 @@ def shown(find: str, value: float | None) -> str:
     return f"{value:,.0f}" if find == "nodes" else f"{value:,.4g} ms"
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A column; those of a higher rank are the first to go where the terminal is narrow."""
-
-    header: str
-    cell: Callable[[Answer], str]
-    rank: int
-    right: bool = True
-
-
-def render_capacity(report: CapacityReport, width: int, *, unicode: bool = True) -> str:
-    """Return the brackets, the ranking and what they stand on, as text of at most `width` columns."""
-    width = max(width, 40)
-    question, _, _ = WORDS[report.find]
-    lines = _wrapped(report.name, width)
-    asked = [] if report.find == "sla" else [f"SLA {', '.join(report.slas)} at {report.percentile}"]
-    asked += [f"{report.percentile} within it"] if report.find == "sla" else []
-    asked += [] if report.attainment is None else [f"{report.attainment:.5g} of the queries in time"]
-    lines += _wrapped(
-        f"{question} {report.model}, {', '.join(asked)}; every bracket holds with {report.confidence:.0%} confidence",
-        width,
-    )
-    lines += ["", *_table(report, width, unicode), ""]
-    for line in _verdict(report):
-        lines += _wrapped(line, width, "  ")
-    lines += ["", "Assumptions"]
-    bullet = "·" if unicode else "-"
-    for assumption in report.assumptions:
-        lines += _wrapped(f"{bullet} {assumption}", width, "    ", "  ")
-    lines.append(f"Evidence: {report.evidence}")
-    if report.out_dir is not None:
-        lines.append(f"Files: {report.out_dir}")
-    text = "\n".join(line.rstrip() for line in lines)
-    return text if unicode else text.encode("ascii", "replace").decode("ascii")
-
-
-def _wrapped(text: str, width: int, later: str = "", first: str = "") -> list[str]:
-    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=later, break_on_hyphens=False) or [""]
-
-
-def _columns(report: CapacityReport) -> list[_Column]:
-    _, meets, misses = WORDS[report.find]
-    names = list(dict.fromkeys(key for answer in report.answers for key in answer.parameters))
-
-    def parameter(name: str) -> Callable[[Answer], str]:
-        return lambda answer: str(answer.parameters.get(name, ""))
-
-    columns = [_Column(name.split(".")[-1], parameter(name), 0, right=i > 0) for i, name in enumerate(names)]
-    groups = list(dict.fromkeys(group for answer in report.answers for group in answer.counts))
-    if len(groups) > 1:
-
-        def count(group: str) -> Callable[[Answer], str]:
-            return lambda answer: str(answer.counts.get(group, "-"))
-
-        columns += [_Column(group, count(group), 0) for group in groups]
-        unit = "US$/h" if report.by == "price" else "W"
-        columns.append(_Column(unit, lambda one: "-" if one.cost is None else f"{one.cost:,.4g}", 0))
-        return columns
-    columns += [
-        _Column(meets, lambda answer: shown(report.find, answer.meets), 0),
-        _Column(misses, lambda answer: shown(report.find, answer.misses), 0),
-        _Column("estimate", lambda answer: shown(report.find, answer.estimate), 2),
-    ]
-    if report.find == "rate":
-        columns.append(_Column("saturates at", _saturation, 1))
-    columns.append(_Column("looks", lambda answer: str(len(answer.looked)), 3))
-    return columns
-
-
-def _saturation(answer: Answer) -> str:
-    if answer.saturates is None:
-        return "-"
-    return ("" if answer.saturates_by == "offered load" else "about ") + shown("rate", answer.saturates)
-
-
-def _table(report: CapacityReport, width: int, unicode: bool) -> list[str]:
-    columns = _columns(report)
-    while True:
-        cells = [[column.header, *(column.cell(answer) for answer in report.answers)] for column in columns]
-        widths = [max(len(cell) for cell in column) for column in cells]
-        if sum(widths) + 2 * (len(widths) - 1) <= width or max(column.rank for column in columns) == 0:
-            break
-        last = max(range(len(columns)), key=lambda i: (columns[i].rank, i))
-        columns = columns[:last] + columns[last + 1 :]
-    rows = []
-    for row in zip(*cells, strict=True):
-        parts = [
-            cell.rjust(size) if column.right else cell.ljust(size)
-            for cell, size, column in zip(row, widths, columns, strict=True)
-        ]
-        rows.append("  ".join(parts)[:width])
-    rule = ("─" if unicode else "-") * min(sum(widths) + 2 * (len(widths) - 1), width)
-    return [rows[0], rule, *rows[1:]]
-
-
-def _verdict(report: CapacityReport) -> list[str]:
-    lines = []
-    ranking = report.ranking
-    if not ranking:
-        lines.append("nothing was proved to meet it")
-    elif len(report.answers) > 1:
-        best = report.answers[ranking[0]]
-        lines.append(f"{_superlative(report)}: {best.label}, {_achieved(report, best)}")
-    else:
-        lines.append(_achieved(report, report.answers[0]))
-    runner_up = report.runner_up
-    if runner_up is not None:
-        lines.append(_second(report, runner_up))
-    for answer in report.answers:
-        prefix = f"{answer.label}: " if answer.label else ""
-        lines += [f"{prefix}{note}" for note in answer.notes]
-    return lines
-
-
-def _superlative(report: CapacityReport) -> str:
-    if report.by:
-        return "cheapest" if report.by == "price" else "least power"
-    return {"rate": "most load", "nodes": "fewest nodes", "sla": "tightest SLA"}[report.find]
-
-
-def _achieved(report: CapacityReport, answer: Answer) -> str:
-    if len(answer.counts) > 1:
-        mix = " + ".join(f"{count} {group}" for group, count in answer.counts.items())
-        unit = "US$/h" if report.by == "price" else "W"
-        return f"{mix}, {answer.cost:,.4g} {unit}"
-    proved = f"proved to meet {'up to' if report.find == 'rate' else 'from'} {shown(report.find, answer.meets)}"
-    if answer.misses is None:
-        return proved
-    return f"{proved}, to miss {'from' if report.find == 'rate' else 'up to'} {shown(report.find, answer.misses)}"
-
-
-def _second(report: CapacityReport, runner_up: RunnerUp) -> str:
-    first, second = report.answers[runner_up.first], report.answers[runner_up.second]
-    text = f"runner-up: {second.label}, {_achieved(report, second)}"
-    if not runner_up.told_apart:
-        text += "; the two brackets overlap"
-    where = shown(report.find, runner_up.at)
-    if runner_up.saturated:
-        return f"{text}; at {where} it is saturated"
-    gap = runner_up.difference
-    if gap is None or gap.value is None or gap.low is None or gap.high is None:
-        return text
-    noise = ", within noise" if gap.low <= 0.0 <= gap.high else ""
-    slower = "higher" if gap.value >= 0 else "lower"
-    ends = sorted((abs(gap.low), abs(gap.high))) if gap.low * gap.high > 0 else [gap.low, gap.high]
-    return (
-        f"{text}; at {where} its {report.percentile} is {abs(gap.value):.3g} ms {slower} "
-        f"[{ends[0]:.3g}, {ends[1]:.3g}]{noise} than that of {first.label}"
-    )
+def label(parameters: Mapping[str, Any]) -> str:
+    """Return the values of some parameters in one line."""
+    return ", ".join(str(value) for value in parameters.values())
 
 
 def weakest(kinds: Sequence[str]) -> str:

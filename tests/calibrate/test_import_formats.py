@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sim.calibrate.imported_runs import with_origin
 from sim.calibrate.sources.choices import Choices
 from sim.calibrate.sources.columns import column_unit, percentile_level
 from sim.calibrate.sources.percentile_rows import percentile_tables

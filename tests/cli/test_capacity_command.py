@@ -74,8 +74,9 @@ def test_an_answer_and_its_files(folder: Path) -> None:
     # p99 is within 12 ms up to 616/s with one lane.
     assert answer["answers"][0]["meets"] < 616.2 < answer["answers"][0]["misses"]
     assert [one["saturates"] for one in answer["answers"]] == [pytest.approx(1000), pytest.approx(2000)]
-    assert answer["ranking"] == [1, 0]
-    assert answer["runner_up"]["saturated"]
+    (ranking,) = answer["rankings"]
+    assert (ranking["asked"], ranking["order"]) == ({}, [1, 0])
+    assert ranking["runner_up"]["saturated"]
     rows = list(csv.DictReader((out / "points.csv").open()))
     assert len(rows) == sum(one["looks"] for one in answer["answers"])
     assert {row["decision"] for row in rows} <= {"meets", "misses", "open"}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sim.report.capacity import CapacityReport, RunnerUp, points_csv, shown, weakest
+from sim.report.capacity import CapacityReport, Ranking, RunnerUp, points_csv, ranked, shown, weakest
 from sim.report.rundir import RunDirectory
 from sim.spec.scenario import load_experiment
 from sim.stats.decision import Decision
@@ -174,13 +174,14 @@ def find_capacity(
         tolerance=question.tolerance,
         by=question.by.value if len(question.groups) > 1 else "",
         answers=tuple(one.answer for one in found),
-        runner_up=None,
+        rankings=ranked([one.answer for one in found], question.find.value),
         assumptions=_assumptions(evaluator, question, found),
         evidence=weakest([one.evidence for one in prepared]),
         seed=first.seed,
         out_dir=None,
     )
-    return replace(report, runner_up=_runner_up(report, found))
+    rankings = (replace(one, runner_up=_runner_up(report, one, found)) for one in report.rankings)
+    return replace(report, rankings=tuple(rankings))
 
 
 def _line(label: str, question: Question, point: Point, nodes: dict[str, int]) -> str:
@@ -213,11 +214,11 @@ def _assumptions(evaluator: Evaluator, question: Question, found: Sequence[Found
     return tuple(dict.fromkeys(lines))
 
 
-def _runner_up(report: CapacityReport, found: Sequence[Found]) -> RunnerUp | None:
-    """Set the second of the ranking beside the first, at the value that the first was proved to meet."""
-    if len(report.ranking) < 2 or report.by:
+def _runner_up(report: CapacityReport, ranking: Ranking, found: Sequence[Found]) -> RunnerUp | None:
+    """Set the second of a ranking beside the first, at the value that the first was proved to meet."""
+    if len(ranking.order) < 2 or report.by:
         return None
-    first, second = report.ranking[:2]
+    first, second = ranking.order[:2]
     best, other = found[first], found[second]
     assert best.best is not None and best.answer.meets is not None
     misses = other.answer.misses
