@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -90,12 +90,35 @@ def _extended(file: Path) -> Node:
             shown = " -> ".join(path.name for path in (*chain, file.resolve()))
             raise SpecError([Problem("files extend each other in a circle", parent.position, "extends", shown)])
     for own in reversed(said):
+        problems = list(_without_effect(node, own))
+        if problems:
+            raise SpecError(problems)
         node = _merged(node, own)
     return node
 
 
+def _without_effect(base: Node, own: Node) -> Iterator[Problem]:
+    """Yield what a file says in vain, as the sweep of the one that it extends sets it."""
+    swept, sweeps = base.child("sweep"), own.child("sweep")
+    again = {} if sweeps is None else sweeps.value
+    if swept is None or not isinstance(swept.value, dict) or (sweeps is not None and not again):
+        return
+    for axis in swept.value:
+        found = own.find(parse_key_path(axis))
+        if found is not None and not (isinstance(again, dict) and axis in again):
+            yield Problem(
+                f"has no effect: the sweep of {Path(swept.position.file).name} sets {axis}",
+                found.key_position or found.position,
+                axis,
+                allowed=f"leave it out, `sweep: {{{axis}: [...]}}`, or `sweep: {{}}` to leave that sweep out",
+            )
+
+
 def _merged(base: Node, own: Node) -> Node:
-    """Return `base` with what `own` says: mappings key by key, unless their kinds differ; the rest is replaced."""
+    """Return `base` with what `own` says: mappings key by key, unless their kinds differ; the rest is replaced.
+
+    An empty sweep leaves out that of `base`.
+    """
     if not isinstance(base.value, dict) or not isinstance(own.value, dict):
         return own
     base_kind, own_kind = base.child("kind"), own.child("kind")
@@ -103,6 +126,9 @@ def _merged(base: Node, own: Node) -> Node:
         return own
     merged = dict(base.value)
     for key, child in own.value.items():
+        if key == "sweep" and child.value == {}:
+            merged.pop(key, None)
+            continue
         # A sweep axis replaces the one that it is named after: its values are a whole.
         merged[key] = (
             _merged_sweep(merged[key], child)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from sim.spec.binding import SpecModel, inline_or_name
+from sim.spec.binding import Contradiction, SpecModel, inline_or_name
 from sim.spec.units import DurationNs, DurationOrAuto, DurationOrZeroNs, RateOrZeroPerS, RatePerS
 
 __all__ = [
@@ -97,7 +97,7 @@ class PiecewiseRateSpec(SpecModel):
             raise ValueError("a shape needs a mean rate")
         if self.steps is not None:
             if self.rate is not None:
-                raise ValueError("steps have rates of their own: leave rate out")
+                raise Contradiction(("rate",), "steps have rates of their own: leave rate out")
             times = [step.at for step in self.steps]
             if times[0] != 0 or any(b <= a for a, b in pairwise(times)):
                 raise ValueError("steps have to start at 0s and follow each other in time")

@@ -270,11 +270,45 @@ def test_errors_inside_a_sweep_point_into_the_sweep(tmp_path: Path) -> None:
     assert line.endswith("did you mean 'table'?")
 
 
+def test_a_rate_that_a_sweep_gives_to_steps_is_told_there(tmp_path: Path) -> None:
+    steps = GOOD.replace("{kind: poisson, rate: 100/s}", "{kind: piecewise-rate, steps: [{at: 0s, rate: 9/s}]}")
+    (line,) = problems(tmp_path, steps + "sweep: {workload.arrivals.rate: [1/s]}\n")
+    assert line.startswith("e.yaml:12:34: workload.arrivals.rate: steps have rates of their own: leave rate out")
+
+
 def test_errors_in_an_extended_file_name_that_file(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(GOOD.replace("sla: 10ms", "sla: 10"))
     (line,) = problems(tmp_path, "extends: base.yaml\nname: child\n")
     assert line.startswith("base.yaml:3:6: sla: a duration needs a unit")
     assert problems(tmp_path, "extends: base.yaml\nname: child\nsla: 10ms\n") == []
+
+
+SWEPT = GOOD + "sweep: {sla: [5ms, 20ms], workload.arrivals.rate: [100/s, 200/s]}\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "line"),
+    [
+        ("sla: 7ms\n", "e.yaml:2:1: sla: has no effect: the sweep of base.yaml sets sla"),
+        (
+            "workload: {arrivals: {rate: 9/s}}\nsweep: {sla: [1ms]}\n",
+            "e.yaml:2:23: workload.arrivals.rate: has no effect: the sweep of base.yaml sets workload.arrivals.rate",
+        ),
+    ],
+)
+def test_what_a_sweep_of_the_extended_file_sets_is_not_said_in_vain(own: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(SWEPT)
+    (found,) = problems(tmp_path, f"extends: base.yaml\n{own}")
+    assert found.startswith(f"{line} (allowed: leave it out, `sweep: {{")
+
+
+def test_an_empty_sweep_leaves_out_that_of_the_extended_file(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(SWEPT)
+    (tmp_path / "e.yaml").write_text("extends: base.yaml\nsla: 7ms\nsweep: {}\n")
+    (scenario,) = load_scenarios(str(tmp_path / "e.yaml"))
+    assert (scenario.parameters, scenario.experiment.sla) == ({}, 7_000_000)
+    (tmp_path / "e.yaml").write_text("extends: base.yaml\nsla: 7ms\nsweep: {sla: [7ms, 9ms]}\n")
+    assert [one.parameters["sla"] for one in load_scenarios(str(tmp_path / "e.yaml"))] == ["7ms"] * 2 + ["9ms"] * 2
 
 
 def test_circles_and_missing_parents_are_told(tmp_path: Path) -> None:
