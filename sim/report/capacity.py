@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sim.report.parameters import asked, design, label
 from sim.report.table import EVIDENCE
 from sim.stats.interval import Interval
 
@@ -18,15 +19,11 @@ __all__ = [
     "Looked",
     "Ranking",
     "RunnerUp",
-    "label",
     "points_csv",
     "ranked",
     "shown",
     "weakest",
 ]
-
-ASKED = ("workload", "classes", "sla")
-"""Top keys of what is asked of a fleet; answers are compared where all of these are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +107,9 @@ class Answer:
         return label(self.parameters)
 
     @property
-    def asked(self) -> dict[str, Any]:
-        """Those of its parameters that say what is asked: load, classes of queries, SLA."""
-        return {key: value for key, value in self.parameters.items() if key.partition(".")[0] in ASKED}
-
-    @property
     def design(self) -> str:
-        """The others in one line."""
-        asked = self.asked
-        return label({key: value for key, value in self.parameters.items() if key not in asked})
+        """Those of its parameters in one line that are not what is asked."""
+        return label(design(self.parameters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +170,10 @@ def ranked(answers: Sequence[Answer], find: str) -> tuple[Ranking, ...]:
 
     members: dict[str, list[int]] = {}
     for i, answer in enumerate(answers):
-        members.setdefault(repr(answer.asked), []).append(i)
+        members.setdefault(repr(asked(answer.parameters)), []).append(i)
     return tuple(
         Ranking(
-            asked=answers[group[0]].asked,
+            asked=asked(answers[group[0]].parameters),
             answers=tuple(group),
             order=tuple(sorted((i for i in group if answers[i].meets is not None), key=rank)),
         )
@@ -331,11 +322,6 @@ def shown(find: str, value: float | None) -> str:
     if find == "rate":
         return f"{value:,.4g}/s" if value < 10_000 else f"{value:,.0f}/s"
     return f"{value:,.0f}" if find == "nodes" else f"{value:,.4g} ms"
-
-
-def label(parameters: Mapping[str, Any]) -> str:
-    """Return the values of some parameters in one line."""
-    return ", ".join(str(value) for value in parameters.values())
 
 
 def weakest(kinds: Sequence[str]) -> str:

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sim.report.capacity import Answer, CapacityReport, RunnerUp, label, shown
+from sim.report.capacity import Answer, CapacityReport, RunnerUp, shown
+from sim.report.parameters import label
 
 __all__ = ["render_capacity"]
 

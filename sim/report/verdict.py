@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sim.report.comparison import Gain
+from sim.report.parameters import design, label
 from sim.stats.classes import ClassSummary
 from sim.stats.summary import ScenarioSummary
 
@@ -82,18 +83,20 @@ def headline(
 ) -> list[str]:
     """Return, for each group of scenarios under one load, which one to take.
 
-    Scenarios that share all parameters but the first make a group; of those that meet the SLA the one with the most
-    correct predictions per second in time is named, with its gain over the baseline.
+    Scenarios that share all parameters but one make a group: the first that is not what is asked. Of those that meet
+    the SLA the one with the most correct predictions per second in time is named, with its gain over the baseline.
+    Where all parameters are what is asked, such as the load, none is named.
     """
     lines = []
+    compared = next(iter(design(summaries[0].parameters)), None) if summaries else None
     sla = "the SLA of every class" if any(summary.classes for summary in summaries) else "the SLA"
-    for where, members in _groups(summaries).items():
+    for where, members in _groups(summaries, compared).items():
         prefix = f"{where}: " if where else ""
         meeting = [i for i in members if verdicts[i].answer is Answer.MEETS]
         if all(verdicts[i].answer is Answer.SATURATED for i in members):
             best = max(members, key=lambda i: _correct_in_time(summaries[i]))
-            most = f"; most correct predictions in time: {_label(summaries[best])}{_gain_text(gains[best])}"
-            told = len(members) > 1 and _correct_in_time(summaries[best]) > 0.0
+            most = f"; most correct predictions in time: {_name(summaries[best], compared)}{_gain_text(gains[best])}"
+            told = compared is not None and len(members) > 1 and _correct_in_time(summaries[best]) > 0.0
             lines.append(f"{prefix}{'every scenario' if len(members) > 1 else 'it'} is saturated{most if told else ''}")
             continue
         unknown, close = (
@@ -112,12 +115,13 @@ def headline(
             lines.append(f"{prefix}no scenario {known} {sla} at {percentile}{of_some}")
             continue
         best = max(meeting, key=lambda i: _correct_in_time(summaries[i]))
-        name = _label(summaries[best])
+        name = _name(summaries[best], compared)
         if len(members) == 1:
             lines.append(f"{prefix}{name} meets {sla} at {percentile}" if name else f"{sla} is met at {percentile}")
         else:
+            most = f"; most correct predictions in time: {name}{_gain_text(gains[best])}"
             of = f"{len(meeting)} of {len(members)} meet {sla} at {percentile}{of_some}"
-            lines.append(f"{prefix}{of}; most correct predictions in time: {name}{_gain_text(gains[best])}")
+            lines.append(f"{prefix}{of}{'' if compared is None else most}")
     return lines
 
 
@@ -135,14 +139,13 @@ def _gain_text(gain: Gain | None) -> str:
     return f" ({ratio.value:.4g}x the baseline [{ratio.low:.4g}, {ratio.high:.4g}]{noise})"
 
 
-def _groups(summaries: Sequence[ScenarioSummary]) -> dict[str, list[int]]:
+def _groups(summaries: Sequence[ScenarioSummary], compared: str | None) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for i, summary in enumerate(summaries):
-        rest = list(summary.parameters.values())[1:]
-        groups.setdefault(", ".join(str(value) for value in rest), []).append(i)
+        shared = {} if compared is None else {k: v for k, v in summary.parameters.items() if k != compared}
+        groups.setdefault(label(shared), []).append(i)
     return groups
 
 
-def _label(summary: ScenarioSummary) -> str:
-    values = list(summary.parameters.values())
-    return str(values[0]) if values else ""
+def _name(summary: ScenarioSummary, compared: str | None) -> str:
+    return label(summary.parameters) if compared is None else str(summary.parameters[compared])

@@ -95,6 +95,25 @@ def test_what_is_unknown_is_not_called_missed() -> None:
     assert line.startswith("1 of 3 meet the SLA at p99; of 1 it is unknown; most correct predictions in time: 0")
 
 
+def test_what_is_asked_is_not_what_is_compared() -> None:
+    rate = "workload.arrivals.rate"
+
+    def told(*parameters: dict[str, str]) -> list[str]:
+        summaries = [summary(one, 5.0) for one in parameters]
+        return headline(summaries, [judge(one, "p99") for one in summaries], [None] * len(summaries), "p99")
+
+    # Whatever comes first in the sweep, designs are compared under each load.
+    loads_first = told(*({rate: load, "policy": name} for load in ("1/s", "2/s") for name in "ab"))
+    assert loads_first == told(*({"policy": name, rate: load} for load in ("1/s", "2/s") for name in "ab"))
+    assert [line.partition(";")[0] for line in loads_first] == [
+        "1/s: 2 of 2 meet the SLA at p99",
+        "2/s: 2 of 2 meet the SLA at p99",
+    ]
+    # Loads are not compared with each other.
+    assert told({rate: "1/s"}, {rate: "2/s"}) == ["2 of 2 meet the SLA at p99"]
+    assert told({rate: "1/s"}) == ["1/s meets the SLA at p99"]
+
+
 def test_drops_beyond_the_percentile_miss_it_whatever_the_others_latency() -> None:
     assert judge(summary({}, 1.0, drop_rate=0.009), "p99").answer is Answer.MEETS
     verdict = judge(summary({}, 1.0, drop_rate=0.02), "p99")
