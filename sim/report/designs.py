@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.stats.dominance import Standing, in_steps
-from sim.stats.merge import FRACTIONS, Metric, metric_json
+from sim.stats.merge import Metric, is_share, metric_json
 
 __all__ = ["DesignPoint", "DesignReport", "cell_text", "metric_title", "render_designs"]
 
@@ -240,7 +240,7 @@ def cell_text(metric: str, value: float | None) -> str:
     """Return a value of a metric as it stands in a table."""
     if value is None:
         return "-"
-    if metric in FRACTIONS:
+    if is_share(metric):
         return f"{100 * value:.2f}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".removesuffix(".")
 

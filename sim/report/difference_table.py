@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sim.report.differences import Comparison, Pairing, Row, is_share, unit_of
+from sim.report.differences import Comparison, Pairing, Row, unit_of
 from sim.report.guard import Answer, Judgement
 from sim.stats.interval import Interval
+from sim.stats.merge import is_share
 
 __all__ = ["headline_metrics", "markdown", "render", "render_judgements"]
 

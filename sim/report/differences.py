@@ -9,7 +9,6 @@ from typing import Any
 from sim.report.comparison import Baseline, baselines
 from sim.report.replications import Replications, Values
 from sim.stats.difference import Difference, difference
-from sim.stats.merge import FRACTIONS
 
 __all__ = [
     "Comparison",
@@ -19,12 +18,9 @@ __all__ = [
     "changed_keys",
     "compare_across",
     "compare_within",
-    "is_share",
     "named_values",
     "unit_of",
 ]
-
-SHARES = ("path_mix", "utilisation")
 
 DRAWN = ("workload", "cells")
 """Keys of an experiment that say which queries are drawn; of a class its name, share and workload do."""
@@ -236,12 +232,6 @@ def compare_within(sides: Sequence[Side], baseline: Baseline, confidence: float 
         for side, index in zip(sides, indices, strict=True)
         if index is not None
     ]
-
-
-def is_share(metric: str) -> bool:
-    """Return whether a metric is a share of a whole, whose changes are told in percentage points."""
-    name = metric.partition("[")[0]
-    return name in FRACTIONS or name in SHARES
 
 
 def unit_of(metric: str) -> str:

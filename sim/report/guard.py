@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from sim.report.differences import Comparison, Row, is_share, unit_of
+from sim.report.differences import Comparison, Row, unit_of
 from sim.spec.problems import nearest_name
 from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS, SCALING_METRICS
 from sim.stats.difference import beyond
 from sim.stats.interval import Interval
 from sim.stats.measure import METRICS
+from sim.stats.merge import is_share
 
 __all__ = ["Answer", "Judgement", "Limit", "LimitError", "judge_limits", "parse_limit"]
 

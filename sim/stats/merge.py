@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sim.stats.interval import t_interval
+from sim.stats.interval import Interval, t_interval
 from sim.stats.measure import CURVE_TAILS, Measurement
 
 __all__ = [
-    "FRACTIONS",
     "CurvePoint",
     "Metric",
     "added_up",
+    "is_share",
     "mean_by_name",
     "merge_curve",
     "merge_metric",
     "metric_json",
     "total",
+    "within_bounds",
 ]
 
 FRACTIONS = frozenset({"sla_attainment", "drop_rate", "accuracy_served", "wasted_work", "availability"})
 """Metrics that are shares, from 0 to 1."""
+
+SHARES_OF = frozenset({"path_mix", "utilisation"})
+"""Metrics with a share of every path or device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,26 @@ def merge_metric(name: str, chosen: Sequence[Measurement], saturated: bool, conf
     reason = interval.reason
     if interval.value is None:
         reason = next(m.reasons[name] for m in chosen if m.metrics[name] is None)
-    # The true value lies in these bounds, so cutting the interval to them costs no coverage.
-    low = None if interval.low is None else max(interval.low, 0.0)
-    high = interval.high
-    if high is not None and name in FRACTIONS:
+    interval = within_bounds(interval, name)
+    return Metric(interval.value, interval.low, interval.high, reason, values)
+
+
+def is_share(name: str) -> bool:
+    """Return whether a metric is a share of a whole, also one of ``path_mix[PATH]`` or ``path_mix:PATH``."""
+    return name in FRACTIONS or name.partition("[")[0].partition(":")[0] in SHARES_OF
+
+
+def within_bounds(interval: Interval, name: str) -> Interval:
+    """Return the part of a metric's interval that is possible: from 0, and for shares to 1.
+
+    The true value lies in these bounds, so cutting the interval to them costs no coverage.
+    """
+    low, high = interval.low, interval.high
+    if low is not None:
+        low = max(low, 0.0)
+    if high is not None and is_share(name):
         high = min(high, 1.0)
-    return Metric(interval.value, low, high, reason, values)
+    return replace(interval, low=low, high=high)
 
 
 def metric_json(metric: Metric) -> dict[str, Any]:

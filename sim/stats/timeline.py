@@ -16,6 +16,7 @@ from sim.stats.devices import SystemView
 from sim.stats.interval import Interval, t_interval
 from sim.stats.measure import RankedLatencies
 from sim.stats.measurement import Ranking, percentiles_ns
+from sim.stats.merge import within_bounds
 from sim.stats.spans import SpanLog, interval_of, time_within, weighted_time_within
 
 __all__ = [
@@ -286,7 +287,7 @@ def merge_timelines(timelines: Sequence[Timeline], confidence: float) -> Timelin
         tuple(first.edges_ns),
         {
             name: tuple(
-                t_interval(values, confidence)
+                within_bounds(t_interval(values, confidence), name)
                 for values in zip(*(timeline.metrics[name] for timeline in timelines), strict=True)
             )
             for name in first.metrics

@@ -19,7 +19,7 @@ from sim.spec.units import parse_duration_ns, parse_fraction_or_zero, parse_pric
 from sim.stats.attempts import ATTEMPT_METRICS, AVAILABILITY_METRICS, SCALING_METRICS
 from sim.stats.interval import t_interval
 from sim.stats.measure import METRICS
-from sim.stats.merge import FRACTIONS, Metric
+from sim.stats.merge import Metric, is_share
 from sim.stats.summary import ScenarioSummary
 from sim.study.prepare import PreparedScenario
 
@@ -196,7 +196,7 @@ def _limit(metric: str, text: str) -> float:
     except ValueError:
         if metric.startswith("latency_ms_"):
             return parse_duration_ns(text) / NS_PER_MS
-        if metric in FRACTIONS:
+        if is_share(metric):
             return parse_fraction_or_zero(text)
         if metric.endswith("_per_s"):
             return parse_rate_per_s(text)

@@ -104,6 +104,16 @@ def test_replications_are_averaged_where_all_of_them_have_a_value() -> None:
         merge_timelines([Timeline([0, 1], {}), Timeline([0, 2], {})], confidence=0.95)
 
 
+def test_intervals_of_shares_end_where_shares_do() -> None:
+    names = ("sla_attainment", "path_mix:table@cpu", "queries_per_s")
+    timelines = [Timeline([0, 1], {name: [value] for name in names}) for value in (0.01, 0.99, 0.99)]
+    found = merge_timelines(timelines, confidence=0.95).metrics
+    bounds = {name: (interval.low, interval.high) for name, (interval,) in found.items()}
+    assert bounds["sla_attainment"] == bounds["path_mix:table@cpu"] == (0.0, 1.0)
+    low, high = bounds["queries_per_s"]
+    assert low == 0.0 and high is not None and high > 2.0
+
+
 def test_it_is_written_and_drawn(tmp_path: Path) -> None:
     (tmp_path / "e.yaml").write_text(
         TEXT + "sweep: {workload.arrivals.steps: {calm: [{at: 0s, rate: 300/s}], busy: [{at: 0s, rate: 900/s}]}}\n"

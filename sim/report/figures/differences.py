@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.report.differences import Comparison, Row, is_share
+from sim.report.differences import Comparison, Row
 from sim.report.figures.layout import TITLE_PT, text_width_pt, wrapped
 from sim.report.figures.style import INK, MUTED, PAPER, Drawing, colour, save, styled
 from sim.stats.interval import Interval
+from sim.stats.merge import is_share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sim.report.designs import DesignPoint, DesignReport, metric_title
 from sim.report.figures.style import INK, MUTED, Drawing, colour, note, save, styled
 from sim.stats.dominance import Standing
-from sim.stats.merge import FRACTIONS
+from sim.stats.merge import is_share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,11 +171,7 @@ def _inside(box: Bbox, frame: Bbox) -> bool:
 
 def _scale(metric: str) -> float:
     return (
-        100.0
-        if metric in FRACTIONS
-        else 1e-3
-        if metric.endswith("predictions_per_s") or "within_sla" in metric
-        else 1.0
+        100.0 if is_share(metric) else 1e-3 if metric.endswith("predictions_per_s") or "within_sla" in metric else 1.0
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.report.finished import Finished
 from sim.report.html.markup import Content, Markup, element, join, table
 from sim.report.table import Column, Marks, Row, columns_of, percent, rows_of, significant
-from sim.stats.merge import FRACTIONS, Metric
+from sim.stats.merge import Metric, is_share
 from sim.stats.summary import ScenarioSummary
 
 __all__ = ["every_metric", "scenarios", "shares", "steadiness"]
@@ -47,7 +47,7 @@ def _answer(row: Row) -> Markup:
 
 def _interval(name: str, metric: Metric) -> str:
     def said(value: float | None) -> str:
-        if name in FRACTIONS:
+        if is_share(name):
             return percent(value)
         return "-" if value is None else significant(value)
 
