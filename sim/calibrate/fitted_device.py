@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sim.calibrate.about_samples import measured_notes
 from sim.calibrate.fit import OUTLIER, FittedTable, fit_table, samples_for
 from sim.calibrate.held_out import LIMITS, HeldOut, Judged, check_held_out
 from sim.calibrate.profile_folder import DeviceText, name_problems, taken_problems, write_profile
@@ -209,6 +210,7 @@ def provenance(device: FittedDevice, command: str) -> dict[str, str | int]:
     if device.samples.sha256:
         found["sha256"] = device.samples.sha256
     notes = [
+        *measured_notes(about),
         about.get("notes", ""),
         "Quantiles of the repeats of each size, made monotone over the sizes; outliers kept.",
     ]
@@ -221,6 +223,7 @@ def provenance(device: FittedDevice, command: str) -> dict[str, str | int]:
             notes.append(
                 f"Half of the sizes predicts p{100 * level:g} of the others within {limit:.0%} in {within:.1%}."
             )
+    notes += [f"{line.strip()}." for table in device.tables for line in _remarks(table)]
     found["notes"] = " ".join(filter(None, notes))
     return found
 

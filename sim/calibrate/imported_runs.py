@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from sim.calibrate.profile_folder import DeviceText, TableRows, name_problems, w
 from sim.calibrate.sample_set import SampleSet, write_sample_csv
 from sim.calibrate.sources.percentile_rows import PercentileRow, percentile_tables
 from sim.calibrate.sources.reading import Imported
-from sim.profile.device import Device
+from sim.profile.device import QUEUEING, Device
 from sim.spec.problems import Problem, SpecError
 
 __all__ = ["origin", "sample_files", "with_origin", "write_percentiles", "write_samples"]
@@ -26,21 +26,31 @@ def origin(imported: Imported, files: Sequence[Path]) -> str:
 
 
 def with_origin(
-    imported: Imported, files: Sequence[Path], command: str, *, source: str | None, licence: str | None
+    imported: Imported,
+    files: Sequence[Path],
+    command: str,
+    given: Mapping[str, object],
+    *,
+    with_queueing: bool = False,
 ) -> dict[str, SampleSet]:
-    """Return the samples with what their profile's provenance needs: where they come from, and by which command.
+    """Return the samples with what their profile has to say: where they come from, by which command, what is doubtful.
 
-    What the files say of themselves is kept, and a command that made them goes before `command`; but for a `source` or
-    `licence` that is given.
+    What the files say of themselves is kept, and a command that made them goes before `command`; but for what is
+    `given`, by the keys of a sample file and None where it is not.
     """
     digests = ", ".join(f"{digest[:16]}..." for digest in imported.sha256)
+    doubts = [*imported.remarks, *([f"{QUEUEING}, so a simulation counts waiting twice"] if with_queueing else [])]
     found = {}
     for device, samples in imported.samples.items():
+        about = samples.about
+        notes = " ".join(filter(None, (about.get("notes"), *(f"{line}." for line in doubts))))
         said = {
-            "source": source or samples.about.get("source", f"{origin(imported, files)}, sha256 {digests}"),
-            "command": " && ".join(filter(None, (samples.about.get("command"), command))),
+            "source": about.get("source", f"{origin(imported, files)}, sha256 {digests}"),
+            "command": " && ".join(filter(None, (about.get("command"), command))),
+            **({"notes": notes} if notes else {}),
+            **{key: str(value) for key, value in given.items() if value is not None},
         }
-        found[device] = samples.with_about(**said, **({} if licence is None else {"licence": licence}))
+        found[device] = samples.with_about(**said)
     return found
 
 
@@ -110,7 +120,8 @@ def write_percentiles(
     if queries is not None:
         provenance["samples"] = queries
     provenance["sha256"] = imported.sha256[0] if len(imported.sha256) == 1 else digest
-    provenance["notes"] = " ".join(_notes(tables, with_queueing))
+    remarks = [f"{line}." for line in imported.remarks]
+    provenance["notes"] = " ".join([*_notes(tables, with_queueing), *remarks])
     device = write_profile(folder, replace(text, provenance=provenance), tables, replace=replace_there)
     return device, tables
 
@@ -135,5 +146,5 @@ def _notes(tables: Sequence[TableRows], with_queueing: bool) -> list[str]:
     if any(np.any(np.diff(table.service_ns, axis=0) < 0) for table in tables):
         notes.append("They fall from one size to a larger one somewhere.")
     if with_queueing:
-        notes.append("They include waiting for other queries, so a simulation with them counts waiting twice.")
+        notes.append(f"{QUEUEING}, so a simulation with them counts waiting twice.")
     return notes

@@ -29,7 +29,7 @@ class RooflineCheck:
     ----------
     predicted_device, measured_device : str
     evidence : str
-        Of the measured side: "measured" or "published".
+        Of the measured side: "measured" or "published", and whether it is unfit.
     model, representation : str
     sizes : int64, shape (N,)
         The measured sizes.
@@ -95,7 +95,7 @@ def check_roofline(predicted: Device, measured: Device, model: Model) -> Iterato
         yield RooflineCheck(
             predicted.name,
             measured.name,
-            measured.evidence,
+            measured.standing,
             model.name,
             name,
             sizes,

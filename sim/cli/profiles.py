@@ -31,7 +31,7 @@ def list_profiles() -> None:
     for name in list_devices():
         device = find_device(name)
         known = [model.name for model in models if device.representations(model)]
-        evidence = device.evidence + (", unfit" if device.unfit else "")
+        evidence = device.standing
         typer.echo(f"  {name:<23} {device.kind:<4} {evidence:<15} {', '.join(known)}")
     typer.echo("models")
     for model in models:

@@ -32,10 +32,13 @@ from sim.spec.files import find_file
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import Node
 
-__all__ = ["UNFIT", "Device", "Profile", "build_device"]
+__all__ = ["QUEUEING", "UNFIT", "Device", "Profile", "build_device"]
 
 UNFIT = "UNFIT: "
 """Stands in the notes of a measured profile before the reason why the measurement is not fit to be relied on."""
+
+QUEUEING = "They include waiting for other queries"
+"""How the notes of a profile say that its times are no service times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,16 @@ class Device:
     def unfit(self) -> bool:
         """Whether the machine was disturbed while it was measured, by the rule of whoever measured it."""
         return UNFIT in self.provenance
+
+    @property
+    def standing(self) -> str:
+        """Its evidence, and whether it is unfit, in words."""
+        return self.evidence + (", unfit" if self.unfit else "")
+
+    @property
+    def includes_waiting(self) -> bool:
+        """Whether its service times were taken from latencies that include waiting."""
+        return QUEUEING in self.provenance
 
     def service(self, model: Model, representation: str, *, data_loading: bool = False) -> Service | None:
         """Service times of a representation on one lane of this device.

@@ -204,6 +204,8 @@ def _note_assumptions(
         findings.assume(
             f"service times of {name} were measured while something disturbed them, and are marked as unfit"
         )
+    for name in dict.fromkeys(device.name for device in devices if device.includes_waiting):
+        findings.assume(f"service times of {name} include waiting for other queries, which is counted twice")
 
 
 def _note_model(

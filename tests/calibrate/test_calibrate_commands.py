@@ -10,8 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from typer.testing import CliRunner
 
 from sim.calibrate.sample_set import read_sample_csv
+from sim.cli.main import app
+from sim.profile.library import load_device
+from sim.study.prepare import prepare
+from sim.study.scenario import load_scenarios
 from tests.calibrate.loadgen_logs import summary_log
 
 MPREC = Path(sys.executable).parent / "mprec"
@@ -171,3 +176,54 @@ def test_a_name_that_cannot_be_written_is_refused_before_anything_is_fitted(tmp_
     assert (done.returncode, done.stdout) == (2, "")
     assert "is there already" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"raw.csv", "own.csv", "profiles"}
+
+
+MEASURED = """\
+# device: own
+# kind: gpu
+# lanes: 2
+# unfit: 7 of 7 blocks were disturbed
+# ids: zipf
+# waiting: back-to-back
+# load: 1
+# threads: 1
+# cache: encoder=2MB
+# interference: steal 9%
+model,representation,stage,size,block,service_ns
+"""
+
+
+def test_a_profile_says_what_its_samples_say_and_so_do_runs_with_it(tmp_path: Path) -> None:
+    rows = "".join(f"rm2,table,total,{size},{block},{size}000000\n" for size in (2, 8) for block in range(3))
+    (tmp_path / "own.csv").write_text(MEASURED + rows)
+    done = CliRunner().invoke(app, ["calibrate", "fit", str(tmp_path / "own.csv"), "--out", str(tmp_path / "p")])
+    assert done.exit_code == 0, done.output
+    device = load_device(tmp_path / "p" / "devices" / "own.yaml")
+    assert (device.kind, device.lanes, device.standing) == ("gpu", 2, "measured, unfit")
+    for part in ("UNFIT: 7 of 7 blocks were disturbed.", "MP-Cache: encoder=2MB", "p95 and p99"):
+        assert part in device.provenance
+    (tmp_path / "own.yaml").write_text(EXPERIMENT.replace("DEVICE", "p/devices/own.yaml"))
+    (scenario,) = prepare(load_scenarios(str(tmp_path / "own.yaml")))
+    assert any("own were measured while something disturbed them" in line for line in scenario.assumptions)
+    # What is given is taken instead; what differs between files has to be given.
+    (tmp_path / "more.csv").write_text(MEASURED.replace("lanes: 2", "lanes: 3") + rows)
+    both = ["calibrate", "fit", str(tmp_path / "own.csv"), str(tmp_path / "more.csv"), "--out", str(tmp_path / "q")]
+    done = CliRunner().invoke(app, both)
+    assert "of its lanes the samples of own say what cannot be" in str(done.exception) and not (tmp_path / "q").exists()
+    assert CliRunner().invoke(app, [*both, "--lanes", "4", "--kind", "cpu"]).exit_code == 0
+    device = load_device(tmp_path / "q" / "devices" / "own.yaml")
+    assert (device.kind, device.lanes) == ("cpu", 4)
+
+
+def test_latencies_with_waiting_are_told_wherever_they_end_up(tmp_path: Path) -> None:
+    (tmp_path / "raw.csv").write_text(samples_text())
+    given = ("--model", "rm2", "--device", "own", "--with-queueing", "--kind", "cpu", "--memory", "8GB", "--published")
+    raw, samples = str(tmp_path / "raw.csv"), str(tmp_path / "own.csv")
+    done = CliRunner().invoke(app, ["calibrate", "import", raw, "--out", samples, *given])
+    assert done.exit_code == 0, done.output
+    assert CliRunner().invoke(app, ["calibrate", "fit", samples, "--out", str(tmp_path / "p")]).exit_code == 0
+    device = load_device(tmp_path / "p" / "devices" / "own.yaml")
+    assert (device.kind, device.memory_bytes, device.evidence) == ("cpu", 8_000_000_000, "published")
+    (tmp_path / "own.yaml").write_text(EXPERIMENT.replace("DEVICE", "p/devices/own.yaml"))
+    (scenario,) = prepare(load_scenarios(str(tmp_path / "own.yaml")))
+    assert any("own include waiting for other queries, which is counted twice" in x for x in scenario.assumptions)

@@ -304,7 +304,15 @@ def test_a_perf_analyzer_file_of_which_no_row_is_whole(tmp_path: Path) -> None:
 def test_what_files_say_of_themselves_is_kept(tmp_path: Path) -> None:
     text = "# source: our rack\n# command: bench --all\nsize,latency_ms\n8,2\n"
     found = read(tmp_path, text, model="m")
-    (kept,) = with_origin(found, [tmp_path / "runs.csv"], "import it", source=None, licence=None).values()
+    (kept,) = with_origin(found, [tmp_path / "runs.csv"], "import it", {"source": None}).values()
     assert kept.about == {"source": "our rack", "command": "bench --all && import it", "device": "runs"}
-    (given,) = with_origin(found, [tmp_path / "runs.csv"], "import it", source="theirs", licence="MIT").values()
-    assert (given.about["source"], given.about["licence"]) == ("theirs", "MIT")
+    given = {"source": "theirs", "licence": "MIT", "lanes": 4, "kind": "gpu"}
+    (said,) = with_origin(found, [tmp_path / "runs.csv"], "import it", given, with_queueing=True).values()
+    assert said.about | {"notes": ""} == kept.about | {key: str(value) for key, value in given.items()} | {"notes": ""}
+    assert said.about["notes"] == "They include waiting for other queries, so a simulation counts waiting twice."
+
+
+def test_what_an_import_doubts_is_in_what_it_writes(tmp_path: Path) -> None:
+    text = "size,latency_ms\n8,2\n8,3"
+    (samples,) = with_origin(read(tmp_path, text, model="m"), [tmp_path / "runs.csv"], "import it", {}).values()
+    assert "the last line has no end; if the file was cut" in samples.about["notes"]

@@ -28,7 +28,8 @@ from sim.cli.main import app
 from sim.profile.aftereffects import AfterIdle
 from sim.profile.library import load_device
 from sim.spec.problems import SpecError
-from sim.study.scenario import find_experiment
+from sim.study.prepare import prepare
+from sim.study.scenario import find_experiment, load_scenarios
 from sim.study.variation import LaidOut, Variable
 from sim.workload.sizes import DiscreteSizes
 
@@ -131,6 +132,9 @@ def test_a_session_leaves_a_run_that_is_read_like_a_simulated_one(
     assert "workers that block for work" in device.provenance
     assert "dispatch alone costs" in device.provenance
     assert "UNFIT: the cores were shared" in device.provenance
+    # What is predicted with this profile says so, too.
+    (first, *_) = prepare(load_scenarios(str(out / "experiment.yaml")))
+    assert any("are marked as unfit" in line for line in first.assumptions)
     samples = read_sample_csv(out / "samples-cpu-observed.csv.xz")
     for representation in ("table", "dhe"):
         service = device.profiles["m", representation].service

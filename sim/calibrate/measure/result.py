@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sim.calibrate.about_samples import measured_notes
 from sim.calibrate.fit import fit_table
 from sim.calibrate.measure.blocks import NOT_TIMED
 from sim.calibrate.measure.campaign import Measured
@@ -231,16 +232,6 @@ def _device_text(
     """What the device file says beside its tables."""
     about = every.about
     unfit = about.get("unfit")
-    notes = [
-        f"IDs drawn by {about['ids']}; {about['waiting']}, load {about['load']}; {about['threads']} threads a lane, "
-        f"pinned; MP-Cache: {about['cache']}. Interference: {about['interference']}."
-    ]
-    if fewer := about.get("fewer repeats"):
-        notes.append(f"Fewer repeats than {about['quantile']} takes: {fewer}.")
-    if about["kind"] == "gpu":
-        notes.append("The copies to and from the GPU's memory are part of the service time.")
-    if unfit:
-        notes.insert(0, f"{UNFIT}{unfit}.")
     return DeviceText(
         name=device,
         kind="gpu" if about["kind"] == "gpu" else "cpu",
@@ -253,7 +244,7 @@ def _device_text(
             "repeats": min(int(part) for part in about["repeats"].split("; ")),
             "samples": every.samples(),
             "sha256": digest,
-            "notes": " ".join(notes),
+            "notes": " ".join(measured_notes(about)),
         },
         description=(UNFIT if unfit else "") + _description(about),
         memory=memory,

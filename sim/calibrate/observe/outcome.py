@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from sim.calibrate.observe.fitness import MOST_GAP_NS, MOST_LAG, RULE
 from sim.calibrate.observe.layout import Variable
-from sim.calibrate.observe.profile import idle_over_busy
+from sim.calibrate.observe.profile import idle_over_busy, noted
 from sim.calibrate.observe.session import Session
 from sim.calibrate.observe.summary import summarised
 from sim.calibrate.profile_folder import write_profile
 from sim.calibrate.sample_set import write_sample_csv
 from sim.engine.record import RunRecord
-from sim.profile.device import UNFIT
 from sim.report.figures import plot_run
 from sim.report.replications import write_replications
 from sim.report.rundir import RunDirectory
@@ -61,7 +60,7 @@ def write_session(
     first = session.scenarios[0].experiment
     report = _report(folder, session)
     about = observation(session, waiting)
-    said = {**provenance, "notes": "; ".join((str(provenance.get("notes", "")), *_notes(session))).lstrip("; ")}
+    said = noted(provenance, session.overhead_ns, session.fitness.unfit)
     directory.write_experiment(variable.resolved(session.overrides))
     directory.write_summary(report.to_json_dict() | {"observation": about})
     directory.write_metrics(report.summaries)
@@ -104,16 +103,6 @@ def observation(session: Session, waiting: str) -> dict[str, Any]:
         "blocks_run": len(session.blocks),
         "rule": asdict(RULE) | {"most_lag": MOST_LAG, "most_gap_ns": MOST_GAP_NS},
     }
-
-
-def _notes(session: Session) -> list[str]:
-    """Return what the session found out that its profile has to say."""
-    overhead = {name: float(np.median(times)) / 1e3 for name, times in session.overhead_ns.items()}
-    return [
-        f"dispatch alone costs {overhead['back to back']:.1f} us a query back to back and {overhead['idle']:.1f} us "
-        "where the server is idle (medians)",
-        *(f"{UNFIT}{reason}" for reason in session.fitness.unfit),
-    ]
 
 
 def _report(folder: Path, session: Session) -> Report:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.calibrate.fit import FittedTable, fit_table, service_table
 from sim.calibrate.observe.aftereffects import fit_after_idle, fit_after_size, without_after_size
@@ -17,11 +18,20 @@ from sim.calibrate.observe.spells import fit_spells
 from sim.calibrate.profile_folder import DeviceText
 from sim.calibrate.sample_set import TOTAL, SampleKey, SampleSet
 from sim.profile.aftereffects import AfterIdle, AfterSize
+from sim.profile.device import UNFIT
 from sim.profile.spells import Spells
 from sim.spec.experiment import DeviceUseSpec
 from sim.workload.sizes import SizeDistribution
 
-__all__ = ["CalibratedDevice", "capacity_per_s", "device_override", "fit_device", "idle_over_busy", "samples_of"]
+__all__ = [
+    "CalibratedDevice",
+    "capacity_per_s",
+    "device_override",
+    "fit_device",
+    "idle_over_busy",
+    "noted",
+    "samples_of",
+]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -109,6 +119,20 @@ def fit_device(
         tuple(after_size.values()),
         fit_spells(even, device.paths),
     )
+
+
+def noted(
+    provenance: Mapping[str, str | int], overhead_ns: Mapping[str, NDArray[np.int64]], unfit: Sequence[str]
+) -> dict[str, str | int]:
+    """Return a provenance with notes of what a session found out: what dispatch costs, and why it is unfit if it is."""
+    overhead = {name: float(np.median(times)) / 1e3 for name, times in overhead_ns.items()}
+    notes = [
+        str(provenance.get("notes", "")),
+        f"dispatch alone costs {overhead['back to back']:.1f} us a query back to back and {overhead['idle']:.1f} us "
+        "where the server is idle (medians)",
+        *(f"{UNFIT}{reason}" for reason in unfit),
+    ]
+    return {**provenance, "notes": "; ".join(filter(None, notes))}
 
 
 def idle_over_busy(blocks: Sequence[CalibrationBlock]) -> float:

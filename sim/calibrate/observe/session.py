@@ -20,7 +20,7 @@ from sim.calibrate.observe.fitness import Block, Fitness, assess, combined
 from sim.calibrate.observe.layout import LaidOut, RealDevice, Variable, check_observable, real_devices, subjects_of
 from sim.calibrate.observe.own_error import OwnError, own_error
 from sim.calibrate.observe.practice import Practice
-from sim.calibrate.observe.profile import CalibratedDevice, capacity_per_s, device_override, fit_device
+from sim.calibrate.observe.profile import CalibratedDevice, capacity_per_s, device_override, fit_device, noted
 from sim.calibrate.observe.server import Observed, Server
 from sim.calibrate.observe.speed import Usual, slowness, usual_times
 from sim.calibrate.observe.worker import Waiting, Worker
@@ -163,7 +163,7 @@ def _own_error(
 
     def lay_out(blocks: Sequence[CalibrationBlock]) -> Sequence[LaidOut]:
         fitted = [fit_device(blocks, first, device, _name(first, device)) for device in used]
-        return variable.lay_out(_overrides(fitted, first, request, sweep))
+        return variable.lay_out(_overrides(fitted, first, request.provenance, sweep))
 
     tell("simulating what the chance of the calibration does to predictions; Ctrl-C leaves that out")
     try:
@@ -306,7 +306,7 @@ def _observe(
     told_of = 0
     for replication in range(first.experiment.replications):
         if len(calibrations) >= MORE * told_of:
-            scenarios = variable.lay_out(_overrides(known()[1], first, request, sweep))
+            scenarios = variable.lay_out(_overrides(known()[1], first, request.provenance, sweep))
             told_of = len(calibrations)
         total = len(scenarios) * first.experiment.replications
         for turn in range(len(scenarios)):
@@ -325,7 +325,7 @@ def _observe(
     kept, fitted = known()
     return Session(
         scenarios=tuple(scenarios),
-        overrides=tuple(_overrides(fitted, first, request, sweep)),
+        overrides=tuple(_overrides(fitted, first, noted(request.provenance, overhead, fitness.unfit), sweep)),
         devices=tuple(fitted),
         blocks=tuple(blocks),
         fitness=fitness,
@@ -337,9 +337,9 @@ def _observe(
 
 
 def _overrides(
-    known: Sequence[CalibratedDevice], first: LaidOut, request: SessionRequest, sweep: Sequence[str]
+    known: Sequence[CalibratedDevice], first: LaidOut, provenance: Mapping[str, str | int], sweep: Sequence[str]
 ) -> list[str]:
-    return [*(device_override(one, first, request.provenance) for one in known), *sweep]
+    return [*(device_override(one, first, provenance) for one in known), *sweep]
 
 
 def _sweep(loads: Sequence[float], capacity_per_s: float) -> list[str]:

@@ -39,3 +39,6 @@ def cache_effect(
         near, known = nearest_name(error.name, error.known), ", ".join(error.known)
         raise SpecError([Problem(error.problem, None, "", error.name, known, near)]) from error
     typer.echo("\n".join(effect_lines(cache_effects(devices[0], devices[1], models, cache))))
+    for device in devices:
+        if device.unfit:
+            typer.echo(f"{device.name} was measured while something disturbed it, and is marked as unfit")

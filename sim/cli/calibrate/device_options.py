@@ -36,8 +36,10 @@ def _price(text: str | None) -> str | None:
     return _written(parse_price_usd_per_h)(text)
 
 
-Kind = Annotated[Literal["cpu", "gpu", "tpu", "ipu", "other"], typer.Option(help="Kind of device.")]
+Kind = Annotated[
+    Literal["cpu", "gpu", "tpu", "ipu", "other"] | None, typer.Option(help="Kind of device; other if nothing says it.")
+]
 Description = Annotated[str, typer.Option(help="What the device is, in a line.")]
 Memory = Annotated[str | None, typer.Option(callback=_memory, help="Memory for representations, as in 16GiB.")]
-Lanes = Annotated[int, typer.Option(min=1, help="Queries that the device serves at once.")]
+Lanes = Annotated[int | None, typer.Option(min=1, help="Queries that the device serves at once; 1 if nothing says it.")]
 Price = Annotated[str | None, typer.Option(callback=_price, help="As in 0.34USD/h.")]

@@ -25,10 +25,10 @@ def fit(
     name: Annotated[
         str | None, typer.Option(help="Name of the device; left out, the one in the samples, or that of the file.")
     ] = None,
-    kind: Kind = "other",
+    kind: Kind = None,
     description: Description = "",
     memory: Memory = None,
-    lanes: Lanes = 1,
+    lanes: Lanes = None,
     price: Price = None,
     skip: Annotated[
         int, typer.Option(min=0, help="Repeats to leave out at the start of every block of a size, as warm-up.")
@@ -46,8 +46,9 @@ def fit(
     Samples of one device in several files are put together; each device becomes one profile. By model and
     representation the check says in which share of the sizes p50 came out within 5% and p99 within 15%, the median
     error, and the floor: in which share a second measurement would agree that well with the first. The profile refuses
-    sizes outside those that were measured.
+    sizes outside those that were measured. Kind, lanes, memory and price that are left out are what the samples say.
     """
+    from sim.calibrate.about_samples import said_of_device
     from sim.calibrate.fitted_device import (
         check_writable_as,
         devices_in,
@@ -67,6 +68,8 @@ def fit(
         check_writable_as(out, sets, replace_there=replace)
         with told_if_unwritable():
             check_writable(out or figures or Path())
+    # What the samples say of their device is believed before they are fitted, which may take long.
+    said = {device: said_of_device(samples.about, kind, lanes, memory, price) for device, samples in sets.items()}
     devices = [fit_device(samples, device, skip=skip) for device, samples in sets.items()]
     for device in devices:
         typer.echo("\n".join(fit_lines(device)))
@@ -76,13 +79,9 @@ def fit(
         if out is not None:
             text = DeviceText(
                 name=device.name,
-                kind=kind,
-                evidence="measured",
                 provenance=provenance(device, command),
                 description=description or device.samples.about.get("description", ""),
-                memory=memory,
-                lanes=lanes,
-                price=price,
+                **said[device.name],
             )
             with told_if_unwritable():
                 write_fitted(out, device, text, replace_there=replace)

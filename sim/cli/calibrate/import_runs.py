@@ -57,15 +57,15 @@ def import_runs(
     with_queueing: Annotated[
         bool, typer.Option("--with-queueing", help="Take latencies that include waiting as if they were service times.")
     ] = False,
-    kind: Kind = "other",
+    kind: Kind = None,
     description: Description = "",
     memory: Memory = None,
-    lanes: Lanes = 1,
+    lanes: Lanes = None,
     price: Price = None,
     source: Annotated[str | None, typer.Option(help="Where they come from, for the provenance.")] = None,
     licence: Annotated[str | None, typer.Option(help="Their licence, for the provenance.")] = None,
     published: Annotated[
-        bool, typer.Option("--published", help="Call percentiles published, not measured: others measured them.")
+        bool, typer.Option("--published", help="Call them published, not measured: others measured them.")
     ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite a profile or samples of that name.")] = False,
 ) -> None:
@@ -109,7 +109,17 @@ def import_runs(
         flags=["--with-queueing"] if with_queueing else [],
     )
     if found.samples:
-        named = with_origin(found, files, command, source=source, licence=licence)
+        given = {
+            "source": source,
+            "licence": licence,
+            "kind": kind,
+            "description": description or None,
+            "memory": memory,
+            "lanes": lanes,
+            "price": price,
+            "evidence": "published" if published else None,
+        }
+        named = with_origin(found, files, command, given, with_queueing=with_queueing)
         with told_if_unwritable():
             written = write_samples(named, out, replace_there=replace)
         for samples, path in zip(named.values(), written, strict=True):
@@ -117,7 +127,7 @@ def import_runs(
         return
     text = DeviceText(
         name=device or files[0].stem,
-        kind=kind,
+        kind=kind or "other",
         evidence="published" if published else "measured",
         provenance={
             "source": source or origin(found, files),
@@ -126,7 +136,7 @@ def import_runs(
         },
         description=description,
         memory=memory,
-        lanes=lanes,
+        lanes=lanes or 1,
         price=price,
     )
     with told_if_unwritable():
