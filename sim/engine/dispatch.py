@@ -132,7 +132,7 @@ class Dispatcher:
         query_class = ledger.recorder.query_class[query]
         choice = self.binder.node_choices[self.node_group[node] * self.models + self.class_model[query_class]]
         first_device = self.node_device[node]
-        time_left_ns = ledger.deadline_ns(query) - now
+        time_left_ns = ledger.deadline_ns(query) - system.way_back_ns - now
         if system.split_by_part:
             sizes = part_sizes(size, system.part_size)
             pick = None
@@ -245,7 +245,7 @@ class Dispatcher:
             return False
         system = self.system
         deadline_ns = self.ledger.deadline_ns(attempt.query)
-        if not sheds(system.shed, self.env.now, deadline_ns, part.expected_ns):
+        if not sheds(system.shed, self.env.now, deadline_ns, part.expected_ns + system.way_back_ns):
             return True
         self.fail(attempt, PAST_DEADLINE)
         return False

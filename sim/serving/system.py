@@ -102,6 +102,8 @@ class System:
         Routers that share the queries; where there are several each sees only what it sent itself.
     has_network : bool
         Whether there is a delay between router and nodes.
+    way_back_ns : int
+        Mean delay of an answer, which policies and shedding reckon with; 0 without a network.
     lane_speed : int64[lanes]
         Speed of each lane of device d when k lanes of it are busy, at ``device_lane[d] + k - 1``; see
         `sim.serving.interference`.
@@ -154,6 +156,7 @@ class System:
     knowledge_delay_ns: int
     routers: int
     has_network: bool
+    way_back_ns: int
     clients: Clients | None
     lane_speed: NDArray[np.int64]
     controls_lanes: bool
@@ -317,6 +320,7 @@ def build_system(experiment: Experiment, plan: Plan) -> System:
         knowledge_delay_ns=(experiment.knowledge.delay or 0) if experiment.knowledge else 0,
         routers=(experiment.knowledge.routers or 1) if experiment.knowledge else 1,
         has_network=experiment.network is not None,
+        way_back_ns=0 if experiment.network is None else experiment.network.delay,
         clients=clients,
         lane_speed=np.concatenate(
             [

@@ -11,7 +11,19 @@ from sim.engine.record import NEVER
 from sim.serving.clients import DROP_REASONS
 from sim.spec.problems import SpecError
 from tests.engine.test_client_logs import attempts
-from tests.engine.test_event_logs import DROPPED, IN_TIME, LATE, TEN_US, US, device, log, parts, run
+from tests.engine.test_event_logs import (
+    DROPPED,
+    IN_TIME,
+    LATE,
+    MP_REC_DEVICES,
+    MP_REC_MODEL,
+    TEN_US,
+    US,
+    device,
+    log,
+    parts,
+    run,
+)
 from tests.theory.queues import assert_close, experiment, replications, waiting_ms
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -26,6 +38,26 @@ def test_a_query_takes_the_way_out_and_the_way_back(tmp_path: Path) -> None:
     assert record.in_system_integral == (16 + 25) * US
     assert record.waiting_integral == 9 * US
     assert record.part_enqueue_ns.tolist() == [3 * US, 4 * US]
+
+
+@pytest.mark.parametrize(
+    ("sla", "lane", "last"),
+    [
+        # There at 3, of which the answer needs 3: dhe, which takes 20, ends at 26, and table at 16.
+        ("26us", 1, (0, 3, 26, IN_TIME)),
+        ("25us", 0, (0, 3, 16, IN_TIME)),
+    ],
+)
+def test_mp_rec_leaves_time_for_the_way_back(sla: str, lane: int, last: tuple[object, ...], tmp_path: Path) -> None:
+    more = "policy: {kind: mp-rec}\nnetwork: {delay: 3us}"
+    record = run(tmp_path, [0], MP_REC_DEVICES, model=MP_REC_MODEL, sla=sla, more=more)
+    assert record.part_lane.tolist() == [lane] and log(record) == [last]
+
+
+@pytest.mark.parametrize(("sla", "last"), [("16us", (0, 3, 16, IN_TIME)), ("15us", (0, NEVER, NEVER, DROPPED))])
+def test_what_is_hopeless_with_the_way_back_is_shed(sla: str, last: tuple[object, ...], tmp_path: Path) -> None:
+    more = "queue: {shed: hopeless}\nnetwork: {delay: 3us}"
+    assert log(run(tmp_path, [0], {"d": device(TEN_US)}, sla=sla, more=more)) == [last]
 
 
 def test_a_query_under_way_counts_as_backlog(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def _bind(w: World, attempt: int) -> int:
     group_path = words(w.group_path_at)
     first, end = group_path[cell], group_path[cell + 1]
     slots = words(w.path_slot_at)
-    time_left_ns = q.deadline_ns - w.now
+    time_left_ns = q.deadline_ns - w.way_back_ns - w.now
     pick = 0
     count = 1
     if w.split_by_part > 0:
@@ -314,7 +314,7 @@ def _is_worth_serving(w: World, part: int) -> bool:
     p = parts(w)[part]
     if attempts(w)[p.attempt].dead:
         return False
-    if not sheds(w.shed, w.now, queries(w)[p.query].deadline_ns, p.expected_ns):
+    if not sheds(w.shed, w.now, queries(w)[p.query].deadline_ns, p.expected_ns + w.way_back_ns):
         return True
     fail(w, p.attempt, PAST_DEADLINE)
     return False

@@ -171,7 +171,7 @@ SETTINGS = (
     # Policy, router, and what they know.
     "policy policy_parameters has_levels drops_late choice_at uses_estimates sees_queue knows_service "
     "router by_work choices routers rotates "
-    "knowledge_delay_ns has_network keeps_state "
+    "knowledge_delay_ns has_network way_back_ns keeps_state "
     # Services and draws.
     "grid units tabulated_sizes largest_mean_ns attempts attempt_parts draws "
     # Clients.

@@ -118,6 +118,7 @@ def _set_queues_and_router(world: Memory, system: System) -> None:
         routers=system.routers,
         rotates=system.routers > 1 and system.router.kind == "least-backlog",
         has_network=system.has_network,
+        way_back_ns=system.way_back_ns,
         knowledge_delay_ns=system.knowledge_delay_ns,
         controls_lanes=system.controls_lanes,
         has_faults=system.has_faults,
