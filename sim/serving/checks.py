@@ -156,6 +156,19 @@ def _part_sizes(experiment: Experiment, load: Load) -> tuple[int, int]:
     return low, high
 
 
+def asked_sizes(
+    experiment: Experiment, groups: Sequence[PlannedGroup], path: Path, loads: Sequence[tuple[Load, float]]
+) -> tuple[int, int]:
+    """Return the smallest and largest size that a path may be asked for: of queries, their parts or batches."""
+    bounds = [_part_sizes(experiment, load) for load, _ in loads]
+    low, high = min(one for one, _ in bounds), max(one for _, one in bounds)
+    batching, group = experiment.batching, groups[path.group]
+    if batching is not None and is_named(batching.devices, group.name, group.devices[path.slot].name):
+        most = batching.queries * high
+        high = max(high, most if batching.samples is None else min(most, batching.samples))
+    return low, high
+
+
 def check_batches(
     experiment: Experiment,
     groups: Sequence[PlannedGroup],
@@ -175,11 +188,9 @@ def check_batches(
             allowed=f"at least {largest}, or splitting into parts of at most {batching.samples}",
         )
         return
-    most = batching.queries * largest if batching.samples is None else batching.samples
-    most = min(most, batching.queries * largest)
-    group = groups[path.group]
+    _, most = asked_sizes(experiment, groups, path, loads)
     limit = path.service.max_size
-    if is_named(batching.devices, group.name, group.devices[path.slot].name) and limit and most > limit:
+    if most > largest and limit and most > limit:
         findings.report(
             ("batching",),
             f"a batch may have {most} samples, but {path.name} was measured up to {limit}",

@@ -138,6 +138,13 @@ def place(
             device.memory_bytes is None for group in groups for device in group.devices
         ):
             findings.report(planned.memory_path, "has no effect: no device has a memory of known size")
+        tables = [representation.table_bytes for representation in planned.model.representations.values()]
+        if planned.mapping.shared_tables and not any(tables):
+            findings.report(
+                (*planned.mapping_path, "shared_tables"),
+                f"has no effect: how much of {planned.model.name} is tables is not known",
+                allowed="models with a DLRM's shape",
+            )
     findings.stop_if_broken()
     for m, planned in enumerate(models):
         lines = [line for model, line in placed.unmapped if model == m]

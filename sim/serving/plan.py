@@ -12,6 +12,7 @@ from pathlib import Path as FolderPath
 from sim.serving.cache_check import cache_assumptions, check_caches
 from sim.serving.checks import (
     Load,
+    asked_sizes,
     check_batches,
     check_lanes,
     check_named_devices,
@@ -25,6 +26,7 @@ from sim.serving.interference import find_slowdown
 from sim.serving.paths import Path, Plan, PlannedDevice, PlannedGroup, Rung, is_named
 from sim.serving.placement import find_devices, place
 from sim.serving.policies import POLICIES, PathView
+from sim.serving.readings import reading_assumptions
 from sim.serving.remapping import check_ladder, plan_ladder
 from sim.spec.experiment import Experiment, LateBindingSpec
 from sim.spec.source import Node
@@ -82,6 +84,16 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load], base_d
         check_times(experiment, groups, path, loads_of[path.model], findings)
     findings.stop_if_broken()
     _note_assumptions(experiment, models, groups, mapped, eligible, findings)
+    asked = [
+        (
+            path,
+            groups[path.group].devices[path.slot].profile.name,
+            *asked_sizes(experiment, groups, path, loads_of[path.model]),
+        )
+        for path in eligible
+    ]
+    for line in dict.fromkeys(reading_assumptions(asked)):
+        findings.assume(line)
     return Plan(
         tuple(models),
         tuple(classes),
