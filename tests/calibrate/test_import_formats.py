@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -130,6 +131,34 @@ def test_bad_samples_are_told_by_line(tmp_path: Path, text: str, expected: list[
     found = problems(tmp_path, text, model="m")
     for line in expected:
         assert any(problem.startswith(line) for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("batch_size,percentile,latency_ms\n1,50,1\n1,90,2\n1,99,10\n", "1:12"),
+        ("Quantile,size,latency_ms\n0.5,1,1\n0.9,1,2\n", "1:1"),
+        ("size,latency_ms,metric\n1,1,throughput\n1,2,P99\n", "1:17"),
+        ("size,stat,value\n1,mean,1\n1,std,2\n", "1:6"),
+        ("size,statistic,latency_ms\n1,avg_latency,1\n1,95th,2\n", "1:6"),
+    ],
+)
+@pytest.mark.parametrize("wanted", ["samples", None])
+def test_rows_of_percentiles_are_no_samples(
+    tmp_path: Path, text: str, place: str, wanted: Literal["samples"] | None
+) -> None:
+    (tmp_path / "runs.csv").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        read_runs([tmp_path / "runs.csv"], Choices(model="m"), wanted=wanted)
+    (problem,) = caught.value.problems
+    assert f"runs.csv:{place}: rows of percentiles or means are no samples: percentiles have to be a" in str(problem)
+    assert "allowed: size,p50_ms,p99_ms" in str(problem)
+
+
+def test_a_metric_may_be_what_was_measured(tmp_path: Path) -> None:
+    text = "size,metric,latency_ms,gpu\n8,latency,2,P100\n8,latency,3,P100\n8,p99,9,P100\n"
+    found = read(tmp_path, text, model="m", where={"metric": "latency"})
+    assert found.samples["P100"].service_ns("m", "table", 8).tolist() == [2_000_000, 3_000_000]
 
 
 def test_a_model_is_needed(tmp_path: Path) -> None:

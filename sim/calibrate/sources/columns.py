@@ -16,6 +16,7 @@ __all__ = [
     "name_in",
     "percentile_level",
     "shared_unit",
+    "statistic_column",
     "time_columns",
     "time_ns",
     "whole_size",
@@ -30,6 +31,12 @@ _PERCENTILE = re.compile(
     r"(?:(p|q)\s*_?(\d+(?:\.\d+)?)|(\d+(?:\.\d+)?)\s*(?:th)?\s*_?(?:%|percentile|pct|th))", re.IGNORECASE
 )
 _CELL = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Zµμ]*)")
+
+_LEVEL_NAMES = frozenset({"percentile", "percentiles", "quantile", "quantiles"})
+_STATISTIC_NAMES = frozenset({"metric", "stat", "stats", "statistic", "statistics", "measure", "aggregate", "summary"})
+_MEANS = frozenset({"mean", "avg", "average"})
+_STATISTICS = _MEANS | {"median", "std", "stddev", "stdev", "var", "variance", "sd"}
+_FIRST_ROWS = 100
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "size": ("batch", "batch_size", "batch size", "batchsize", "query_size", "samples_per_query", "candidates", "size"),
@@ -77,10 +84,10 @@ def percentile_level(name: str) -> float | None:
         In [0, 1]; None if the name is not that of a percentile.
     """
     text = name.strip().lower()
-    bare = re.sub(r"[^a-z]+", " ", _UNIT.sub("", text)).split()
-    if [word for word in bare if not _TIME_WORDS.fullmatch(word)] in (["min"], ["minimum"]):
+    bare = _words(_UNIT.sub("", text))
+    if bare in (["min"], ["minimum"]):
         return 0.0
-    if [word for word in bare if not _TIME_WORDS.fullmatch(word)] in (["max"], ["maximum"]):
+    if bare in (["max"], ["maximum"]):
         return 1.0
     match = _PERCENTILE.search(text)
     if match is None or (match.start() > 0 and text[match.start() - 1].isalnum()):
@@ -91,6 +98,29 @@ def percentile_level(name: str) -> float | None:
         digits = f"{digits[:2]}.{digits[2:]}"
     percent = float(digits) * (100 if match[1] == "q" else 1)
     return round(percent / 100, 9) if percent <= 100 else None
+
+
+def statistic_column(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int | None:
+    """Return the column that says which percentile or mean the time of a row is; None if no column does.
+
+    It is called percentile or quantile; or metric, statistic or the like, with such names in the first rows.
+    """
+    for index, name in enumerate(header):
+        words = _words(name)
+        if len(words) != 1:
+            continue
+        if words[0] in _LEVEL_NAMES:
+            return index
+        # A metric may also be something else, of which a row's time is a sample.
+        cells = {row[index] for row in rows[:_FIRST_ROWS]} if words[0] in _STATISTIC_NAMES else set()
+        if any(percentile_level(cell) is not None or _STATISTICS.intersection(_words(cell)) for cell in cells):
+            return index
+    return None
+
+
+def _words(name: str) -> list[str]:
+    """Words of a name in small letters, without those that any time has in its name."""
+    return [word for word in re.sub(r"[^a-z]+", " ", name.lower()).split() if not _TIME_WORDS.fullmatch(word)]
 
 
 def time_columns(header: Sequence[str]) -> list[int]:

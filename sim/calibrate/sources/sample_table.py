@@ -7,7 +7,15 @@ import numpy as np
 from sim.calibrate.measured_text import LARGEST, column_of
 from sim.calibrate.sample_set import STAGES, TOTAL, SampleKey, SampleSet
 from sim.calibrate.sources.choices import Choices
-from sim.calibrate.sources.columns import find_column, name_in, shared_unit, time_columns, time_ns, whole_size
+from sim.calibrate.sources.columns import (
+    find_column,
+    name_in,
+    shared_unit,
+    statistic_column,
+    time_columns,
+    time_ns,
+    whole_size,
+)
 from sim.calibrate.sources.sheet import Sheet, read_sheet
 from sim.profile.stage_times import is_known_stage
 
@@ -36,10 +44,17 @@ def read_sample_table(text: str, file: str, choices: Choices, default_device: st
     Raises
     ------
     SpecError
-        With the lines of everything that is wrong.
+        With the lines of everything that is wrong, or of a column that says which percentile a row holds.
     """
     sheet = read_sheet(text, file, choices)
     complaints = sheet.complaints
+    statistic = statistic_column(sheet.header, [row for _, row in sheet.rows])
+    if statistic is not None:
+        # What else such a file lacks as samples would only lead astray.
+        message = "rows of percentiles or means are no samples: percentiles have to be a column each"
+        where = column_of(sheet.header, statistic)
+        complaints.report(sheet.line, where, message, sheet.header[statistic], allowed="size,p50_ms,p99_ms")
+        complaints.raise_any()
     time = _time_column(sheet)
     size = sheet.column("size")
     if size is None and choices.size is None and not sheet.header_is_bad:
