@@ -58,6 +58,9 @@ def problems(
         ("q0.5", 0.5, None),
         ("Max latency (ns)", 1.0, "ns"),
         ("min_us", 0.0, "us"),
+        ("median_ms", 0.5, "ms"),
+        ("Median latency", 0.5, None),
+        ("mean_ms", None, "ms"),
         ("latency_usec", None, "us"),
         ("samples", None, None),
         ("parts", None, None),
@@ -173,6 +176,15 @@ def test_percentiles_become_rows_as_they_are(tmp_path: Path) -> None:
     assert (table.sizes.tolist(), table.levels.tolist()) == ([8, 16], [0.0, 0.5, 0.99])
     assert table.service_ns.tolist() == [[1, 5000, 6000], [3000, 4000, 9500]]
     assert [row.queries for row in found.rows] == [70, 30]
+
+
+def test_medians_are_percentiles_and_means_are_said_to_be_left_out(tmp_path: Path) -> None:
+    found = read(tmp_path, "size,median_ms,mean_ms,p99_ms,Average latency (ms),mean_batch\n8,2,3,4,3,8\n", model="m")
+    assert found.rows[0].service_ns == {0.5: 2_000_000, 0.99: 4_000_000}
+    assert found.remarks == [
+        f"{tmp_path / 'runs.csv'}: the column {name} is left out: a table of percentiles holds no means"
+        for name in ("mean_ms", "Average latency (ms)")
+    ]
 
 
 @pytest.mark.parametrize(

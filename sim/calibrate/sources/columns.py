@@ -13,6 +13,7 @@ __all__ = [
     "UNITS_NS",
     "column_unit",
     "find_column",
+    "is_mean",
     "name_in",
     "percentile_level",
     "shared_unit",
@@ -76,7 +77,7 @@ def column_unit(name: str) -> str | None:
 
 
 def percentile_level(name: str) -> float | None:
-    """Quantile level that a column holds by its name: p99, p99.9, p999_ns, 95th percentile, min, max latency.
+    """Quantile level that a column holds by its name: p99, p99.9, p999_ns, 95th percentile, median, min, max latency.
 
     Returns
     -------
@@ -89,6 +90,8 @@ def percentile_level(name: str) -> float | None:
         return 0.0
     if bare in (["max"], ["maximum"]):
         return 1.0
+    if bare == ["median"]:
+        return 0.5
     match = _PERCENTILE.search(text)
     if match is None or (match.start() > 0 and text[match.start() - 1].isalnum()):
         return None
@@ -116,6 +119,12 @@ def statistic_column(header: Sequence[str], rows: Sequence[Sequence[str]]) -> in
         if any(percentile_level(cell) is not None or _STATISTICS.intersection(_words(cell)) for cell in cells):
             return index
     return None
+
+
+def is_mean(name: str) -> bool:
+    """Whether a column holds means by its name: mean_ms, avg latency, average."""
+    words = _words(_UNIT.sub("", name.strip()))
+    return len(words) == 1 and words[0] in _MEANS
 
 
 def _words(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from sim.calibrate.measured_text import Complaints, column_of
 from sim.calibrate.sources.choices import Choices
-from sim.calibrate.sources.columns import name_in, percentile_level, shared_unit, time_ns, whole_size
+from sim.calibrate.sources.columns import is_mean, name_in, percentile_level, shared_unit, time_ns, whole_size
 from sim.calibrate.sources.percentile_rows import PercentileRow, check_order
 from sim.calibrate.sources.sheet import Sheet, read_sheet
 from sim.spec.problems import Position
@@ -19,8 +19,8 @@ from sim.spec.problems import Position
 __all__ = ["read_percentile_table", "read_perf_analyzer"]
 
 
-def read_percentile_table(text: str, file: str, choices: Choices) -> list[PercentileRow]:
-    """Read percentiles whose columns are found by their names (p50, p99_ms, 95th percentile, min, max).
+def read_percentile_table(text: str, file: str, choices: Choices) -> tuple[list[PercentileRow], list[str]]:
+    """Read percentiles whose columns are found by their names (p50, p99_ms, 95th percentile, min, max), and remarks.
 
     Raises
     ------
@@ -29,11 +29,11 @@ def read_percentile_table(text: str, file: str, choices: Choices) -> list[Percen
         sorted, units that are missing or mixed.
     """
     sheet = read_sheet(text, file, choices)
-    return _rows(sheet, file, choices.unit)
+    return _rows(sheet, file, choices.unit), _left_out(sheet, file)
 
 
-def read_perf_analyzer(text: str, file: str, choices: Choices) -> list[PercentileRow]:
-    """Read what perf_analyzer wrote; times are in microseconds unless their columns say otherwise.
+def read_perf_analyzer(text: str, file: str, choices: Choices) -> tuple[list[PercentileRow], list[str]]:
+    """Read what perf_analyzer wrote, and remarks on it; times are in microseconds unless their columns say otherwise.
 
     Only rows of concurrency 1 are service times: with more, or under open load, requests wait for each other at the
     server. Other rows are left out, or taken with `choices.with_queueing`.
@@ -63,7 +63,15 @@ def read_perf_analyzer(text: str, file: str, choices: Choices) -> list[Percentil
     unit = choices.unit
     if not any(name.endswith(")") for name in names):
         unit = unit or "us"
-    return _rows(sheet, file, unit)
+    return _rows(sheet, file, unit), _left_out(sheet, file)
+
+
+def _left_out(sheet: Sheet, file: str) -> list[str]:
+    return [
+        f"{file}: the column {name} is left out: a table of percentiles holds no means"
+        for name in sheet.header
+        if is_mean(name)
+    ]
 
 
 def _rows(sheet: Sheet, file: str, unit: str | None) -> list[PercentileRow]:

@@ -129,13 +129,13 @@ def _read(text: str, file: Path, kind: Format, choices: Choices, found: Imported
             device = choices.device or samples.about.get("device", default)
             return {device: samples.with_about(device=device)}
         return read_sample_table(text, name, choices, default)
-    if kind == "percentiles":
-        found.rows += read_percentile_table(text, name, choices)
-    elif kind == "perf-analyzer":
-        found.rows += read_perf_analyzer(text, name, choices)
+    if kind in ("percentiles", "perf-analyzer"):
+        table_reader = read_percentile_table if kind == "percentiles" else read_perf_analyzer
+        rows, remarks = table_reader(text, name, choices)
+        found.rows += rows
     else:
         reader = loadgen_summary.read_loadgen_summary if kind == "loadgen" else loadgen_detail.read_loadgen_detail
         row, remarks = reader(text, name, choices)
         found.rows.append(row)
-        found.remarks += remarks
+    found.remarks += remarks
     return {}
