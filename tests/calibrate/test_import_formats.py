@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 from pathlib import Path
 from typing import Literal
@@ -300,6 +301,24 @@ def test_everything_wrong_in_any_file_is_told(tmp_path: Path) -> None:
         read_runs([tmp_path / "a.csv", tmp_path / "b.csv"], Choices(model="m"))
     with pytest.raises(SpecError, match="as many query sizes"):
         read_runs([tmp_path / "a.csv"], Choices(model="m"), sizes=(1, 2))
+
+
+def test_a_file_or_its_copy_counts_once(tmp_path: Path) -> None:
+    text = "size,latency_ms\n8,1\n8,2\n"
+    own, copy, packed = (tmp_path / name for name in ("a.csv", "b.csv", "c.csv.xz"))
+    own.write_text(text)
+    copy.write_text(text)
+    packed.write_bytes(lzma.compress(text.encode()))
+    for other, why in (
+        (own, "is given twice"),
+        (copy, f"holds the same as {own}"),
+        (packed, f"holds the same as {own}"),
+    ):
+        with pytest.raises(SpecError, match=re.escape(f"{other} {why}: its samples would count twice")):
+            read_runs([own, Path(str(other))], Choices(model="m"))
+    own.write_text(summary_log())
+    with pytest.raises(SpecError, match="is given twice: its percentiles would count twice"):
+        read_runs([own, Path(str(own))], Choices(model="m"), sizes=(8, 16))
 
 
 @pytest.mark.parametrize(
