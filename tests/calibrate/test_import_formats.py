@@ -165,6 +165,28 @@ def test_a_metric_may_be_what_was_measured(tmp_path: Path) -> None:
     assert found.samples["P100"].service_ns("m", "table", 8).tolist() == [2_000_000, 3_000_000]
 
 
+@pytest.mark.parametrize("time", ["latency_ms", "p50_ms"])
+@pytest.mark.parametrize(
+    ("holds", "names"),
+    [("size", ("size", "batch_size")), ("model", ("Model_Name", "model")), ("device", ("instance", "gpu"))],
+)
+def test_columns_that_may_hold_the_same_are_told(tmp_path: Path, time: str, holds: str, names: tuple[str, str]) -> None:
+    text = f"{','.join(names)},n,{time}\n8,16,4,1\n"
+    chosen = {"size": "n"} if holds != "size" else {}
+    (found,) = problems(tmp_path, text, model="8", columns=chosen)
+    assert found == f"1:1: several columns may hold the {holds}: {', '.join(names)} (allowed: --column {holds}=NAME)"
+    read(tmp_path, text, model="8" if names[0] == "Model_Name" else "m", columns={**chosen, holds: names[0]})
+
+
+def test_repeats_are_chosen_among_several_and_what_is_chosen_for_another_content_is_none(tmp_path: Path) -> None:
+    text = "size,latency_ms,iteration,sample\n8,1,1,0\n8,2,0,0\n"
+    assert problems(tmp_path, text, model="m")[0].startswith("1:1: several columns may hold the repeat")
+    found = read(tmp_path, text, model="m", columns={"repeat": "iteration"}).samples["runs"]
+    assert found.service_ns("m", "table", 8).tolist() == [2_000_000, 1_000_000]
+    found = read(tmp_path, text, model="m", columns={"block": "iteration"}).samples["runs"]
+    assert {key.block: cell.tolist() for key, cell in found.cells.items()} == {1: [1_000_000], 0: [2_000_000]}
+
+
 def test_a_model_is_needed(tmp_path: Path) -> None:
     assert problems(tmp_path, "size,latency_ms\n8,1\n")[0].startswith("1:1: missing column: the model")
 

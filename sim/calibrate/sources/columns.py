@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sim.calibrate.measured_text import LARGEST, Complaints, column_of
 
@@ -53,18 +53,28 @@ ALIASES: dict[str, tuple[str, ...]] = {
 """By what a column holds: names that are recognised, whatever their case."""
 
 
-def find_column(header: Sequence[str], holds: str, chosen: str | None, complaints: Complaints, line: int) -> int | None:
+def find_column(
+    header: Sequence[str], holds: str, choices: Mapping[str, str], complaints: Complaints, line: int
+) -> int | None:
     """Return the index of a column by the name that was chosen, else by the names that are recognised.
 
-    A chosen name that is not there is reported.
+    A chosen name that is not there is reported, and so are several that are recognised, but for those that are chosen
+    to hold something else.
     """
     names = [name.lower() for name in header]
+    chosen = choices.get(holds)
     if chosen is not None:
         if chosen.lower() in names:
-            return names.index(chosen.lower())
+            return header.index(chosen) if chosen in header else names.index(chosen.lower())
         complaints.report(line, 1, f"no column for the {holds} of that name", chosen, allowed=header)
         return None
-    return next((names.index(alias) for alias in ALIASES.get(holds, ()) if alias in names), None)
+    others = {name.lower() for name in choices.values()}
+    recognised = [name for name in ALIASES.get(holds, ()) if name not in others]
+    found = [index for index, name in enumerate(names) if name in recognised]
+    if len({header[index] for index in found}) > 1:
+        message = f"several columns may hold the {holds}: {', '.join(header[index] for index in found)}"
+        complaints.report(line, 1, message, allowed=f"--column {holds}=NAME")
+    return found[0] if found else None
 
 
 def column_unit(name: str) -> str | None:

@@ -8,7 +8,6 @@ from sim.calibrate.measured_text import LARGEST, column_of
 from sim.calibrate.sample_set import STAGES, TOTAL, SampleKey, SampleSet
 from sim.calibrate.sources.choices import Choices
 from sim.calibrate.sources.columns import (
-    find_column,
     name_in,
     shared_unit,
     statistic_column,
@@ -111,9 +110,8 @@ def read_sample_table(text: str, file: str, choices: Choices, default_device: st
 
 
 def _time_column(sheet: Sheet) -> int | None:
-    chosen = sheet.choices.columns.get("service")
-    if chosen is not None:
-        return find_column(sheet.header, "service", chosen, sheet.complaints, sheet.line)
+    if "service" in sheet.choices.columns:
+        return sheet.column("service")
     found = time_columns(sheet.header)
     if len(found) != 1 and not sheet.header_is_bad:
         if found:

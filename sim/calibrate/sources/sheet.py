@@ -48,7 +48,7 @@ class Sheet:
 
     def column(self, holds: str) -> int | None:
         """Return the index of the column that holds something, None if there is none."""
-        return find_column(self.header, holds, self.choices.columns.get(holds), self.complaints, self.line)
+        return find_column(self.header, holds, self.choices.columns, self.complaints, self.line)
 
     def missing(self, what: str, remedy: str) -> None:
         """Report that a column is missing."""
@@ -84,7 +84,7 @@ def read_sheet(text: str, file: str, choices: Choices) -> Sheet:
         complaints.report(line, 1, f"two columns are called {', '.join(sorted(twice))}")
     chosen: list[tuple[int, str]] = []
     for name, value in choices.where.items():
-        index = find_column(header, "rows", name, complaints, line)
+        index = find_column(header, "rows", {"rows": name}, complaints, line)
         if index is not None:
             chosen.append((index, value))
     rows = []
