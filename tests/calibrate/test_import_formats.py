@@ -241,6 +241,16 @@ def test_perf_analyzer_alone(tmp_path: Path) -> None:
     assert found.formats == ["perf-analyzer"]
     (row,) = found.rows
     assert (row.size, row.service_ns) == (64, {0.5: 440_000, 0.9: 450_000, 0.95: 460_000, 0.99: 480_000})
+    (remark,) = found.remarks
+    assert remark.startswith(f"{tmp_path / 'runs.csv'}: 1 of 2 rows are left out: their concurrency is not 1")
+
+
+def test_perf_analyzer_has_its_own_unit(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, PERF_ANALYZER, size=64, model="m", unit="ms")
+    assert found.startswith("1:1: mixed units: the times of perf_analyzer are in us (got '--unit ms'")
+    assert read(tmp_path, PERF_ANALYZER, size=64, model="m", unit="us").rows[0].service_ns[0.5] == 440_000
+    named = PERF_ANALYZER.replace(" latency", " latency (ms)")
+    assert read(tmp_path, named, size=64, model="m", unit="ms").rows[0].service_ns[0.5] == 440_000_000
 
 
 def test_perf_analyzer_with_queueing_is_refused_unless_asked(tmp_path: Path) -> None:
