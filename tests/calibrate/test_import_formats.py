@@ -165,6 +165,31 @@ def test_a_metric_may_be_what_was_measured(tmp_path: Path) -> None:
     assert found.samples["P100"].service_ns("m", "table", 8).tolist() == [2_000_000, 3_000_000]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('size,latency_ms\n1,"1\n1,2\n1,3\n', "2:3"),
+        ('size,latency_ms\n1,"1\n' + 20_000 * "1,2.25\n", "2:3"),
+        ('size,latency_ms\n1,2\n"8,2', "3:1"),
+        ('# host: h\nsize,latency_ms,note\n\n1,2,"ok\n1,3,"fine"\n1,4,x\n', "4:5"),
+        ('size,latency_ms,note\n1,2,"two\nlines"\n"1",2,"open ""quote"" here\n', "4:7"),
+        ('size,latency_ms,note\n1,2,"two\nlines ""and"" more","open\n', "3:21"),
+        ('size,"latency_ms\n1,2\n1,3\n', "1:6"),
+        ('\n\nsize,"latency_ms\n1,2\n', "3:6"),
+    ],
+)
+def test_a_quote_that_is_not_closed_is_told_where_it_opens(tmp_path: Path, text: str, expected: str) -> None:
+    (found,) = problems(tmp_path, text, model="m")
+    assert found.startswith(f"{expected}: a quote that opens here is not closed")
+
+
+def test_quotes_that_are_closed_are_read(tmp_path: Path) -> None:
+    text = 'size,latency_ms,disk,note\n"8",1,5" disk,"a ""b"", c"\n8,"2","x"y,"two\nlines"\n8,"3",,""\n8,x,,""""\n'
+    assert [found[:15] for found in problems(tmp_path, text, model="m")] == ["6:3: not a time"]
+    whole = read(tmp_path, text.replace(",x,", ",4,"), model="m").samples["runs"]
+    assert whole.service_ns("m", "table", 8).tolist() == [1_000_000, 2_000_000, 3_000_000, 4_000_000]
+
+
 @pytest.mark.parametrize("time", ["latency_ms", "p50_ms"])
 @pytest.mark.parametrize(
     ("holds", "names"),

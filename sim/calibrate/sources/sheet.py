@@ -39,7 +39,9 @@ class Sheet:
     @property
     def header_is_bad(self) -> bool:
         """Whether something was wrong with the header, so that rows make no sense."""
-        return any(p.position is not None and p.position.line <= self.line for p in self.complaints.problems)
+        return not self.header or any(
+            p.position is not None and p.position.line <= self.line for p in self.complaints.problems
+        )
 
     def raise_for_header(self) -> None:
         """Raise a `SpecError` with everything so far if something is wrong with the header."""
@@ -77,7 +79,7 @@ def read_sheet(text: str, file: str, choices: Choices) -> Sheet:
     about, skipped, body = about_and_body(text)
     lines = numbered_rows(body, complaints, skipped)
     line, header = next(lines, (skipped + 1, []))
-    if not header:
+    if not header and not complaints.problems:
         complaints.report(line, 1, "the file is empty", allowed="a header and rows")
     twice = {name for name in header if header.count(name) > 1 and name}
     if twice:
