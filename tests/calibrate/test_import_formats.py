@@ -212,6 +212,11 @@ def test_repeats_are_chosen_among_several_and_what_is_chosen_for_another_content
     assert {key.block: cell.tolist() for key, cell in found.cells.items()} == {1: [1_000_000], 0: [2_000_000]}
 
 
+def test_a_unit_that_contradicts_the_header_is_told_once(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, "size,latency_ms\n8,1\n", model="m", unit="us")
+    assert found.startswith("1:6: mixed units: ms and us")
+
+
 def test_a_model_is_needed(tmp_path: Path) -> None:
     assert problems(tmp_path, "size,latency_ms\n8,1\n")[0].startswith("1:1: missing column: the model")
 

@@ -65,6 +65,7 @@ def read_sample_table(text: str, file: str, choices: Choices, default_device: st
     sheet.raise_for_header()
     assert time is not None
     unit = shared_unit(sheet.header, [time], choices.unit, sheet.line, complaints)
+    sheet.raise_for_header()
     defaults = {
         "model": choices.model,
         "representation": choices.representation,
