@@ -76,7 +76,7 @@ class Complaints:
     def raise_any(self) -> None:
         """Raise a `SpecError` if there is any problem."""
         if self.problems:
-            raise SpecError(self.problems)
+            raise SpecError(self.problems, more=self.enough)
 
 
 def about_and_body(text: str) -> tuple[dict[str, str], int, str]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import lzma
+import pickle
 import re
+import sys
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from sim.calibrate.fitted_device import devices_in
 from sim.calibrate.imported_runs import with_origin
 from sim.calibrate.sources.choices import Choices
 from sim.calibrate.sources.columns import column_unit, percentile_level
 from sim.calibrate.sources.percentile_rows import percentile_tables
 from sim.calibrate.sources.reading import Imported, detect_format, read_runs
+from sim.cli.main import run_command
 from sim.spec.problems import SpecError
 from tests.calibrate.loadgen_logs import LATENCIES, detail_log, summary_log
 
@@ -210,6 +214,24 @@ def test_repeats_are_chosen_among_several_and_what_is_chosen_for_another_content
     assert found.service_ns("m", "table", 8).tolist() == [2_000_000, 1_000_000]
     found = read(tmp_path, text, model="m", columns={"block": "iteration"}).samples["runs"]
     assert {key.block: cell.tolist() for key, cell in found.cells.items()} == {1: [1_000_000], 0: [2_000_000]}
+
+
+@pytest.mark.parametrize("row", ["8,x", "8"])
+def test_problems_that_are_cut_off_are_said_to_be(
+    tmp_path: Path, row: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "runs.csv"
+    for rows, said in ((3000, "these are the first 20 problems, there may be more"), (19, "19 problems found")):
+        file.write_text("size,latency_ms\n" + rows * f"{row}\n")
+        command = ["mprec", "calibrate", "import", str(file), "--model", "m", "--out", str(tmp_path / "out.csv")]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit):
+            run_command()
+        assert capsys.readouterr().err.splitlines()[-1] == f"{said}; nothing was run"
+    with pytest.raises(SpecError) as caught:
+        file.write_text("model,representation,stage,size,block,service_ns\n" + 30 * "m,table,total,8,0,x\n")
+        devices_in([file])
+    assert caught.value.more and pickle.loads(pickle.dumps(caught.value)).more
 
 
 def test_a_unit_that_contradicts_the_header_is_told_once(tmp_path: Path) -> None:

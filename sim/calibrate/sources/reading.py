@@ -100,6 +100,7 @@ def read_runs(
     problems: list[Problem] = []
     sets: dict[str, list[SampleSet]] = {}
     texts: dict[str, Path] = {}
+    more = False
     for number, file in enumerate(files):
         size = sizes[number % len(sizes)] if sizes else None
         try:
@@ -122,10 +123,11 @@ def read_runs(
                 sets.setdefault(device, []).append(replace(samples, sha256=sha256))
         except SpecError as error:
             problems += error.problems
+            more |= error.more
     if sets and found.rows:
         problems.append(Problem("some of the files hold samples, others percentiles; import them apart"))
     if problems:
-        raise SpecError(problems)
+        raise SpecError(problems, more=more)
     found.samples = {device: SampleSet.joined(parts) for device, parts in sets.items()}
     return found
 
