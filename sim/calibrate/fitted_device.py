@@ -75,15 +75,17 @@ def devices_in(files: Sequence[Path], name: str | None = None) -> dict[str, Samp
         for i, file in enumerate(files)
         if resolved[i] in resolved[:i]
     ]
+    more = False
     for file in files:
         try:
             samples = read_sample_csv(file)
         except SpecError as error:
             problems += error.problems
+            more |= error.more
             continue
         found.setdefault(name or samples.about.get("device") or file.name.split(".csv")[0], []).append(samples)
     if problems:
-        raise SpecError(problems)
+        raise SpecError(problems, more=more)
     return {device: SampleSet.joined(sets) for device, sets in found.items()}
 
 

@@ -76,7 +76,7 @@ class Complaints:
     def raise_any(self) -> None:
         """Raise a `SpecError` if there is any problem."""
         if self.problems:
-            raise SpecError(self.problems)
+            raise SpecError(self.problems, more=self.enough)
 
 
 def about_and_body(text: str) -> tuple[dict[str, str], int, str]:
@@ -104,17 +104,73 @@ def about_and_body(text: str) -> tuple[dict[str, str], int, str]:
 
 
 def numbered_rows(body: str, complaints: Complaints, skipped: int = 0) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a CSV that are not empty, each with the line where it ends; cells have no blanks around them.
+    """Yield the rows of a CSV that are not empty, each with the line where it starts; cells have no blanks around them.
 
     What is no CSV is reported and ends the rows.
     """
-    reader = csv.reader(io.StringIO(body, newline=""))
+    lines: list[str] = []
+
+    def remembered() -> Iterator[str]:
+        for line in io.StringIO(body, newline=""):
+            lines.append(line)
+            yield line
+
+    reader = csv.reader(remembered())
+    start = skipped + 1
     try:
         for row in reader:
+            quote = _unclosed_quote(lines)
+            if quote is not None:
+                _report_quote(quote, start, complaints)
+                return
             if any(row):
-                yield skipped + reader.line_num, [cell.strip() for cell in row]
+                yield start, [cell.strip() for cell in row]
+            start = skipped + reader.line_num + 1
+            lines.clear()
     except csv.Error as error:
-        complaints.report(skipped + reader.line_num, 1, f"not a CSV: {error}")
+        quote = _unclosed_quote(lines)
+        if quote is None:
+            complaints.report(start, 1, f"not a CSV: {error}")
+        else:
+            _report_quote(quote, start, complaints)
+
+
+def _report_quote(quote: tuple[int, int], start: int, complaints: Complaints) -> None:
+    after, column = quote
+    message = "a quote that opens here is not closed"
+    complaints.report(start + after, column, message, allowed='a cell in quotes as "...", or none')
+
+
+def _unclosed_quote(lines: Sequence[str]) -> tuple[int, int] | None:
+    """Return where a quote opens that a row never closes, as lines after its first and the column; None if none does.
+
+    A quote that was left out lets the cell go on to the next one that opens. So text behind a closing quote on a later
+    line means the same; on one line it is only taken to be part of the cell.
+    """
+    opened: tuple[int, int] | None = None
+    before = ","
+    for after, line in enumerate(lines):
+        if '"' not in line and opened is None:
+            continue
+        for column, sign in enumerate(line.rstrip("\r\n"), start=1):
+            if opened is None:
+                if sign == '"' and before == ",":
+                    opened, before = (after, column), ""
+                else:
+                    before = sign
+            elif before == '"':
+                # Twice it stands for itself, once it is the end of the cell.
+                if sign == '"':
+                    before = ""
+                elif sign != "," and opened[0] < after:
+                    return opened
+                else:
+                    opened, before = None, sign
+            else:
+                before = sign
+        if opened is not None and before == '"':
+            opened = None
+    return opened
 
 
 def column_of(row: Sequence[str], index: int) -> int:

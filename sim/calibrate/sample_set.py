@@ -147,6 +147,7 @@ def parse_sample_csv(text: str, file: str) -> SampleSet:
     about, skipped, body = about_and_body(text)
     rows = numbered_rows(body, complaints, skipped)
     header_line, header = next(rows, (skipped + 1, []))
+    complaints.raise_any()
     if tuple(header) != COLUMNS:
         complaints.report(
             header_line,

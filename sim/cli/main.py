@@ -85,7 +85,10 @@ def run_command() -> None:
     except SpecError as error:
         count = len(error.problems)
         print(error, file=sys.stderr)
-        print(f"{count} problem{'s' if count > 1 else ''} found; nothing was run", file=sys.stderr)
+        found = f"{count} problem{'s' if count > 1 else ''} found"
+        if error.more:
+            found = f"these are the first {count} problems, there may be more"
+        print(f"{found}; nothing was run", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except OSError as error:
         # Any argument that names a file or a folder may be a name that no system has.

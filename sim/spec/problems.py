@@ -56,15 +56,19 @@ def _shown(value: Any) -> str:
 
 
 class SpecError(ValueError):
-    """An input that cannot be used; `problems` says everything that is wrong with it."""
+    """An input that cannot be used; `problems` says everything that is wrong with it.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    With `more` they are only the first: reading ended there, and there may be others.
+    """
+
+    def __init__(self, problems: Iterable[Problem], *, more: bool = False) -> None:
+        self.more = more
         unique = {str(problem): problem for problem in problems}.values()
         self.problems = tuple(sorted(unique, key=lambda p: (p.position is None, p.position or Position("", 0, 0))))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
-    def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Problem, ...]]]:
-        return SpecError, (self.problems,)
+    def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Problem, ...]], dict[str, bool]]:
+        return SpecError, (self.problems,), {"more": self.more}
 
 
 def nearest_name(name: str, names: Sequence[str]) -> str | None:

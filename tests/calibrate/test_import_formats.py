@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import lzma
+import pickle
 import re
+import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from sim.calibrate.fitted_device import devices_in
 from sim.calibrate.imported_runs import with_origin
 from sim.calibrate.sources.choices import Choices
 from sim.calibrate.sources.columns import column_unit, percentile_level
 from sim.calibrate.sources.percentile_rows import percentile_tables
 from sim.calibrate.sources.reading import Imported, detect_format, read_runs
+from sim.cli.main import run_command
 from sim.spec.problems import SpecError
 from tests.calibrate.loadgen_logs import LATENCIES, detail_log, summary_log
 
@@ -57,6 +63,9 @@ def problems(
         ("q0.5", 0.5, None),
         ("Max latency (ns)", 1.0, "ns"),
         ("min_us", 0.0, "us"),
+        ("median_ms", 0.5, "ms"),
+        ("Median latency", 0.5, None),
+        ("mean_ms", None, "ms"),
         ("latency_usec", None, "us"),
         ("samples", None, None),
         ("parts", None, None),
@@ -132,6 +141,104 @@ def test_bad_samples_are_told_by_line(tmp_path: Path, text: str, expected: list[
         assert any(problem.startswith(line) for problem in found), found
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("batch_size,percentile,latency_ms\n1,50,1\n1,90,2\n1,99,10\n", "1:12"),
+        ("Quantile,size,latency_ms\n0.5,1,1\n0.9,1,2\n", "1:1"),
+        ("size,latency_ms,metric\n1,1,throughput\n1,2,P99\n", "1:17"),
+        ("size,stat,value\n1,mean,1\n1,std,2\n", "1:6"),
+        ("size,statistic,latency_ms\n1,avg_latency,1\n1,95th,2\n", "1:6"),
+    ],
+)
+@pytest.mark.parametrize("wanted", ["samples", None])
+def test_rows_of_percentiles_are_no_samples(
+    tmp_path: Path, text: str, place: str, wanted: Literal["samples"] | None
+) -> None:
+    (tmp_path / "runs.csv").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        read_runs([tmp_path / "runs.csv"], Choices(model="m"), wanted=wanted)
+    (problem,) = caught.value.problems
+    assert f"runs.csv:{place}: rows of percentiles or means are no samples: percentiles have to be a" in str(problem)
+    assert "allowed: size,p50_ms,p99_ms" in str(problem)
+
+
+def test_a_metric_may_be_what_was_measured(tmp_path: Path) -> None:
+    text = "size,metric,latency_ms,gpu\n8,latency,2,P100\n8,latency,3,P100\n8,p99,9,P100\n"
+    found = read(tmp_path, text, model="m", where={"metric": "latency"})
+    assert found.samples["P100"].service_ns("m", "table", 8).tolist() == [2_000_000, 3_000_000]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('size,latency_ms\n1,"1\n1,2\n1,3\n', "2:3"),
+        ('size,latency_ms\n1,"1\n' + 20_000 * "1,2.25\n", "2:3"),
+        ('size,latency_ms\n1,2\n"8,2', "3:1"),
+        ('# host: h\nsize,latency_ms,note\n\n1,2,"ok\n1,3,"fine"\n1,4,x\n', "4:5"),
+        ('size,latency_ms,note\n1,2,"two\nlines"\n"1",2,"open ""quote"" here\n', "4:7"),
+        ('size,latency_ms,note\n1,2,"two\nlines ""and"" more","open\n', "3:21"),
+        ('size,"latency_ms\n1,2\n1,3\n', "1:6"),
+        ('\n\nsize,"latency_ms\n1,2\n', "3:6"),
+    ],
+)
+def test_a_quote_that_is_not_closed_is_told_where_it_opens(tmp_path: Path, text: str, expected: str) -> None:
+    (found,) = problems(tmp_path, text, model="m")
+    assert found.startswith(f"{expected}: a quote that opens here is not closed")
+
+
+def test_quotes_that_are_closed_are_read(tmp_path: Path) -> None:
+    text = 'size,latency_ms,disk,note\n"8",1,5" disk,"a ""b"", c"\n8,"2","x"y,"two\nlines"\n8,"3",,""\n8,x,,""""\n'
+    assert [found[:15] for found in problems(tmp_path, text, model="m")] == ["6:3: not a time"]
+    whole = read(tmp_path, text.replace(",x,", ",4,"), model="m").samples["runs"]
+    assert whole.service_ns("m", "table", 8).tolist() == [1_000_000, 2_000_000, 3_000_000, 4_000_000]
+
+
+@pytest.mark.parametrize("time", ["latency_ms", "p50_ms"])
+@pytest.mark.parametrize(
+    ("holds", "names"),
+    [("size", ("size", "batch_size")), ("model", ("Model_Name", "model")), ("device", ("instance", "gpu"))],
+)
+def test_columns_that_may_hold_the_same_are_told(tmp_path: Path, time: str, holds: str, names: tuple[str, str]) -> None:
+    text = f"{','.join(names)},n,{time}\n8,16,4,1\n"
+    chosen = {"size": "n"} if holds != "size" else {}
+    (found,) = problems(tmp_path, text, model="8", columns=chosen)
+    assert found == f"1:1: several columns may hold the {holds}: {', '.join(names)} (allowed: --column {holds}=NAME)"
+    read(tmp_path, text, model="8" if names[0] == "Model_Name" else "m", columns={**chosen, holds: names[0]})
+
+
+def test_repeats_are_chosen_among_several_and_what_is_chosen_for_another_content_is_none(tmp_path: Path) -> None:
+    text = "size,latency_ms,iteration,sample\n8,1,1,0\n8,2,0,0\n"
+    assert problems(tmp_path, text, model="m")[0].startswith("1:1: several columns may hold the repeat")
+    found = read(tmp_path, text, model="m", columns={"repeat": "iteration"}).samples["runs"]
+    assert found.service_ns("m", "table", 8).tolist() == [2_000_000, 1_000_000]
+    found = read(tmp_path, text, model="m", columns={"block": "iteration"}).samples["runs"]
+    assert {key.block: cell.tolist() for key, cell in found.cells.items()} == {1: [1_000_000], 0: [2_000_000]}
+
+
+@pytest.mark.parametrize("row", ["8,x", "8"])
+def test_problems_that_are_cut_off_are_said_to_be(
+    tmp_path: Path, row: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "runs.csv"
+    for rows, said in ((3000, "these are the first 20 problems, there may be more"), (19, "19 problems found")):
+        file.write_text("size,latency_ms\n" + rows * f"{row}\n")
+        command = ["mprec", "calibrate", "import", str(file), "--model", "m", "--out", str(tmp_path / "out.csv")]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit):
+            run_command()
+        assert capsys.readouterr().err.splitlines()[-1] == f"{said}; nothing was run"
+    with pytest.raises(SpecError) as caught:
+        file.write_text("model,representation,stage,size,block,service_ns\n" + 30 * "m,table,total,8,0,x\n")
+        devices_in([file])
+    assert caught.value.more and pickle.loads(pickle.dumps(caught.value)).more
+
+
+def test_a_unit_that_contradicts_the_header_is_told_once(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, "size,latency_ms\n8,1\n", model="m", unit="us")
+    assert found.startswith("1:6: mixed units: ms and us")
+
+
 def test_a_model_is_needed(tmp_path: Path) -> None:
     assert problems(tmp_path, "size,latency_ms\n8,1\n")[0].startswith("1:1: missing column: the model")
 
@@ -144,6 +251,15 @@ def test_percentiles_become_rows_as_they_are(tmp_path: Path) -> None:
     assert (table.sizes.tolist(), table.levels.tolist()) == ([8, 16], [0.0, 0.5, 0.99])
     assert table.service_ns.tolist() == [[1, 5000, 6000], [3000, 4000, 9500]]
     assert [row.queries for row in found.rows] == [70, 30]
+
+
+def test_medians_are_percentiles_and_means_are_said_to_be_left_out(tmp_path: Path) -> None:
+    found = read(tmp_path, "size,median_ms,mean_ms,p99_ms,Average latency (ms),mean_batch\n8,2,3,4,3,8\n", model="m")
+    assert found.rows[0].service_ns == {0.5: 2_000_000, 0.99: 4_000_000}
+    assert found.remarks == [
+        f"{tmp_path / 'runs.csv'}: the column {name} is left out: a table of percentiles holds no means"
+        for name in ("mean_ms", "Average latency (ms)")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -177,6 +293,16 @@ def test_perf_analyzer_alone(tmp_path: Path) -> None:
     assert found.formats == ["perf-analyzer"]
     (row,) = found.rows
     assert (row.size, row.service_ns) == (64, {0.5: 440_000, 0.9: 450_000, 0.95: 460_000, 0.99: 480_000})
+    (remark,) = found.remarks
+    assert remark.startswith(f"{tmp_path / 'runs.csv'}: 1 of 2 rows are left out: their concurrency is not 1")
+
+
+def test_perf_analyzer_has_its_own_unit(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, PERF_ANALYZER, size=64, model="m", unit="ms")
+    assert found.startswith("1:1: mixed units: the times of perf_analyzer are in us (got '--unit ms'")
+    assert read(tmp_path, PERF_ANALYZER, size=64, model="m", unit="us").rows[0].service_ns[0.5] == 440_000
+    named = PERF_ANALYZER.replace(" latency", " latency (ms)")
+    assert read(tmp_path, named, size=64, model="m", unit="ms").rows[0].service_ns[0.5] == 440_000_000
 
 
 def test_perf_analyzer_with_queueing_is_refused_unless_asked(tmp_path: Path) -> None:
@@ -259,6 +385,24 @@ def test_everything_wrong_in_any_file_is_told(tmp_path: Path) -> None:
         read_runs([tmp_path / "a.csv", tmp_path / "b.csv"], Choices(model="m"))
     with pytest.raises(SpecError, match="as many query sizes"):
         read_runs([tmp_path / "a.csv"], Choices(model="m"), sizes=(1, 2))
+
+
+def test_a_file_or_its_copy_counts_once(tmp_path: Path) -> None:
+    text = "size,latency_ms\n8,1\n8,2\n"
+    own, copy, packed = (tmp_path / name for name in ("a.csv", "b.csv", "c.csv.xz"))
+    own.write_text(text)
+    copy.write_text(text)
+    packed.write_bytes(lzma.compress(text.encode()))
+    for other, why in (
+        (own, "is given twice"),
+        (copy, f"holds the same as {own}"),
+        (packed, f"holds the same as {own}"),
+    ):
+        with pytest.raises(SpecError, match=re.escape(f"{other} {why}: its samples would count twice")):
+            read_runs([own, Path(str(other))], Choices(model="m"))
+    own.write_text(summary_log())
+    with pytest.raises(SpecError, match="is given twice: its percentiles would count twice"):
+        read_runs([own, Path(str(own))], Choices(model="m"), sizes=(8, 16))
 
 
 @pytest.mark.parametrize(

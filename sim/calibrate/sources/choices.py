@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Choices"]
+__all__ = ["CONTENTS", "Choices"]
+
+CONTENTS = ("size", "service", "model", "representation", "device", "stage", "block", "repeat", "unit", "queries")
+"""What a column may be chosen to hold."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Choices:
     unit : str or None
         "ns", "us", "ms" or "s", for time columns that do not say theirs.
     columns : dict
-        By what a column holds ("size", "service", "model", "representation", "device", "stage", "block"): its name.
+        By what a column holds (`CONTENTS`): its name.
     where : dict
         Column -> the value that rows must have; others are left out.
     with_queueing : bool

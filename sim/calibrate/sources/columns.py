@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sim.calibrate.measured_text import LARGEST, Complaints, column_of
 
@@ -13,9 +13,11 @@ __all__ = [
     "UNITS_NS",
     "column_unit",
     "find_column",
+    "is_mean",
     "name_in",
     "percentile_level",
     "shared_unit",
+    "statistic_column",
     "time_columns",
     "time_ns",
     "whole_size",
@@ -31,6 +33,12 @@ _PERCENTILE = re.compile(
 )
 _CELL = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Zµμ]*)")
 
+_LEVEL_NAMES = frozenset({"percentile", "percentiles", "quantile", "quantiles"})
+_STATISTIC_NAMES = frozenset({"metric", "stat", "stats", "statistic", "statistics", "measure", "aggregate", "summary"})
+_MEANS = frozenset({"mean", "avg", "average"})
+_STATISTICS = _MEANS | {"median", "std", "stddev", "stdev", "var", "variance", "sd"}
+_FIRST_ROWS = 100
+
 ALIASES: dict[str, tuple[str, ...]] = {
     "size": ("batch", "batch_size", "batch size", "batchsize", "query_size", "samples_per_query", "candidates", "size"),
     "model": ("model", "model_name"),
@@ -45,18 +53,28 @@ ALIASES: dict[str, tuple[str, ...]] = {
 """By what a column holds: names that are recognised, whatever their case."""
 
 
-def find_column(header: Sequence[str], holds: str, chosen: str | None, complaints: Complaints, line: int) -> int | None:
+def find_column(
+    header: Sequence[str], holds: str, choices: Mapping[str, str], complaints: Complaints, line: int
+) -> int | None:
     """Return the index of a column by the name that was chosen, else by the names that are recognised.
 
-    A chosen name that is not there is reported.
+    A chosen name that is not there is reported, and so are several that are recognised, but for those that are chosen
+    to hold something else.
     """
     names = [name.lower() for name in header]
+    chosen = choices.get(holds)
     if chosen is not None:
         if chosen.lower() in names:
-            return names.index(chosen.lower())
+            return header.index(chosen) if chosen in header else names.index(chosen.lower())
         complaints.report(line, 1, f"no column for the {holds} of that name", chosen, allowed=header)
         return None
-    return next((names.index(alias) for alias in ALIASES.get(holds, ()) if alias in names), None)
+    others = {name.lower() for name in choices.values()}
+    recognised = [name for name in ALIASES.get(holds, ()) if name not in others]
+    found = [index for index, name in enumerate(names) if name in recognised]
+    if len({header[index] for index in found}) > 1:
+        message = f"several columns may hold the {holds}: {', '.join(header[index] for index in found)}"
+        complaints.report(line, 1, message, allowed=f"--column {holds}=NAME")
+    return found[0] if found else None
 
 
 def column_unit(name: str) -> str | None:
@@ -69,7 +87,7 @@ def column_unit(name: str) -> str | None:
 
 
 def percentile_level(name: str) -> float | None:
-    """Quantile level that a column holds by its name: p99, p99.9, p999_ns, 95th percentile, min, max latency.
+    """Quantile level that a column holds by its name: p99, p99.9, p999_ns, 95th percentile, median, min, max latency.
 
     Returns
     -------
@@ -77,11 +95,13 @@ def percentile_level(name: str) -> float | None:
         In [0, 1]; None if the name is not that of a percentile.
     """
     text = name.strip().lower()
-    bare = re.sub(r"[^a-z]+", " ", _UNIT.sub("", text)).split()
-    if [word for word in bare if not _TIME_WORDS.fullmatch(word)] in (["min"], ["minimum"]):
+    bare = _words(_UNIT.sub("", text))
+    if bare in (["min"], ["minimum"]):
         return 0.0
-    if [word for word in bare if not _TIME_WORDS.fullmatch(word)] in (["max"], ["maximum"]):
+    if bare in (["max"], ["maximum"]):
         return 1.0
+    if bare == ["median"]:
+        return 0.5
     match = _PERCENTILE.search(text)
     if match is None or (match.start() > 0 and text[match.start() - 1].isalnum()):
         return None
@@ -91,6 +111,35 @@ def percentile_level(name: str) -> float | None:
         digits = f"{digits[:2]}.{digits[2:]}"
     percent = float(digits) * (100 if match[1] == "q" else 1)
     return round(percent / 100, 9) if percent <= 100 else None
+
+
+def statistic_column(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int | None:
+    """Return the column that says which percentile or mean the time of a row is; None if no column does.
+
+    It is called percentile or quantile; or metric, statistic or the like, with such names in the first rows.
+    """
+    for index, name in enumerate(header):
+        words = _words(name)
+        if len(words) != 1:
+            continue
+        if words[0] in _LEVEL_NAMES:
+            return index
+        # A metric may also be something else, of which a row's time is a sample.
+        cells = {row[index] for row in rows[:_FIRST_ROWS]} if words[0] in _STATISTIC_NAMES else set()
+        if any(percentile_level(cell) is not None or _STATISTICS.intersection(_words(cell)) for cell in cells):
+            return index
+    return None
+
+
+def is_mean(name: str) -> bool:
+    """Whether a column holds means by its name: mean_ms, avg latency, average."""
+    words = _words(_UNIT.sub("", name.strip()))
+    return len(words) == 1 and words[0] in _MEANS
+
+
+def _words(name: str) -> list[str]:
+    """Words of a name in small letters, without those that any time has in its name."""
+    return [word for word in re.sub(r"[^a-z]+", " ", name.lower()).split() if not _TIME_WORDS.fullmatch(word)]
 
 
 def time_columns(header: Sequence[str]) -> list[int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from sim.calibrate.measured_text import Complaints, column_of
 from sim.calibrate.sources.choices import Choices
-from sim.calibrate.sources.columns import name_in, percentile_level, shared_unit, time_ns, whole_size
+from sim.calibrate.sources.columns import is_mean, name_in, percentile_level, shared_unit, time_ns, whole_size
 from sim.calibrate.sources.percentile_rows import PercentileRow, check_order
 from sim.calibrate.sources.sheet import Sheet, read_sheet
 from sim.spec.problems import Position
@@ -19,8 +19,8 @@ from sim.spec.problems import Position
 __all__ = ["read_percentile_table", "read_perf_analyzer"]
 
 
-def read_percentile_table(text: str, file: str, choices: Choices) -> list[PercentileRow]:
-    """Read percentiles whose columns are found by their names (p50, p99_ms, 95th percentile, min, max).
+def read_percentile_table(text: str, file: str, choices: Choices) -> tuple[list[PercentileRow], list[str]]:
+    """Read percentiles whose columns are found by their names (p50, p99_ms, 95th percentile, min, max), and remarks.
 
     Raises
     ------
@@ -29,22 +29,23 @@ def read_percentile_table(text: str, file: str, choices: Choices) -> list[Percen
         sorted, units that are missing or mixed.
     """
     sheet = read_sheet(text, file, choices)
-    return _rows(sheet, file, choices.unit)
+    return _rows(sheet, file, choices.unit), _left_out(sheet, file)
 
 
-def read_perf_analyzer(text: str, file: str, choices: Choices) -> list[PercentileRow]:
-    """Read what perf_analyzer wrote; times are in microseconds unless their columns say otherwise.
+def read_perf_analyzer(text: str, file: str, choices: Choices) -> tuple[list[PercentileRow], list[str]]:
+    """Read what perf_analyzer wrote, and remarks on it; times are in microseconds unless their columns say otherwise.
 
     Only rows of concurrency 1 are service times: with more, or under open load, requests wait for each other at the
-    server. Other rows are left out, or taken with `choices.with_queueing`.
+    server. Other rows are left out, with a remark, or taken with `choices.with_queueing`.
 
     Raises
     ------
     SpecError
-        As `read_percentile_table`, and if no row has concurrency 1.
+        As `read_percentile_table`, and if no row has concurrency 1, or another unit is chosen than that of the format.
     """
     sheet = read_sheet(text, file, choices)
     names = [name.lower() for name in sheet.header]
+    remarks = []
     if "inferences/second" not in names and not sheet.header_is_bad:
         sheet.missing("Inferences/Second", "a file that perf_analyzer wrote with -f")
     if not choices.with_queueing and not sheet.header_is_bad:
@@ -59,11 +60,28 @@ def read_perf_analyzer(text: str, file: str, choices: Choices) -> list[Percentil
                 line, row = sheet.rows[0]
                 message = "no row of concurrency 1: requests that are under way together wait for each other"
                 sheet.complaints.report(line, column_of(row, at), message, row[at], allowed="1, or --with-queueing")
+            elif len(alone) < len(sheet.rows):
+                remarks.append(
+                    f"{file}: {len(sheet.rows) - len(alone)} of {len(sheet.rows)} rows are left out: their "
+                    "concurrency is not 1, and requests under way together wait for each other; --with-queueing "
+                    "takes them"
+                )
             sheet = Sheet(sheet.about, sheet.line, sheet.header, alone, sheet.complaints, choices)
     unit = choices.unit
     if not any(name.endswith(")") for name in names):
-        unit = unit or "us"
-    return _rows(sheet, file, unit)
+        if unit not in (None, "us") and not sheet.header_is_bad:
+            message = "mixed units: the times of perf_analyzer are in us"
+            sheet.complaints.report(sheet.line, 1, message, f"--unit {unit}", allowed="--unit us, or none")
+        unit = "us"
+    return _rows(sheet, file, unit), [*remarks, *_left_out(sheet, file)]
+
+
+def _left_out(sheet: Sheet, file: str) -> list[str]:
+    return [
+        f"{file}: the column {name} is left out: a table of percentiles holds no means"
+        for name in sheet.header
+        if is_mean(name)
+    ]
 
 
 def _rows(sheet: Sheet, file: str, unit: str | None) -> list[PercentileRow]:

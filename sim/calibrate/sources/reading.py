@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = ["FORMATS", "Format", "Imported", "detect_format", "read_runs"]
 
 Format = Literal["samples", "percentiles", "loadgen", "loadgen-detail", "perf-analyzer", "kairos", "ribbon"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+PERCENTILE_FORMATS = ("percentiles", "loadgen", "loadgen-detail", "perf-analyzer")
 
 
 @dataclass
@@ -88,7 +90,8 @@ def read_runs(
     Raises
     ------
     SpecError
-        With everything that is wrong in any of the files, or if some hold samples and others percentiles.
+        With everything that is wrong in any of the files, if two of them hold the same, or if some hold samples and
+        others percentiles.
     """
     if sizes and len(sizes) not in (1, len(files)):
         message = "as many query sizes as files are needed, or one for all"
@@ -96,11 +99,22 @@ def read_runs(
     found = Imported()
     problems: list[Problem] = []
     sets: dict[str, list[SampleSet]] = {}
+    texts: dict[str, Path] = {}
+    more = False
     for number, file in enumerate(files):
         size = sizes[number % len(sizes)] if sizes else None
         try:
             text, sha256 = decoded_text(file)
             kind = wanted or detect_format(text, file)
+            # By their text, so that a packed copy is the same, too.
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            if digest in texts:
+                first = texts[digest]
+                what = "percentiles" if kind in PERCENTILE_FORMATS else "samples"
+                twice = "is given twice" if first == file else f"holds the same as {first}"
+                problems.append(Problem(f"{file} {twice}: its {what} would count twice"))
+                continue
+            texts[digest] = file
             found.formats.append(kind)
             found.sha256.append(sha256)
             if kind not in ("loadgen", "loadgen-detail") and not text.endswith(("\n", "\r")):
@@ -109,10 +123,11 @@ def read_runs(
                 sets.setdefault(device, []).append(replace(samples, sha256=sha256))
         except SpecError as error:
             problems += error.problems
+            more |= error.more
     if sets and found.rows:
         problems.append(Problem("some of the files hold samples, others percentiles; import them apart"))
     if problems:
-        raise SpecError(problems)
+        raise SpecError(problems, more=more)
     found.samples = {device: SampleSet.joined(parts) for device, parts in sets.items()}
     return found
 
@@ -129,13 +144,13 @@ def _read(text: str, file: Path, kind: Format, choices: Choices, found: Imported
             device = choices.device or samples.about.get("device", default)
             return {device: samples.with_about(device=device)}
         return read_sample_table(text, name, choices, default)
-    if kind == "percentiles":
-        found.rows += read_percentile_table(text, name, choices)
-    elif kind == "perf-analyzer":
-        found.rows += read_perf_analyzer(text, name, choices)
+    if kind in ("percentiles", "perf-analyzer"):
+        table_reader = read_percentile_table if kind == "percentiles" else read_perf_analyzer
+        rows, remarks = table_reader(text, name, choices)
+        found.rows += rows
     else:
         reader = loadgen_summary.read_loadgen_summary if kind == "loadgen" else loadgen_detail.read_loadgen_detail
         row, remarks = reader(text, name, choices)
         found.rows.append(row)
-        found.remarks += remarks
+    found.remarks += remarks
     return {}

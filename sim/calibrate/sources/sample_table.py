@@ -7,7 +7,14 @@ import numpy as np
 from sim.calibrate.measured_text import LARGEST, column_of
 from sim.calibrate.sample_set import STAGES, TOTAL, SampleKey, SampleSet
 from sim.calibrate.sources.choices import Choices
-from sim.calibrate.sources.columns import find_column, name_in, shared_unit, time_columns, time_ns, whole_size
+from sim.calibrate.sources.columns import (
+    name_in,
+    shared_unit,
+    statistic_column,
+    time_columns,
+    time_ns,
+    whole_size,
+)
 from sim.calibrate.sources.sheet import Sheet, read_sheet
 from sim.profile.stage_times import is_known_stage
 
@@ -36,10 +43,17 @@ def read_sample_table(text: str, file: str, choices: Choices, default_device: st
     Raises
     ------
     SpecError
-        With the lines of everything that is wrong.
+        With the lines of everything that is wrong, or of a column that says which percentile a row holds.
     """
     sheet = read_sheet(text, file, choices)
     complaints = sheet.complaints
+    statistic = statistic_column(sheet.header, [row for _, row in sheet.rows])
+    if statistic is not None:
+        # What else such a file lacks as samples would only lead astray.
+        message = "rows of percentiles or means are no samples: percentiles have to be a column each"
+        where = column_of(sheet.header, statistic)
+        complaints.report(sheet.line, where, message, sheet.header[statistic], allowed="size,p50_ms,p99_ms")
+        complaints.raise_any()
     time = _time_column(sheet)
     size = sheet.column("size")
     if size is None and choices.size is None and not sheet.header_is_bad:
@@ -51,6 +65,7 @@ def read_sample_table(text: str, file: str, choices: Choices, default_device: st
     sheet.raise_for_header()
     assert time is not None
     unit = shared_unit(sheet.header, [time], choices.unit, sheet.line, complaints)
+    sheet.raise_for_header()
     defaults = {
         "model": choices.model,
         "representation": choices.representation,
@@ -96,9 +111,8 @@ def read_sample_table(text: str, file: str, choices: Choices, default_device: st
 
 
 def _time_column(sheet: Sheet) -> int | None:
-    chosen = sheet.choices.columns.get("service")
-    if chosen is not None:
-        return find_column(sheet.header, "service", chosen, sheet.complaints, sheet.line)
+    if "service" in sheet.choices.columns:
+        return sheet.column("service")
     found = time_columns(sheet.header)
     if len(found) != 1 and not sheet.header_is_bad:
         if found:

@@ -39,7 +39,9 @@ class Sheet:
     @property
     def header_is_bad(self) -> bool:
         """Whether something was wrong with the header, so that rows make no sense."""
-        return any(p.position is not None and p.position.line <= self.line for p in self.complaints.problems)
+        return not self.header or any(
+            p.position is not None and p.position.line <= self.line for p in self.complaints.problems
+        )
 
     def raise_for_header(self) -> None:
         """Raise a `SpecError` with everything so far if something is wrong with the header."""
@@ -48,7 +50,7 @@ class Sheet:
 
     def column(self, holds: str) -> int | None:
         """Return the index of the column that holds something, None if there is none."""
-        return find_column(self.header, holds, self.choices.columns.get(holds), self.complaints, self.line)
+        return find_column(self.header, holds, self.choices.columns, self.complaints, self.line)
 
     def missing(self, what: str, remedy: str) -> None:
         """Report that a column is missing."""
@@ -77,14 +79,14 @@ def read_sheet(text: str, file: str, choices: Choices) -> Sheet:
     about, skipped, body = about_and_body(text)
     lines = numbered_rows(body, complaints, skipped)
     line, header = next(lines, (skipped + 1, []))
-    if not header:
+    if not header and not complaints.problems:
         complaints.report(line, 1, "the file is empty", allowed="a header and rows")
     twice = {name for name in header if header.count(name) > 1 and name}
     if twice:
         complaints.report(line, 1, f"two columns are called {', '.join(sorted(twice))}")
     chosen: list[tuple[int, str]] = []
     for name, value in choices.where.items():
-        index = find_column(header, "rows", name, complaints, line)
+        index = find_column(header, "rows", {"rows": name}, complaints, line)
         if index is not None:
             chosen.append((index, value))
     rows = []

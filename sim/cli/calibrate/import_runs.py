@@ -14,8 +14,6 @@ from sim.cli.calibrate.writing import told_if_unwritable
 
 __all__ = ["import_runs"]
 
-COLUMN_CONTENTS = ("size", "service", "model", "representation", "device", "stage", "block")
-
 
 def import_runs(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to read.", show_default=False)],
@@ -48,7 +46,8 @@ def import_runs(
         list[str] | None,
         typer.Option(
             metavar="WHAT=NAME",
-            help="Column that holds the size, service, model, representation, device, stage or block; repeatable.",
+            help="Column that holds the size, service, model, representation, device, stage, block, repeat, unit or "
+            "queries; repeatable.",
         ),
     ] = None,
     where: Annotated[
@@ -77,7 +76,7 @@ def import_runs(
     """
     from sim.calibrate.imported_runs import origin, with_origin, write_percentiles, write_samples
     from sim.calibrate.profile_folder import DeviceText, device_file
-    from sim.calibrate.sources.choices import Choices
+    from sim.calibrate.sources.choices import CONTENTS, Choices
     from sim.calibrate.sources.reading import read_runs
 
     choices = Choices(
@@ -85,7 +84,7 @@ def import_runs(
         device=device,
         representation=representation,
         unit=unit,
-        columns=_pairs(column, "--column", allowed=COLUMN_CONTENTS),
+        columns=_pairs(column, "--column", allowed=CONTENTS),
         where=_pairs(where, "--where"),
         with_queueing=with_queueing,
     )
