@@ -245,7 +245,9 @@ class LeastBacklogRouterSpec(SpecModel):
     """The node with the fewest unfinished queries per lane, or the least expected work per lane."""
 
     kind: Literal["least-backlog"]
-    measure: Literal["queries", "work"] = Field("queries", description="Count unfinished parts, or their mean work.")
+    measure: Literal["queries", "work"] = Field(
+        "queries", description="Count unfinished parts, or their mean work; of those in service, what is left of it."
+    )
 
 
 class PowerOfDRouterSpec(SpecModel):
@@ -253,7 +255,9 @@ class PowerOfDRouterSpec(SpecModel):
 
     kind: Literal["power-of-d"]
     d: int = Field(2, ge=1, le=64, description="Nodes drawn for each query.")
-    measure: Literal["queries", "work"] = Field("queries", description="Count unfinished parts, or their mean work.")
+    measure: Literal["queries", "work"] = Field(
+        "queries", description="Count unfinished parts, or their mean work; of those in service, what is left of it."
+    )
 
 
 class LeastExpectedCompletionRouterSpec(SpecModel):
@@ -273,7 +277,7 @@ RouterSpec = Annotated[
 
 
 class SplittingSpec(SpecModel):
-    """A query larger than `part` is cut into parts of that size; it completes with its last part."""
+    """A query larger than `part` is cut into as few parts as that allows, nearly equal ones; it ends with its last."""
 
     part: int = Field(ge=1, lt=2**53, description="Largest part, in samples.")
     over: Literal["lanes", "devices"] = Field(

@@ -14,7 +14,7 @@ Representation = Literal["table", "dhe", "select", "hybrid"]
 
 
 class MostAccurateFirstSpec(SpecModel):
-    """Per device, representations from most to least accurate while they fit in memory (MP-Rec)."""
+    """Per device, representations from most to least accurate, each that fits in the memory that is left (MP-Rec)."""
 
     kind: Literal["most-accurate-first"]
     representations: tuple[Representation, ...] | None = Field(
@@ -24,7 +24,7 @@ class MostAccurateFirstSpec(SpecModel):
         False, description="Hybrid and table paths of one device share the embedding tables in memory."
     )
     reserve_fastest: bool = Field(
-        False, description="Reserve memory for the representation with the shortest mean service time first."
+        False, description="Reserve memory for the representation that fits with the shortest mean service time first."
     )
 
 

@@ -153,7 +153,7 @@ class UniformSizesSpec(SpecModel):
 
 
 class LognormalSizesSpec(SpecModel):
-    """Lognormal sizes, conditioned on [min, max] and rounded to whole samples."""
+    """Lognormal sizes, rounded to whole samples, conditioned on these being within [min, max]."""
 
     kind: Literal["lognormal"]
     mean: float | None = Field(None, gt=0, description="Mean before the bounds, in samples.")
@@ -172,7 +172,7 @@ class LognormalSizesSpec(SpecModel):
 
 
 class NormalSizesSpec(SpecModel):
-    """Normal sizes, conditioned on [min, max] and rounded to whole samples."""
+    """Normal sizes, rounded to whole samples, conditioned on these being within [min, max]."""
 
     kind: Literal["normal"]
     mean: float = Field(description="Mean before the bounds, in samples.")
