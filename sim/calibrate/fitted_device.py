@@ -65,9 +65,11 @@ def devices_in(files: Sequence[Path], name: str | None = None) -> dict[str, Samp
     Raises
     ------
     SpecError
-        As `sim.calibrate.sample_set.read_sample_csv`, for all files at once, and where one is named twice.
+        As `sim.calibrate.sample_set.read_sample_csv`, for all files at once, where one is named twice, and where `name`
+        would put samples of different devices together.
     """
     found: dict[str, list[SampleSet]] = {}
+    said: dict[str, list[str]] = {}
     resolved = [file.resolve() for file in files]
     problems = [
         Problem(f"{file} is given twice: its samples would count twice")
@@ -81,6 +83,11 @@ def devices_in(files: Sequence[Path], name: str | None = None) -> dict[str, Samp
             problems += error.problems
             continue
         found.setdefault(name or samples.about.get("device") or file.name.split(".csv")[0], []).append(samples)
+        if "device" in samples.about:
+            said.setdefault(samples.about["device"], []).append(str(file))
+    if name is not None and len(said) > 1:
+        devices = "; ".join(f"{device} in {', '.join(named)}" for device, named in said.items())
+        problems.append(Problem(f"--name would make one device of the samples of {len(said)}: {devices}", value=name))
     if problems:
         raise SpecError(problems)
     return {device: SampleSet.joined(sets) for device, sets in found.items()}

@@ -146,6 +146,22 @@ def test_files_of_one_device_are_fitted_together(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 2
 
 
+def test_a_name_makes_no_one_device_of_two(tmp_path: Path) -> None:
+    said = {"a": {"device": "d1"}, "b": {"device": "d2"}, "c": {"device": "d1"}, "d": {}}
+    a, b, c, d = (
+        write_sample_csv(tmp_path / f"{name}.csv", samples_of({1: [5, 6]}).with_about(**about))
+        for name, about in said.items()
+    )
+    with pytest.raises(SpecError) as caught:
+        devices_in([a, b, c], "foo")
+    assert str(caught.value).startswith(
+        f"--name would make one device of the samples of 2: d1 in {a}, {c}; d2 in {b} (got 'foo'"
+    )
+    assert list(devices_in([a, b])) == ["d1", "d2"]
+    # Those that say the same, or nothing, may be called anything.
+    assert list(devices_in([a, c, d], "foo")) == ["foo"]
+
+
 def test_stages_alone_are_no_fit() -> None:
     with pytest.raises(SpecError, match="no samples of m, table"):
         fit_device(samples_of({1: [5, 6]}, stage="encoder"), "d")
