@@ -136,7 +136,7 @@ def fit_lines(device: FittedDevice) -> list[str]:
         rows = table.rows
         line = f"  {rows.model:<16} {rows.representation:<14} {rows.sizes.size:>5} {table.repeats:>7}"
         lines.append(line + ("  too few sizes to hold half of them out" if check is None else _judged(check)))
-    lines += [line for table in device.tables for line in _remarks(table)]
+    lines += [line for table in device.tables for line in _remarks(table, device.skip)]
     return lines
 
 
@@ -148,7 +148,7 @@ def _judged(check: HeldOut) -> str:
     return text
 
 
-def _remarks(table: FittedTable) -> Iterable[str]:
+def _remarks(table: FittedTable, skip: int) -> Iterable[str]:
     where = f"  {table.rows.model}, {table.rows.representation}: "
     # What follows from fewer is a matter of one sample.
     unknown = [level for level in SHOWN if table.repeats < samples_for(level)]
@@ -167,10 +167,11 @@ def _remarks(table: FittedTable) -> Iterable[str]:
             f"their size, up to {table.worst_outlier:.3g} times at size {table.worst_size}; they are kept"
         )
     if table.warms_up:
-        yield (
-            f"{where}the first repeat of a block takes {table.first_repeat:.3g} times the median; "
-            "--skip 1 leaves it out as warm-up"
-        )
+        kept = f" after the {skip} left out" if skip else ""
+        advice = f"--skip {table.warm_up} leaves out what is warm-up"
+        if table.warm_up == skip:
+            advice = "no --skip leaves this out and some repeats of every size"
+        yield f"{where}the first repeat of a block{kept} takes {table.first_repeat:.3g} times the median; {advice}"
     if table.moved > LIMITS[0.5]:
         yield f"{where}medians that fall with size were averaged, which moves one of them by {table.moved:.1%}"
 

@@ -74,6 +74,24 @@ def test_outliers_are_kept_and_told_and_warm_up_is_left_out_when_asked() -> None
     assert (skipped.outliers, skipped.repeats, skipped.samples) == (2, 99, 198)
 
 
+def test_advice_on_warm_up_is_about_what_is_kept_and_helps() -> None:
+    samples = samples_of({n: [900 * n, 500 * n, 200 * n, *([100 * n] * 40)] for n in (1, 2, 4, 8)})
+
+    def advice(skip: int) -> list[str]:
+        lines = fit_lines(fit_device(samples, "d", skip=skip))
+        return [line.removeprefix("  m, table: ") for line in lines if "first repeat" in line]
+
+    takes = "takes {} times the median; --skip 3 leaves out what is warm-up"
+    assert advice(0) == [f"the first repeat of a block {takes.format(9)}"]
+    assert advice(2) == [f"the first repeat of a block after the 2 left out {takes.format(2)}"]
+    assert advice(3) == advice(4) == []
+    # A size with one repeat a block has none to spare.
+    cells = {SampleKey("m", "table", "total", 1, block): np.array([100]) for block in range(5)}
+    fitted = fit_device(SampleSet({**cells, **samples_of({2: [900, *([300] * 9)]}).cells}), "d")
+    (line,) = (line for line in fit_lines(fitted) if "first repeat" in line)
+    assert line.endswith("takes 3 times the median; no --skip leaves this out and some repeats of every size")
+
+
 def test_a_size_with_few_samples_takes_nothing_from_the_tail_of_the_others() -> None:
     random = np.random.default_rng(1)
     # 1 ms and a little, but 20 ms twice in a thousand.
