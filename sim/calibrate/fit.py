@@ -107,6 +107,10 @@ class FittedTable:
         """Samples of all sizes."""
         return sum(self.counts)
 
+    def knows(self, level: float) -> bool:
+        """Whether every size has samples enough to carry a quantile level; else it follows from one sample."""
+        return self.repeats >= samples_for(level)
+
     @property
     def warms_up(self) -> bool:
         """Whether the first repeats that were kept are slower than the rest."""

@@ -56,6 +56,11 @@ class FittedDevice:
     checks: tuple[HeldOut | None, ...]
     skip: int
 
+    def judged(self, level: float) -> list[Judged]:
+        """Checks of a quantile level, of the tables that know it: where it is one sample there is nothing to judge."""
+        pairs = zip(self.tables, self.checks, strict=True)
+        return [check.judged[level] for table, check in pairs if check is not None and table.knows(level)]
+
 
 def devices_in(files: Sequence[Path], name: str | None = None) -> dict[str, SampleSet]:
     """Read sample files and put those of one device together.
@@ -135,30 +140,34 @@ def fit_lines(device: FittedDevice) -> list[str]:
     for table, check in zip(device.tables, device.checks, strict=True):
         rows = table.rows
         line = f"  {rows.model:<16} {rows.representation:<14} {rows.sizes.size:>5} {table.repeats:>7}"
-        lines.append(line + ("  too few sizes to hold half of them out" if check is None else _judged(check)))
+        lines.append(line + ("  too few sizes to hold half of them out" if check is None else _judged(table, check)))
     lines += [line for table in device.tables for line in _remarks(table, device.skip)]
     return lines
 
 
-def _judged(check: HeldOut) -> str:
+def _judged(table: FittedTable, check: HeldOut) -> str:
     text = ""
-    for level, width in zip(LIMITS, (8, 8), strict=True):
+    for level in LIMITS:
         one = check.judged[level]
-        text += f"  {one.within:>{width}.1%} {np.median(np.abs(one.error)):>6.1%} {one.floor:>6.1%}"
+        cells = ["-", "-", "-"]
+        if table.knows(level):
+            cells = [f"{share:.1%}" for share in (one.within, np.median(np.abs(one.error)), one.floor)]
+        text += f"  {cells[0]:>8} {cells[1]:>6} {cells[2]:>6}"
     return text
 
 
 def _remarks(table: FittedTable, skip: int) -> Iterable[str]:
     where = f"  {table.rows.model}, {table.rows.representation}: "
-    # What follows from fewer is a matter of one sample.
-    unknown = [level for level in SHOWN if table.repeats < samples_for(level)]
+    unknown = [level for level in SHOWN if not table.knows(level)]
     if unknown:
         few = sum(count < samples_for(unknown[-1]) for count in table.counts)
         least = int(table.rows.sizes[table.counts.index(table.repeats)])
         names = [f"p{100 * level:g}" for level in unknown]
+        listed = f"{', '.join(names[:-1])} and {names[-1]} are" if names[1:] else f"{names[0]} is"
+        have, their = ("has", "its") if few == 1 else ("have", "their")
         yield (
-            f"{where}{' and '.join(names)} are not known: {few} of {len(table.counts)} sizes have too few samples "
-            f"(size {least} has {table.repeats}), and their largest stands for what is beyond; a size needs "
+            f"{where}{listed} not known: {few} of {len(table.counts)} sizes {have} too few samples "
+            f"(size {least} has {table.repeats}), and {their} largest stands for what is beyond; a size needs "
             + ", ".join(f"{samples_for(level)} for {name}" for level, name in zip(unknown, names, strict=True))
         )
     if table.outliers:
@@ -177,7 +186,7 @@ def _remarks(table: FittedTable, skip: int) -> Iterable[str]:
 
 
 def total_lines(devices: Sequence[FittedDevice], apart: str | None = None) -> list[str]:
-    """The check over all devices; those with `apart` in their name are added up apart."""
+    """The check over all devices, where the level is known; those with `apart` in their name are added up apart."""
     groups = {"all devices": list(devices)}
     if apart is not None:
         groups = {
@@ -186,9 +195,8 @@ def total_lines(devices: Sequence[FittedDevice], apart: str | None = None) -> li
         }
     lines = []
     for name, group in groups.items():
-        checks = [check for device in group for check in device.checks if check is not None]
         for level, limit in LIMITS.items():
-            judged = [check.judged[level] for check in checks]
+            judged = [one for device in group for one in device.judged(level)]
             if judged:
                 lines += _total(f"{name}, p{100 * level:g}", judged, limit)
     return lines

@@ -191,12 +191,23 @@ def test_quantiles_that_no_samples_carry_are_told() -> None:
     assert not any("not known" in line for line in fit_lines(fit_device(samples_of(cells), "d")))
     (line,) = (line for line in fit_lines(fit_device(samples_of({**cells, 4: [4100] * 20}), "d")) if "known" in line)
     assert line.endswith(
-        "p99 are not known: 1 of 4 sizes have too few samples (size 4 has 20), and their largest stands for what is "
+        ": p99 is not known: 1 of 4 sizes has too few samples (size 4 has 20), and its largest stands for what is "
         "beyond; a size needs 90 for p99"
     )
     (line,) = (line for line in fit_lines(fit_device(samples_of({1: [5], 2: [6]}), "d")) if "known" in line)
-    assert "p50 and p95 and p99 are not known: 2 of 2 sizes" in line
+    assert "p50, p95 and p99 are not known: 2 of 2 sizes" in line
     assert line.endswith("a size needs 2 for p50, 18 for p95, 90 for p99")
+    (line,) = (line for line in fit_lines(fit_device(samples_of({1: [5] * 9, 2: [6] * 9}), "d")) if "known" in line)
+    assert ": p95 and p99 are not known: 2 of 2 sizes have" in line
     for level in (0.5, 0.95, 0.99, 0.999):
         assert level in levels_for(samples_for(level))
         assert level == 0.5 or level not in levels_for(samples_for(level) - 1)
+
+
+def test_a_quantile_that_is_not_known_is_not_judged() -> None:
+    few, many = (fit_device(samples_of({n: [100 * n] * repeats for n in (1, 2, 3, 4)}), "d") for repeats in (3, 90))
+    assert fit_lines(few)[2].split()[4:] == ["100.0%", "0.0%", "100.0%", "-", "-", "-"]
+    assert fit_lines(many)[2].split()[7:] == ["100.0%", "0.0%", "100.0%"]
+    assert [line.split(":")[0] for line in total_lines([few])[::2]] == ["all devices, p50"]
+    (p99,) = (line for line in total_lines([few, many]) if "p99" in line)
+    assert "of 2 sizes held out" in p99

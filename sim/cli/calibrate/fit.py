@@ -90,11 +90,12 @@ def fit(
                 write_fitted(out, device, text, replace_there=replace)
             typer.echo(f"wrote {device_file(out, device.name)}")
         folder = figures or (None if out is None else out / "figures")
-        series = [
-            (f"{check.model}, {check.representation}", check.sizes, {q: one.error for q, one in check.judged.items()})
-            for check in device.checks
+        known = [
+            (check, {level: one.error for level, one in check.judged.items() if table.knows(level)})
+            for table, check in zip(device.tables, device.checks, strict=True)
             if check is not None
         ]
+        series = [(f"{check.model}, {check.representation}", check.sizes, errors) for check, errors in known if errors]
         if folder is not None and series:
             title = f"{device.name}: how far off is the fit at sizes it did not see?"
             with told_if_unwritable():
