@@ -3,8 +3,9 @@
 Each size gives a row of sample quantiles that keeps the sample mean (`sim.calibrate.samples.quantile_row`). Then each
 quantile becomes the nearest function of size that does not fall (isotonic regression, weighted by the number of
 samples): a service time that falls where the size grows is noise, and neighbours that disagree so are averaged.
-Isotonic regression keeps order between functions, so rows do not cross afterwards either. Nothing else is smoothed:
-between sizes the simulator interpolates, outside it refuses.
+Isotonic regression keeps order between functions, so rows do not cross afterwards either. It keeps the mean over all
+sizes, by number of samples; that of a size moves where its times, or its outliers, are averaged with a neighbour's.
+Nothing else is smoothed: between sizes the simulator interpolates, outside it refuses.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ class FittedTable:
         Samples by size.
     moved : float
         Largest change that making it monotone made to a median, as a fraction of it.
+    mean_moved : float
+        Largest change that it made to the mean of a size, as a signed fraction of it.
+    mean_moved_size : int
+        Where that is.
     outliers : int
         Samples of more than `OUTLIER` times the median of their cell. They are kept: they are the tail.
     worst_outlier : float
@@ -91,6 +96,8 @@ class FittedTable:
     rows: TableRows
     counts: tuple[int, ...]
     moved: float
+    mean_moved: float
+    mean_moved_size: int
     outliers: int
     worst_outlier: float
     worst_size: int
@@ -148,6 +155,9 @@ def fit_table(
     medians = np.array([np.median(cell) for cell in cells])
     worst = [float(cell.max() / median) for cell, median in zip(cells, medians, strict=True)]
     middle = levels.index(0.5)
+    means, plain_means = (ServiceTable(np.array(sizes), np.array(levels), one).mean_ns for one in (rows, plain))
+    mean_moved = means / plain_means - 1.0
+    most = int(np.argmax(np.abs(mean_moved)))
     first_repeat, warm_up = _warming_up(samples, model, representation, skip)
     return FittedTable(
         rows=TableRows(
@@ -160,6 +170,8 @@ def fit_table(
         ),
         counts=tuple(cell.size for cell in cells),
         moved=float(np.max(np.abs(rows[:, middle] / plain[:, middle] - 1.0))),
+        mean_moved=float(mean_moved[most]),
+        mean_moved_size=sizes[most],
         outliers=sum(int(np.sum(cell > OUTLIER * m)) for cell, m in zip(cells, medians, strict=True)),
         worst_outlier=max(worst),
         worst_size=sizes[int(np.argmax(worst))],

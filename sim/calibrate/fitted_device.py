@@ -29,6 +29,9 @@ __all__ = [
 SHOWN = (0.5, 0.95, 0.99)
 """Quantile levels that reports and limits are about: samples that do not carry them are told."""
 
+MEAN_MOVED = 0.02
+"""A change of a size's mean by smoothing that is told."""
+
 _HEADER = (
     f"  {'model':<16} {'representation':<14} {'sizes':>5} {'repeats':>7}  "
     f"{'p50 <5%':>8} {'error':>6} {'floor':>6}  {'p99 <15%':>8} {'error':>6} {'floor':>6}"
@@ -183,6 +186,11 @@ def _remarks(table: FittedTable, skip: int) -> Iterable[str]:
         yield f"{where}the first repeat of a block{kept} takes {table.first_repeat:.3g} times the median; {advice}"
     if table.moved > LIMITS[0.5]:
         yield f"{where}medians that fall with size were averaged, which moves one of them by {table.moved:.1%}"
+    if abs(table.mean_moved) > MEAN_MOVED:
+        yield (
+            f"{where}quantiles that fall with size were averaged, which moves the mean of size {table.mean_moved_size} "
+            f"by {table.mean_moved:+.1%}, the most of all sizes: it and the tail there are in part those of other sizes"
+        )
 
 
 def total_lines(devices: Sequence[FittedDevice], apart: str | None = None) -> list[str]:

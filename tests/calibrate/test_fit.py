@@ -92,6 +92,20 @@ def test_advice_on_warm_up_is_about_what_is_kept_and_helps() -> None:
     assert line.endswith("takes 3 times the median; no --skip leaves this out and some repeats of every size")
 
 
+def test_a_mean_that_smoothing_moves_is_told() -> None:
+    times = {1: [*([100_000] * 99), 5_000_000], 2: [110_000] * 100}
+    table = fit_table(samples_of(times), "m", "table")
+    means = service_table(table.rows).mean_ns
+    # Half of the outlier goes to the size without one: as much as the one loses the other gains.
+    assert means.sum() == pytest.approx(149_000 + 110_000, abs=2)
+    assert (table.moved, table.mean_moved_size) == (0, 2)
+    assert table.mean_moved == pytest.approx(means[1] / 110_000 - 1, abs=1e-4) == pytest.approx(0.222, abs=1e-3)
+    (line,) = (line for line in fit_lines(fit_device(samples_of(times), "d")) if "averaged" in line)
+    assert "which moves the mean of size 2 by +22.2%, the most of all sizes" in line
+    rising = {1: [100] * 100, 2: [*([110] * 99), 5_000]}
+    assert not any("averaged" in line for line in fit_lines(fit_device(samples_of(rising), "d")))
+
+
 def test_a_size_with_few_samples_takes_nothing_from_the_tail_of_the_others() -> None:
     random = np.random.default_rng(1)
     # 1 ms and a little, but 20 ms twice in a thousand.
