@@ -18,8 +18,10 @@ from sim.calibrate.accuracy.criteo import read_criteo
 from sim.calibrate.accuracy.from_log import prepare, read_log, source_text
 from sim.calibrate.accuracy.libfm import read_libfm
 from sim.calibrate.accuracy.synthetic import TABLE_ROWS, draw_click_log, write_click_log
+from sim.calibrate.accuracy.trained_model import find_trained_model
 from sim.cli.main import app
 from sim.profile.dlrm import DlrmShape
+from sim.profile.library import model_file
 from sim.spec.problems import SpecError
 from sim.workload.popularity import ZipfPopularity
 
@@ -206,3 +208,23 @@ def test_the_synthetic_log_is_drawn_as_it_says(tmp_path: Path) -> None:
         seen = ~small.missing_ids[:, feature]
         pairs = set(zip(small.ids[seen, feature].tolist(), log.ids[seen, feature].tolist(), strict=True))
         assert len(pairs) == len({rank for rank, _ in pairs}) == len({name for _, name in pairs})
+
+
+def test_a_file_that_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("somebody's")
+    command = ["calibrate", "click-log", str(log), "--rows", "5"]
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, SpecError)
+    assert "log.txt is there already; give --replace" in str(done.exception) and log.read_text() == "somebody's"
+    assert CliRunner().invoke(app, [*command, "--replace"]).exit_code == 0
+    assert log.read_text().count("\n") == 5
+
+    # A model file is replaced by one that comes from another, and updated in place where it is its own.
+    model = tmp_path / "mine.yaml"
+    model.write_bytes(model_file("dlrm-frappe").read_bytes())
+    for name in ("dlrm-frappe", "dlrm-ml-100k"):
+        with pytest.raises(SpecError, match=r"--out: \S*mine.yaml is there already; give --replace"):
+            find_trained_model(name, None, model)
+        assert find_trained_model(name, None, model, replace_there=True).out == model
+    assert find_trained_model(str(model), None, None).out == find_trained_model(str(model), None, model).out == model

@@ -65,6 +65,9 @@ def accuracy(
             metavar="FILE", help="Model file to write; left out, FILE of --model is changed.", show_default=False
         ),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite FILE of --out if it is there and not that of --model.")
+    ] = False,
 ) -> None:
     """Train each representation on a click log and write accuracy, AUC and log loss into the model file.
 
@@ -89,7 +92,7 @@ def accuracy(
     from sim.calibrate.accuracy.training import TrainingSettings
 
     prepare_device(device, threads)
-    chosen = find_trained_model(model, representation, out)
+    chosen = find_trained_model(model, representation, out, replace_there=replace)
     read = [read_log(path, log_format, rows) for path in logs]
     tests = [read_log(path, log_format, rows) for path in test or []]
     prepared = prepare(chosen.shape, read, tests, _SHARE if test_share is None else test_share, id_range)
@@ -115,6 +118,7 @@ def click_log(
     out: Annotated[Path, typer.Argument(metavar="FILE", help="Log to write, in Criteo's format.")],
     rows: Annotated[int, typer.Option(min=1, help="Impressions.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite FILE if it is there.")] = False,
 ) -> None:
     """Draw a small synthetic click log: clicks depend on IDs and a count in a known way.
 
@@ -123,7 +127,10 @@ def click_log(
     """
     from sim.calibrate.accuracy.scores import score
     from sim.calibrate.accuracy.synthetic import write_click_log
+    from sim.spec.problems import Problem, SpecError
 
+    if out.exists() and not replace:
+        raise SpecError([Problem(f"{out} is there already; give --replace, or take another name")])
     with told_if_unwritable():
         log = write_click_log(out, rows, seed)
     typer.echo(f"wrote {out}: {rows:,} rows, {log.labels.mean():.2%} clicked")
