@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting, parse_cache, parse_popularity
 from sim.profile.device import Device
 from sim.profile.model import Model
 from sim.profile.service import ServiceTable
@@ -16,6 +18,7 @@ from sim.serving.cache import DeviceCache, cached_path, find_cache
 from sim.serving.findings import Findings
 from sim.spec.binding import bind
 from sim.spec.cache import CacheSpec
+from sim.spec.popularity import PopularitySpec, UniformPopularitySpec, ZipfPopularitySpec
 from sim.spec.problems import Problem, SpecError
 from sim.spec.source import parse_yaml
 
@@ -77,13 +80,17 @@ def cache_effects(plain: Device, cached: Device, models: Sequence[Model], writte
     Raises
     ------
     SpecError
-        If the cache is written badly, or there is nothing to compare.
+        If the cache is written badly, the devices are one, the notes of one say that it was measured with another cache
+        or other IDs, or there is nothing to compare.
     """
     node = parse_yaml(written, "--cache")
     findings = Findings(node)
     cache = find_cache(bind(node, CacheSpec), (), Path(), findings)
     findings.stop_if_broken()
     assert cache is not None
+    problems = _contradictions(plain, cached, cache.spec)
+    if problems:
+        raise SpecError(problems)
     effects = []
     for model in models:
         for name in model.representations:
@@ -98,6 +105,49 @@ def cache_effects(plain: Device, cached: Device, models: Sequence[Model], writte
         )
         raise SpecError([Problem(message)])
     return effects
+
+
+def _contradictions(plain: Device, cached: Device, spec: CacheSpec) -> list[Problem]:
+    """What the devices' notes say against comparing them, where they are as `mprec calibrate measure` writes them."""
+    if plain.content_hash == cached.content_hash:
+        return [Problem(f"{plain.name} and {cached.name} are one profile: there is no effect to measure")]
+    problems = []
+    asked = CacheSetting(spec.encoder or 0, spec.decoder_centroids or 0)
+    for device, wanted in ((plain, NO_CACHE), (cached, asked)):
+        written, setting = _measured_cache(device)
+        if setting is not None and setting != wanted:
+            needed = "one without is compared" if device is plain else "--cache says another"
+            problems.append(Problem(f"{device.name} was measured with MP-Cache: {written}; {needed}"))
+    ids = _stated(cached, r"IDs drawn by (\S+?);")
+    if ids is not None and spec.popularity is not None and _other_ids(ids, spec.popularity):
+        problems.append(Problem(f"{cached.name} was measured with IDs drawn by {ids}; --cache says another popularity"))
+    return problems
+
+
+def _measured_cache(device: Device) -> tuple[str, CacheSetting | None]:
+    written = _stated(device, r"MP-Cache: (.+?)\.(?=\s|$)")
+    if written is None or written == "none":
+        return "none", None if written is None else NO_CACHE
+    try:
+        return written, parse_cache(written, "notes")
+    except SpecError:
+        return written, None
+
+
+def _stated(device: Device, pattern: str) -> str | None:
+    """What all that was measured of a device has in its notes; None where it says nothing, or several things."""
+    found = set(re.findall(pattern, device.provenance))
+    return found.pop() if len(found) == 1 else None
+
+
+def _other_ids(written: str, popularity: PopularitySpec) -> bool:
+    try:
+        exponent = parse_popularity(written) or 0.0
+    except SpecError:
+        return False
+    if isinstance(popularity, UniformPopularitySpec):
+        return exponent != 0.0
+    return isinstance(popularity, ZipfPopularitySpec) and popularity.exponent != exponent
 
 
 def _effect(

@@ -3,14 +3,15 @@
 Each size gives a row of sample quantiles that keeps the sample mean (`sim.calibrate.samples.quantile_row`). Then each
 quantile becomes the nearest function of size that does not fall (isotonic regression, weighted by the number of
 samples): a service time that falls where the size grows is noise, and neighbours that disagree so are averaged.
-Isotonic regression keeps order between functions, so rows do not cross afterwards either. Nothing else is smoothed:
-between sizes the simulator interpolates, outside it refuses.
+Isotonic regression keeps order between functions, so rows do not cross afterwards either. It keeps the mean over all
+sizes, by number of samples; that of a size moves where its times, or its outliers, are averaged with a neighbour's.
+Nothing else is smoothed: between sizes the simulator interpolates, outside it refuses.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ OUTLIER = 3.0
 """A sample of this many times the median of its cell is reported as an outlier; it stays in the fit."""
 
 WARM_UP = 1.25
-"""Where the first repeats of half of the cells take this many times the median, warming up is reported."""
+"""Where the first repeats in half of the blocks take this many times the median, warming up is reported."""
 
 _FINE_TAIL = (0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99995, 0.99998, 0.99999)
 """Between the last level and the largest sample times are drawn evenly. With 100,000 samples of which one in 10,000 was
@@ -75,6 +76,10 @@ class FittedTable:
         Samples by size.
     moved : float
         Largest change that making it monotone made to a median, as a fraction of it.
+    mean_moved : float
+        Largest change that it made to the mean of a size, as a signed fraction of it.
+    mean_moved_size : int
+        Where that is.
     outliers : int
         Samples of more than `OUTLIER` times the median of their cell. They are kept: they are the tail.
     worst_outlier : float
@@ -82,16 +87,22 @@ class FittedTable:
     worst_size : int
         Where that is.
     first_repeat : float
-        Median over the cells of the first repeat of a block over the median of the cell.
+        Median over the blocks of the first repeat that was kept over the median of its size.
+    warm_up : int
+        Repeats to leave out at the start of a block so that the first one kept is no slower than `WARM_UP`; as many as
+        were left out if it is not, or if a size would have none left.
     """
 
     rows: TableRows
     counts: tuple[int, ...]
     moved: float
+    mean_moved: float
+    mean_moved_size: int
     outliers: int
     worst_outlier: float
     worst_size: int
     first_repeat: float
+    warm_up: int
 
     @property
     def repeats(self) -> int:
@@ -103,9 +114,13 @@ class FittedTable:
         """Samples of all sizes."""
         return sum(self.counts)
 
+    def knows(self, level: float) -> bool:
+        """Whether every size has samples enough to carry a quantile level; else it follows from one sample."""
+        return self.repeats >= samples_for(level)
+
     @property
     def warms_up(self) -> bool:
-        """Whether the first repeats are slower than the rest."""
+        """Whether the first repeats that were kept are slower than the rest."""
         return self.first_repeat > WARM_UP
 
 
@@ -140,11 +155,10 @@ def fit_table(
     medians = np.array([np.median(cell) for cell in cells])
     worst = [float(cell.max() / median) for cell, median in zip(cells, medians, strict=True)]
     middle = levels.index(0.5)
-    first = [
-        float(samples.cells[key][0] / medians[sizes.index(key.size)])
-        for key in samples.cells
-        if key[:3] == (model, representation, TOTAL) and samples.cells[key].size > 1
-    ]
+    means, plain_means = (ServiceTable(np.array(sizes), np.array(levels), one).mean_ns for one in (rows, plain))
+    mean_moved = means / plain_means - 1.0
+    most = int(np.argmax(np.abs(mean_moved)))
+    first_repeat, warm_up = _warming_up(samples, model, representation, skip)
     return FittedTable(
         rows=TableRows(
             model,
@@ -156,11 +170,39 @@ def fit_table(
         ),
         counts=tuple(cell.size for cell in cells),
         moved=float(np.max(np.abs(rows[:, middle] / plain[:, middle] - 1.0))),
+        mean_moved=float(mean_moved[most]),
+        mean_moved_size=sizes[most],
         outliers=sum(int(np.sum(cell > OUTLIER * m)) for cell, m in zip(cells, medians, strict=True)),
         worst_outlier=max(worst),
         worst_size=sizes[int(np.argmax(worst))],
-        first_repeat=float(np.median(first)) if first else 1.0,
+        first_repeat=first_repeat,
+        warm_up=warm_up,
     )
+
+
+def _warming_up(samples: SampleSet, model: str, representation: str, skip: int) -> tuple[float, int]:
+    """Return `first_repeat` and `warm_up` of a fit that leaves out `skip` repeats."""
+    blocks: dict[int, list[NDArray[np.int64]]] = {}
+    for key, cell in samples.cells.items():
+        if key[:3] == (model, representation, TOTAL):
+            blocks.setdefault(key.size, []).append(cell)
+    most = min(max(cell.size for cell in cells) for cells in blocks.values()) - 1
+    # Tried one after the other, each against the medians it would leave, so that the advice, once taken, is the last.
+    slow = first_repeat = _first_repeat(blocks, skip)
+    warm_up = skip
+    while slow > WARM_UP and warm_up < most:
+        warm_up += 1
+        slow = _first_repeat(blocks, warm_up)
+    return first_repeat, warm_up if slow <= WARM_UP else skip
+
+
+def _first_repeat(blocks: Mapping[int, Sequence[NDArray[np.int64]]], skip: int) -> float:
+    """Median over the blocks of all sizes of the repeat after the first `skip` over the median of its size."""
+    ratios = []
+    for cells in blocks.values():
+        median = np.median(np.concatenate([cell[skip:] for cell in cells]))
+        ratios += [float(cell[skip] / median) for cell in cells if cell.size > skip + 1]
+    return float(np.median(ratios)) if ratios else 1.0
 
 
 def kept_samples(

@@ -30,6 +30,9 @@ __all__ = [
 SHOWN = (0.5, 0.95, 0.99)
 """Quantile levels that reports and limits are about: samples that do not carry them are told."""
 
+MEAN_MOVED = 0.02
+"""A change of a size's mean by smoothing that is told."""
+
 _HEADER = (
     f"  {'model':<16} {'representation':<14} {'sizes':>5} {'repeats':>7}  "
     f"{'p50 <5%':>8} {'error':>6} {'floor':>6}  {'p99 <15%':>8} {'error':>6} {'floor':>6}"
@@ -57,6 +60,11 @@ class FittedDevice:
     checks: tuple[HeldOut | None, ...]
     skip: int
 
+    def judged(self, level: float) -> list[Judged]:
+        """Checks of a quantile level, of the tables that know it: where it is one sample there is nothing to judge."""
+        pairs = zip(self.tables, self.checks, strict=True)
+        return [check.judged[level] for table, check in pairs if check is not None and table.knows(level)]
+
 
 def devices_in(files: Sequence[Path], name: str | None = None) -> dict[str, SampleSet]:
     """Read sample files and put those of one device together.
@@ -66,9 +74,11 @@ def devices_in(files: Sequence[Path], name: str | None = None) -> dict[str, Samp
     Raises
     ------
     SpecError
-        As `sim.calibrate.sample_set.read_sample_csv`, for all files at once, and where one is named twice.
+        As `sim.calibrate.sample_set.read_sample_csv`, for all files at once, where one is named twice, and where `name`
+        would put samples of different devices together.
     """
     found: dict[str, list[SampleSet]] = {}
+    said: dict[str, list[str]] = {}
     resolved = [file.resolve() for file in files]
     problems = [
         Problem(f"{file} is given twice: its samples would count twice")
@@ -84,6 +94,11 @@ def devices_in(files: Sequence[Path], name: str | None = None) -> dict[str, Samp
             more |= error.more
             continue
         found.setdefault(name or samples.about.get("device") or file.name.split(".csv")[0], []).append(samples)
+        if "device" in samples.about:
+            said.setdefault(samples.about["device"], []).append(str(file))
+    if name is not None and len(said) > 1:
+        devices = "; ".join(f"{device} in {', '.join(named)}" for device, named in said.items())
+        problems.append(Problem(f"--name would make one device of the samples of {len(said)}: {devices}", value=name))
     if problems:
         raise SpecError(problems, more=more)
     return {device: SampleSet.joined(sets) for device, sets in found.items()}
@@ -131,30 +146,34 @@ def fit_lines(device: FittedDevice) -> list[str]:
     for table, check in zip(device.tables, device.checks, strict=True):
         rows = table.rows
         line = f"  {rows.model:<16} {rows.representation:<14} {rows.sizes.size:>5} {table.repeats:>7}"
-        lines.append(line + ("  too few sizes to hold half of them out" if check is None else _judged(check)))
-    lines += [line for table in device.tables for line in _remarks(table)]
+        lines.append(line + ("  too few sizes to hold half of them out" if check is None else _judged(table, check)))
+    lines += [line for table in device.tables for line in _remarks(table, device.skip)]
     return lines
 
 
-def _judged(check: HeldOut) -> str:
+def _judged(table: FittedTable, check: HeldOut) -> str:
     text = ""
-    for level, width in zip(LIMITS, (8, 8), strict=True):
+    for level in LIMITS:
         one = check.judged[level]
-        text += f"  {one.within:>{width}.1%} {np.median(np.abs(one.error)):>6.1%} {one.floor:>6.1%}"
+        cells = ["-", "-", "-"]
+        if table.knows(level):
+            cells = [f"{share:.1%}" for share in (one.within, np.median(np.abs(one.error)), one.floor)]
+        text += f"  {cells[0]:>8} {cells[1]:>6} {cells[2]:>6}"
     return text
 
 
-def _remarks(table: FittedTable) -> Iterable[str]:
+def _remarks(table: FittedTable, skip: int) -> Iterable[str]:
     where = f"  {table.rows.model}, {table.rows.representation}: "
-    # What follows from fewer is a matter of one sample.
-    unknown = [level for level in SHOWN if table.repeats < samples_for(level)]
+    unknown = [level for level in SHOWN if not table.knows(level)]
     if unknown:
         few = sum(count < samples_for(unknown[-1]) for count in table.counts)
         least = int(table.rows.sizes[table.counts.index(table.repeats)])
         names = [f"p{100 * level:g}" for level in unknown]
+        listed = f"{', '.join(names[:-1])} and {names[-1]} are" if names[1:] else f"{names[0]} is"
+        have, their = ("has", "its") if few == 1 else ("have", "their")
         yield (
-            f"{where}{' and '.join(names)} are not known: {few} of {len(table.counts)} sizes have too few samples "
-            f"(size {least} has {table.repeats}), and their largest stands for what is beyond; a size needs "
+            f"{where}{listed} not known: {few} of {len(table.counts)} sizes {have} too few samples "
+            f"(size {least} has {table.repeats}), and {their} largest stands for what is beyond; a size needs "
             + ", ".join(f"{samples_for(level)} for {name}" for level, name in zip(unknown, names, strict=True))
         )
     if table.outliers:
@@ -163,16 +182,22 @@ def _remarks(table: FittedTable) -> Iterable[str]:
             f"their size, up to {table.worst_outlier:.3g} times at size {table.worst_size}; they are kept"
         )
     if table.warms_up:
-        yield (
-            f"{where}the first repeat of a block takes {table.first_repeat:.3g} times the median; "
-            "--skip 1 leaves it out as warm-up"
-        )
+        kept = f" after the {skip} left out" if skip else ""
+        advice = f"--skip {table.warm_up} leaves out what is warm-up"
+        if table.warm_up == skip:
+            advice = "no --skip leaves this out and some repeats of every size"
+        yield f"{where}the first repeat of a block{kept} takes {table.first_repeat:.3g} times the median; {advice}"
     if table.moved > LIMITS[0.5]:
         yield f"{where}medians that fall with size were averaged, which moves one of them by {table.moved:.1%}"
+    if abs(table.mean_moved) > MEAN_MOVED:
+        yield (
+            f"{where}quantiles that fall with size were averaged, which moves the mean of size {table.mean_moved_size} "
+            f"by {table.mean_moved:+.1%}, the most of all sizes: it and the tail there are in part those of other sizes"
+        )
 
 
 def total_lines(devices: Sequence[FittedDevice], apart: str | None = None) -> list[str]:
-    """The check over all devices; those with `apart` in their name are added up apart."""
+    """The check over all devices, where the level is known; those with `apart` in their name are added up apart."""
     groups = {"all devices": list(devices)}
     if apart is not None:
         groups = {
@@ -181,9 +206,8 @@ def total_lines(devices: Sequence[FittedDevice], apart: str | None = None) -> li
         }
     lines = []
     for name, group in groups.items():
-        checks = [check for device in group for check in device.checks if check is not None]
         for level, limit in LIMITS.items():
-            judged = [check.judged[level] for check in checks]
+            judged = [one for device in group for one in device.judged(level)]
             if judged:
                 lines += _total(f"{name}, p{100 * level:g}", judged, limit)
     return lines

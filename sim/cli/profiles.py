@@ -47,7 +47,13 @@ def list_profiles() -> None:
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A device profile, a model or an interference profile.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A device profile, a model or an interference profile, by name or by the path of its file.",
+        ),
+    ],
 ) -> None:
     """Show where a profile's numbers come from, and the numbers."""
     from sim.profile.library import (
@@ -57,18 +63,20 @@ def show(
         list_devices,
         list_interference,
         list_models,
+        profile_folder_of,
     )
     from sim.report.profiles import device_text, interference_text, model_text
+    from sim.spec.files import is_yaml
     from sim.spec.problems import Problem, SpecError, nearest_name
 
-    if name in list_devices():
+    folder = profile_folder_of(name)
+    if folder == "devices":
         typer.echo(device_text(find_device(name), [find_model(model) for model in list_models()]))
-    elif name in list_models():
+    elif folder == "models":
         typer.echo(model_text(find_model(name)))
-    elif name in list_interference():
+    elif folder == "interference":
         typer.echo(interference_text(find_interference(name)))
     else:
+        message = "no such profile" + (": there is no such file" if is_yaml(name) else "")
         names = [*list_devices(), *list_models(), *list_interference()]
-        raise SpecError(
-            [Problem("no such profile", value=name, allowed=", ".join(names), nearest=nearest_name(name, names))]
-        )
+        raise SpecError([Problem(message, value=name, allowed=", ".join(names), nearest=nearest_name(name, names))])

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import sim
 from sim.profile.device import Device, build_device
@@ -44,8 +44,12 @@ __all__ = [
     "load_model",
     "model_file",
     "own_file",
+    "profile_folder_of",
     "ships",
 ]
+
+
+Folder: TypeAlias = Literal["devices", "models", "interference"]
 
 
 class UnknownName(KeyError):
@@ -100,7 +104,7 @@ def list_interference() -> tuple[str, ...]:
     return tuple(sorted(_files("interference")))
 
 
-def ships(folder: Literal["devices", "models", "interference"], name: str) -> bool:
+def ships(folder: Folder, name: str) -> bool:
     """Whether a profile of that name ships."""
     return is_file(data_dir("hwprofiles") / folder / f"{name}.yaml")
 
@@ -173,6 +177,26 @@ def model_file(name: str) -> Path:
         If there is none of that name.
     """
     return _path("models", "model", name)
+
+
+def profile_folder_of(name: str) -> Folder | None:
+    """Return the folder that a profile belongs into, by its name or by what stands in its file; None if there is none.
+
+    A file that is neither a model nor measured interference is taken for a device, whose reader says what is wrong.
+
+    Raises
+    ------
+    SpecError
+        If the file of that path cannot be read.
+    """
+    file = own_file(name, None)
+    if file is None:
+        folders: tuple[Folder, ...] = ("devices", "models", "interference")
+        return next((folder for folder in folders if name in _files(folder)), None)
+    node = load_yaml(file)
+    if node.child("representations") is not None:
+        return "models"
+    return "devices" if node.child("slowdown") is None else "interference"
 
 
 def load_device(path: Path) -> Device:

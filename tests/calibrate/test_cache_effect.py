@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,34 @@ def test_what_cannot_be_compared_is_told(parts: tuple[Device, Device, Model]) ->
     with pytest.raises(SpecError, match="holds no entry"):
         cache_effects(plain, cached, [model], "{encoder: 8B, popularity: {kind: uniform}}")
     assert np.all(plain.service(model, "dhe").mean_at([1, 8]) == [1000, 2000])  # type: ignore[union-attr]
+
+
+def test_a_comparison_that_the_notes_contradict_is_refused(parts: tuple[Device, Device, Model]) -> None:
+    plain, cached, model = parts
+    notes = "source: s\nnotes: IDs drawn by {}; back-to-back, load 1; MP-Cache: {}. Interference: 0 of 10."
+    asked = "{encoder: 1.5MB, decoder_centroids: 4, popularity: {kind: zipf, exponent: 1.05}}"
+    told = "encoder=1500kB, decoder=4"
+
+    def refused(first: Device, second: Device) -> list[str]:
+        with pytest.raises(SpecError) as caught:
+            cache_effects(first, second, [], asked)
+        return [str(problem) for problem in caught.value.problems]
+
+    def said(device: Device, ids: str, cache: str) -> Device:
+        return replace(device, provenance=notes.format(ids, cache))
+
+    assert refused(plain, plain) == ["plain and plain are one profile: there is no effect to measure"]
+    assert refused(said(plain, "zipf:1.05", told), said(cached, "zipf:1.05", "none")) == [
+        f"plain was measured with MP-Cache: {told}; one without is compared",
+        "cached was measured with MP-Cache: none; --cache says another",
+    ]
+    assert refused(plain, said(cached, "uniform", "encoder=1.5MB")) == [
+        "cached was measured with MP-Cache: encoder=1.5MB; --cache says another",
+        "cached was measured with IDs drawn by uniform; --cache says another popularity",
+    ]
+    # What agrees, and what cannot be compared, is no contradiction: only the models are missing.
+    for cache in (told, "decoder=4,encoder=1.5MB", "of our own"):
+        (problem,) = refused(said(plain, "zipf:1.05", "none"), said(cached, "zipf:1.05", cache))
+        assert "no representation in common" in problem
+    with_notes = (said(plain, "uniform", "none"), said(cached, "uniform", "encoder=1MB"))
+    assert len(cache_effects(*with_notes, [model], ALL_HELD)) == 1

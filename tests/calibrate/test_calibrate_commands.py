@@ -118,6 +118,15 @@ def test_samples_are_imported_fitted_and_run(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "there already" in done.stderr
 
+    done = mprec("calibrate", "fit", "own.csv.xz", "--out", "mine", "--name", "other", "--skip", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    provenance = yaml.safe_load((tmp_path / "mine" / "devices" / "other.yaml").read_text())["provenance"]
+    assert provenance["command"] == f"{reads} && mprec calibrate fit own.csv.xz --name other --skip 1"
+    # 49 repeats do not carry p99: one panel is drawn, of p50.
+    assert "p99 is not known" in done.stdout and "p99:" not in done.stdout
+    drawn = (tmp_path / "mine" / "figures" / "other-fit.svg").read_text()
+    assert "error of p50" in drawn and "error of p99" not in drawn
+
 
 def test_percentiles_become_a_profile_that_says_so(tmp_path: Path) -> None:
     for size in (8, 32):

@@ -11,13 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from sim.calibrate.accuracy.click_log import ClickLog, joined, with_dense_ids
 from sim.calibrate.accuracy.criteo import read_criteo
 from sim.calibrate.accuracy.from_log import prepare, read_log, source_text
 from sim.calibrate.accuracy.libfm import read_libfm
 from sim.calibrate.accuracy.synthetic import TABLE_ROWS, draw_click_log, write_click_log
+from sim.calibrate.accuracy.trained_model import find_trained_model
+from sim.cli.main import app
 from sim.profile.dlrm import DlrmShape
+from sim.profile.library import model_file
 from sim.spec.problems import SpecError
 from sim.workload.popularity import ZipfPopularity
 
@@ -164,9 +168,24 @@ def test_a_log_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
     clicked = read_libfm(written(tmp_path, "1 7:1", "1 8:1"))
     with pytest.raises(SpecError, match="the 2 test rows need both clicks and non-clicks"):
         prepare(shape_with(1, 1), [log], [clicked], 0.5, None)
-    prepared = prepare(shape_with(1, 1), [log], [log], 0.5, None)
+    other = read_libfm(written(tmp_path, "1 7:1", "0 8:1", "1 7:1", "0 7:1"))
+    prepared = prepare(shape_with(1, 1), [log], [other], 0.5, None)
     assert len(prepared.training) == len(prepared.test) == 4
     assert log.files[0].sha256 in source_text(prepared, log.files, "1 epoch", "2026-01-01")
+
+
+def test_what_is_trained_on_is_no_test_and_no_share_is_ignored(tmp_path: Path) -> None:
+    rows = ["1 7:1", "0 8:1", "1 7:1", "0 9:1"]
+    log, other = read_libfm(written(tmp_path, *rows)), read_libfm(written(tmp_path, *rows[::-1]))
+    path = str(tmp_path / "log.txt")
+    command = ["calibrate", "accuracy", path, "--model", "dlrm-frappe", "--test", path, "--test-share", "0.3"]
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, SpecError)
+    assert str(done.exception).startswith("--test and --test-share exclude each other")
+    packed = tmp_path / "log.gz"
+    packed.write_bytes(gzip.compress("".join(f"{row}\n" for row in rows).encode()))
+    with pytest.raises(SpecError, match=r"--test: log\.gz has the rows of log\.txt: what was trained on is no test"):
+        prepare(shape_with(1, 1), [other, log], [read_log(packed)], 0.5, None)
 
 
 def test_the_synthetic_log_is_drawn_as_it_says(tmp_path: Path) -> None:
@@ -189,3 +208,23 @@ def test_the_synthetic_log_is_drawn_as_it_says(tmp_path: Path) -> None:
         seen = ~small.missing_ids[:, feature]
         pairs = set(zip(small.ids[seen, feature].tolist(), log.ids[seen, feature].tolist(), strict=True))
         assert len(pairs) == len({rank for rank, _ in pairs}) == len({name for _, name in pairs})
+
+
+def test_a_file_that_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("somebody's")
+    command = ["calibrate", "click-log", str(log), "--rows", "5"]
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, SpecError)
+    assert "log.txt is there already; give --replace" in str(done.exception) and log.read_text() == "somebody's"
+    assert CliRunner().invoke(app, [*command, "--replace"]).exit_code == 0
+    assert log.read_text().count("\n") == 5
+
+    # A model file is replaced by one that comes from another, and updated in place where it is its own.
+    model = tmp_path / "mine.yaml"
+    model.write_bytes(model_file("dlrm-frappe").read_bytes())
+    for name in ("dlrm-frappe", "dlrm-ml-100k"):
+        with pytest.raises(SpecError, match=r"--out: \S*mine.yaml is there already; give --replace"):
+            find_trained_model(name, None, model)
+        assert find_trained_model(name, None, model, replace_there=True).out == model
+    assert find_trained_model(str(model), None, None).out == find_trained_model(str(model), None, model).out == model

@@ -74,6 +74,38 @@ def test_outliers_are_kept_and_told_and_warm_up_is_left_out_when_asked() -> None
     assert (skipped.outliers, skipped.repeats, skipped.samples) == (2, 99, 198)
 
 
+def test_advice_on_warm_up_is_about_what_is_kept_and_helps() -> None:
+    samples = samples_of({n: [900 * n, 500 * n, 200 * n, *([100 * n] * 40)] for n in (1, 2, 4, 8)})
+
+    def advice(skip: int) -> list[str]:
+        lines = fit_lines(fit_device(samples, "d", skip=skip))
+        return [line.removeprefix("  m, table: ") for line in lines if "first repeat" in line]
+
+    takes = "takes {} times the median; --skip 3 leaves out what is warm-up"
+    assert advice(0) == [f"the first repeat of a block {takes.format(9)}"]
+    assert advice(2) == [f"the first repeat of a block after the 2 left out {takes.format(2)}"]
+    assert advice(3) == advice(4) == []
+    # A size with one repeat a block has none to spare.
+    cells = {SampleKey("m", "table", "total", 1, block): np.array([100]) for block in range(5)}
+    fitted = fit_device(SampleSet({**cells, **samples_of({2: [900, *([300] * 9)]}).cells}), "d")
+    (line,) = (line for line in fit_lines(fitted) if "first repeat" in line)
+    assert line.endswith("takes 3 times the median; no --skip leaves this out and some repeats of every size")
+
+
+def test_a_mean_that_smoothing_moves_is_told() -> None:
+    times = {1: [*([100_000] * 99), 5_000_000], 2: [110_000] * 100}
+    table = fit_table(samples_of(times), "m", "table")
+    means = service_table(table.rows).mean_ns
+    # Half of the outlier goes to the size without one: as much as the one loses the other gains.
+    assert means.sum() == pytest.approx(149_000 + 110_000, abs=2)
+    assert (table.moved, table.mean_moved_size) == (0, 2)
+    assert table.mean_moved == pytest.approx(means[1] / 110_000 - 1, abs=1e-4) == pytest.approx(0.222, abs=1e-3)
+    (line,) = (line for line in fit_lines(fit_device(samples_of(times), "d")) if "averaged" in line)
+    assert "which moves the mean of size 2 by +22.2%, the most of all sizes" in line
+    rising = {1: [100] * 100, 2: [*([110] * 99), 5_000]}
+    assert not any("averaged" in line for line in fit_lines(fit_device(samples_of(rising), "d")))
+
+
 def test_a_size_with_few_samples_takes_nothing_from_the_tail_of_the_others() -> None:
     random = np.random.default_rng(1)
     # 1 ms and a little, but 20 ms twice in a thousand.
@@ -146,6 +178,22 @@ def test_files_of_one_device_are_fitted_together(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 2
 
 
+def test_a_name_makes_no_one_device_of_two(tmp_path: Path) -> None:
+    said = {"a": {"device": "d1"}, "b": {"device": "d2"}, "c": {"device": "d1"}, "d": {}}
+    a, b, c, d = (
+        write_sample_csv(tmp_path / f"{name}.csv", samples_of({1: [5, 6]}).with_about(**about))
+        for name, about in said.items()
+    )
+    with pytest.raises(SpecError) as caught:
+        devices_in([a, b, c], "foo")
+    assert str(caught.value).startswith(
+        f"--name would make one device of the samples of 2: d1 in {a}, {c}; d2 in {b} (got 'foo'"
+    )
+    assert list(devices_in([a, b])) == ["d1", "d2"]
+    # Those that say the same, or nothing, may be called anything.
+    assert list(devices_in([a, c, d], "foo")) == ["foo"]
+
+
 def test_stages_alone_are_no_fit() -> None:
     with pytest.raises(SpecError, match="no samples of m, table"):
         fit_device(samples_of({1: [5, 6]}, stage="encoder"), "d")
@@ -157,12 +205,23 @@ def test_quantiles_that_no_samples_carry_are_told() -> None:
     assert not any("not known" in line for line in fit_lines(fit_device(samples_of(cells), "d")))
     (line,) = (line for line in fit_lines(fit_device(samples_of({**cells, 4: [4100] * 20}), "d")) if "known" in line)
     assert line.endswith(
-        "p99 are not known: 1 of 4 sizes have too few samples (size 4 has 20), and their largest stands for what is "
+        ": p99 is not known: 1 of 4 sizes has too few samples (size 4 has 20), and its largest stands for what is "
         "beyond; a size needs 90 for p99"
     )
     (line,) = (line for line in fit_lines(fit_device(samples_of({1: [5], 2: [6]}), "d")) if "known" in line)
-    assert "p50 and p95 and p99 are not known: 2 of 2 sizes" in line
+    assert "p50, p95 and p99 are not known: 2 of 2 sizes" in line
     assert line.endswith("a size needs 2 for p50, 18 for p95, 90 for p99")
+    (line,) = (line for line in fit_lines(fit_device(samples_of({1: [5] * 9, 2: [6] * 9}), "d")) if "known" in line)
+    assert ": p95 and p99 are not known: 2 of 2 sizes have" in line
     for level in (0.5, 0.95, 0.99, 0.999):
         assert level in levels_for(samples_for(level))
         assert level == 0.5 or level not in levels_for(samples_for(level) - 1)
+
+
+def test_a_quantile_that_is_not_known_is_not_judged() -> None:
+    few, many = (fit_device(samples_of({n: [100 * n] * repeats for n in (1, 2, 3, 4)}), "d") for repeats in (3, 90))
+    assert fit_lines(few)[2].split()[4:] == ["100.0%", "0.0%", "100.0%", "-", "-", "-"]
+    assert fit_lines(many)[2].split()[7:] == ["100.0%", "0.0%", "100.0%"]
+    assert [line.split(":")[0] for line in total_lines([few])[::2]] == ["all devices, p50"]
+    (p99,) = (line for line in total_lines([few, many]) if "p99" in line)
+    assert "of 2 sizes held out" in p99

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim.profile.library import data_dir
+
 MPREC = Path(sys.executable).parent / "mprec"
 
 SMALL = """\
@@ -344,6 +346,13 @@ def test_profiles_and_schema_and_validate(folder: Path) -> None:
     assert "2,162.8 MB" in mprec("profiles", "show", "dlrm-kaggle", cwd=folder).stdout
     assert "1.2192" in mprec("profiles", "show", "broadwell-dlrm-rmc1", cwd=folder).stdout
     assert "did you mean 'gpu-v100'" in mprec("profiles", "show", "gpu-v10", cwd=folder).stderr
+    for kind, name in (("devices", "gpu-v100"), ("models", "dlrm-kaggle"), ("interference", "broadwell-dlrm-rmc1")):
+        path = os.path.relpath(data_dir("hwprofiles") / kind / f"{name}.yaml", folder)
+        assert mprec("profiles", "show", path, cwd=folder).stdout == mprec("profiles", "show", name, cwd=folder).stdout
+    (folder / "bad.yml").write_text("a: 1\n")
+    for file, said in (("bad.yml", "bad.yml:1:1: a: unknown key"), ("none.yaml", "there is no such file")):
+        refused = mprec("profiles", "show", file, cwd=folder)
+        assert refused.returncode == 2 and said in refused.stderr
     assert json.loads(mprec("schema", cwd=folder).stdout)["$schema"].endswith("2020-12/schema")
     valid = mprec("validate", "small.yaml", cwd=folder)
     assert valid.returncode == 0 and "valid: 4 scenarios" in valid.stdout

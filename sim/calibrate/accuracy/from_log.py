@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from sim.calibrate.accuracy.click_log import ClickLog, LogFile, joined, numbered_lines, with_dense_ids
 from sim.calibrate.accuracy.criteo import read_criteo
 from sim.calibrate.accuracy.libfm import read_libfm
@@ -70,8 +72,10 @@ def prepare(
     Raises
     ------
     SpecError
-        If the log does not fit the model, or one side of the split lacks clicks or non-clicks.
+        If a test log is a training log, the log does not fit the model, or one side of the split lacks clicks or
+        non-clicks.
     """
+    _check_apart(logs, tests)
     whole, table_rows = with_dense_ids(joined([*logs, *tests]), id_range)
     problems = []
     for what, of_log, of_model in (
@@ -95,6 +99,27 @@ def prepare(
         if not 0 < clicks < len(rows):
             raise SpecError([Problem(f"the {len(rows)} {name} rows need both clicks and non-clicks")])
     return Prepared(training, test, table_rows)
+
+
+def _check_apart(logs: Sequence[ClickLog], tests: Sequence[ClickLog]) -> None:
+    problems = [
+        Problem(f"{_named(test)} has the rows of {_named(log)}: what was trained on is no test", key_path="--test")
+        for test in tests
+        for log in logs
+        if _same_rows(test, log)
+    ]
+    if problems:
+        raise SpecError(problems)
+
+
+def _named(log: ClickLog) -> str:
+    return ", ".join(file.name for file in log.files)
+
+
+def _same_rows(one: ClickLog, other: ClickLog) -> bool:
+    """Whether two logs are one, packed in another way, say."""
+    pairs = ((one.labels, other.labels), (one.ids, other.ids), (one.dense, other.dense))
+    return all(np.array_equal(mine, its) for mine, its in pairs)
 
 
 def source_text(prepared: Prepared, files: Sequence[LogFile], settings: str, date: str) -> str:

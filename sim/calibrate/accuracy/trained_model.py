@@ -37,7 +37,9 @@ class TrainedModel:
     out: Path
 
 
-def find_trained_model(name: str, representations: str | None, out: Path | None) -> TrainedModel:
+def find_trained_model(
+    name: str, representations: str | None, out: Path | None, *, replace_there: bool = False
+) -> TrainedModel:
     """Find a model and check what is asked of it.
 
     Parameters
@@ -48,12 +50,15 @@ def find_trained_model(name: str, representations: str | None, out: Path | None)
         Names between commas; None for all of the file.
     out : Path or None
         Model file to write; None changes the file that was found.
+    replace_there : bool
+        Whether `out` may be a file that is there and not the one that was found: all that it holds would be lost, where
+        the one that was found keeps what is not measured anew.
 
     Raises
     ------
     SpecError
         If there is no such model, it has no shape or no such representation, it ships and `out` is None, or the file
-        cannot be written.
+        cannot be written or may not be replaced.
     """
     try:
         path = model_file(name)
@@ -70,6 +75,8 @@ def find_trained_model(name: str, representations: str | None, out: Path | None)
     target = path if out is None else out
     if not _can_be_written(target):
         raise SpecError([Problem(f"{target} cannot be written", key_path="--out")])
+    if target.exists() and not target.samefile(path) and not replace_there:
+        raise SpecError([Problem(f"{target} is there already; give --replace, or take another name", key_path="--out")])
     there: dict[str, RepresentationName] = {one: one for one in spec.representations}  # type: ignore[misc]
     asked = list(there) if representations is None else [one.strip() for one in representations.split(",")]
     problems = [

@@ -14,6 +14,9 @@ from sim.cli.calibrate.writing import told_if_unwritable
 
 __all__ = ["accuracy", "click_log"]
 
+_SHARE = 1 / 7
+"""Of the rows, to test on where nothing is said: the last day of a week, as of Criteo's log."""
+
 
 def accuracy(
     logs: Annotated[
@@ -32,8 +35,9 @@ def accuracy(
         typer.Option(metavar="LOG", help="Log with the test rows, instead of a split; repeatable.", show_default=False),
     ] = None,
     test_share: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the rows, the last ones, to test on.", show_default="1/7")
-    ] = 1 / 7,
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Share of the rows, the last ones, to test on.", show_default="1/7"),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each representation.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training rows.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 2048,
@@ -61,6 +65,9 @@ def accuracy(
             metavar="FILE", help="Model file to write; left out, FILE of --model is changed.", show_default=False
         ),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite FILE of --out if it is there and not that of --model.")
+    ] = False,
 ) -> None:
     """Train each representation on a click log and write accuracy, AUC and log loss into the model file.
 
@@ -75,16 +82,20 @@ def accuracy(
     from sim.calibrate.accuracy.results import result_lines
     from sim.calibrate.accuracy.trained_model import find_trained_model
     from sim.calibrate.pytorch import require_pytorch
+    from sim.spec.problems import Problem, SpecError
 
+    if test and test_share is not None:
+        message = "--test and --test-share exclude each other: the rows to test on are those of the test log"
+        raise SpecError([Problem(message)])
     require_pytorch("mprec calibrate accuracy")
     from sim.calibrate.accuracy.campaign import Campaign, prepare_device, run_campaign, shape_for
     from sim.calibrate.accuracy.training import TrainingSettings
 
     prepare_device(device, threads)
-    chosen = find_trained_model(model, representation, out)
+    chosen = find_trained_model(model, representation, out, replace_there=replace)
     read = [read_log(path, log_format, rows) for path in logs]
     tests = [read_log(path, log_format, rows) for path in test or []]
-    prepared = prepare(chosen.shape, read, tests, test_share, id_range)
+    prepared = prepare(chosen.shape, read, tests, _SHARE if test_share is None else test_share, id_range)
     files = [file for log in [*read, *tests] for file in log.files]
     del read, tests
     settings = TrainingSettings(epochs, batch, learning_rate, table_learning_rate, last_activation, device)
@@ -107,6 +118,7 @@ def click_log(
     out: Annotated[Path, typer.Argument(metavar="FILE", help="Log to write, in Criteo's format.")],
     rows: Annotated[int, typer.Option(min=1, help="Impressions.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite FILE if it is there.")] = False,
 ) -> None:
     """Draw a small synthetic click log: clicks depend on IDs and a count in a known way.
 
@@ -115,7 +127,10 @@ def click_log(
     """
     from sim.calibrate.accuracy.scores import score
     from sim.calibrate.accuracy.synthetic import write_click_log
+    from sim.spec.problems import Problem, SpecError
 
+    if out.exists() and not replace:
+        raise SpecError([Problem(f"{out} is there already; give --replace, or take another name")])
     with told_if_unwritable():
         log = write_click_log(out, rows, seed)
     typer.echo(f"wrote {out}: {rows:,} rows, {log.labels.mean():.2%} clicked")

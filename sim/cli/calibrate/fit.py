@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +44,8 @@ def fit(
 ) -> None:
     """Fit samples to service tables that do not fall over sizes, and check them: half of the sizes predicts the others.
 
-    Samples of one device in several files are put together; each device becomes one profile. By model and
+    Samples of one device in several files are put together; each device becomes one profile, and --name is refused
+    where it would make one of several. By model and
     representation the check says in which share of the sizes p50 came out within 5% and p99 within 15%, the median
     error, and the floor: in which share a second measurement would agree that well with the first. The profile refuses
     sizes outside those that were measured. Kind, lanes, memory and price that are left out are what the samples say.
@@ -74,7 +76,7 @@ def fit(
     for device in devices:
         typer.echo("\n".join(fit_lines(device)))
     typer.echo("\n".join(total_lines(devices, apart)))
-    command = f"mprec calibrate fit {' '.join(file.name for file in files)}" + (f" --skip {skip}" if skip else "")
+    command = _command(files, name, skip)
     for device in devices:
         if out is not None:
             text = DeviceText(
@@ -87,13 +89,22 @@ def fit(
                 write_fitted(out, device, text, replace_there=replace)
             typer.echo(f"wrote {device_file(out, device.name)}")
         folder = figures or (None if out is None else out / "figures")
-        series = [
-            (f"{check.model}, {check.representation}", check.sizes, {q: one.error for q, one in check.judged.items()})
-            for check in device.checks
+        known = [
+            (check, {level: one.error for level, one in check.judged.items() if table.knows(level)})
+            for table, check in zip(device.tables, device.checks, strict=True)
             if check is not None
         ]
+        series = [(f"{check.model}, {check.representation}", check.sizes, errors) for check, errors in known if errors]
         if folder is not None and series:
             title = f"{device.name}: how far off is the fit at sizes it did not see?"
             with told_if_unwritable():
                 drawn = plot_held_out(folder / f"{device.name}-fit", title, series, LIMITS)
             typer.echo(f"drew {' and '.join(str(file) for file in drawn)}")
+
+
+def _command(files: list[Path], name: str | None, skip: int) -> str:
+    """Return the command line that fits the same numbers again, without paths; all else the profile says itself."""
+    words = ["mprec", "calibrate", "fit", *(file.name for file in files)]
+    words += [] if name is None else ["--name", name]
+    words += ["--skip", str(skip)] if skip else []
+    return shlex.join(words)

@@ -30,7 +30,8 @@ def plot_held_out(stem: Path, title: str, series: Sequence[Series], limits: Mapp
         The files without their suffixes.
     title : str
     series : sequence of (label, sizes, errors)
-        `sizes` int64 (N,) and, by level, `errors` float64 (N,): predicted over measured, less 1.
+        `sizes` int64 (N,) and, by level, `errors` float64 (N,): predicted over measured, less 1. A level may
+        be missing; one that all lack gets no panel.
     limits : dict
         By level: the error that counts as small, drawn as a band.
 
@@ -44,14 +45,15 @@ def plot_held_out(stem: Path, title: str, series: Sequence[Series], limits: Mapp
 
 
 def _figure(title: str, series: Sequence[Series], limits: Mapping[float, float]) -> Figure:
+    limits = {level: limit for level, limit in limits.items() if any(level in errors for _, _, errors in series)}
     figure, grid = panels(len(limits), 1, 2.6, sharex=True)
     for axes, (level, limit) in zip(grid, limits.items(), strict=True):
         axes.axhspan(-100 * limit, 100 * limit, color=GRID, linewidth=0)
         axes.axhline(0.0, color=MUTED, linewidth=0.8)
         for index, (_, sizes, errors) in enumerate(series):
-            axes.plot(
-                sizes, 100 * errors[level], linestyle="none", marker=marker(index), markersize=3.5, color=colour(index)
-            )
+            if level in errors:
+                percent = 100 * errors[level]
+                axes.plot(sizes, percent, linestyle="none", marker=marker(index), markersize=3.5, color=colour(index))
         axes.set_ylabel(f"error of p{100 * level:g}, %")
     grid[-1].set_xlabel("query size, samples")
     figure.align_ylabels(grid)
