@@ -243,13 +243,13 @@ def provenance(device: FittedDevice, command: str) -> dict[str, str | int]:
     if device.skip:
         notes.append(f"The first {device.skip} repeats of every block of a cell are left out as warm-up.")
     for level, limit in LIMITS.items():
-        errors = [check.judged[level].error for check in device.checks if check is not None]
+        errors = [one.error for one in device.judged(level)]
         if errors:
             within = np.mean(np.abs(np.concatenate(errors)) <= limit)
             notes.append(
                 f"Half of the sizes predicts p{100 * level:g} of the others within {limit:.0%} in {within:.1%}."
             )
-    notes += [f"{line.strip()}." for table in device.tables for line in _remarks(table)]
+    notes += [f"{line.strip()}." for table in device.tables for line in _remarks(table, device.skip)]
     found["notes"] = " ".join(filter(None, notes))
     return found
 
