@@ -207,6 +207,15 @@ def test_columns_that_may_hold_the_same_are_told(tmp_path: Path, time: str, hold
     read(tmp_path, text, model="8" if names[0] == "Model_Name" else "m", columns={**chosen, holds: names[0]})
 
 
+def test_a_column_that_rows_are_chosen_by_says_nothing_else(tmp_path: Path) -> None:
+    text = "size,batch,latency_ms\nlarge,8,1\nsmall,8,2\n"
+    found = read(tmp_path, text, model="m", where={"size": "large"}).samples["runs"]
+    assert found.service_ns("m", "table", 8).tolist() == [1_000_000]
+    # Where it is the only one it still says it.
+    alone = read(tmp_path, "model,size,latency_ms\nm,8,1\nn,8,2\n", where={"model": "m"}).samples["runs"]
+    assert alone.pairs() == (("m", "table"),)
+
+
 def test_repeats_are_chosen_among_several_and_what_is_chosen_for_another_content_is_none(tmp_path: Path) -> None:
     text = "size,latency_ms,iteration,sample\n8,1,1,0\n8,2,0,0\n"
     assert problems(tmp_path, text, model="m")[0].startswith("1:1: several columns may hold the repeat")

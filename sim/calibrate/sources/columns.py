@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sim.calibrate.measured_text import LARGEST, Complaints, column_of
 
@@ -54,12 +54,17 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 
 def find_column(
-    header: Sequence[str], holds: str, choices: Mapping[str, str], complaints: Complaints, line: int
+    header: Sequence[str],
+    holds: str,
+    choices: Mapping[str, str],
+    complaints: Complaints,
+    line: int,
+    alike: Collection[str] = (),
 ) -> int | None:
     """Return the index of a column by the name that was chosen, else by the names that are recognised.
 
     A chosen name that is not there is reported, and so are several that are recognised, but for those that are chosen
-    to hold something else.
+    to hold something else, and those that are `alike` in all rows that were chosen, where there is another one.
     """
     names = [name.lower() for name in header]
     chosen = choices.get(holds)
@@ -71,6 +76,7 @@ def find_column(
     others = {name.lower() for name in choices.values()}
     recognised = [name for name in ALIASES.get(holds, ()) if name not in others]
     found = [index for index, name in enumerate(names) if name in recognised]
+    found = [index for index in found if header[index] not in alike] or found
     if len({header[index] for index in found}) > 1:
         message = f"several columns may hold the {holds}: {', '.join(header[index] for index in found)}"
         complaints.report(line, 1, message, allowed=f"--column {holds}=NAME")

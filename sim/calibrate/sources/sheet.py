@@ -50,7 +50,9 @@ class Sheet:
 
     def column(self, holds: str) -> int | None:
         """Return the index of the column that holds something, None if there is none."""
-        return find_column(self.header, holds, self.choices.columns, self.complaints, self.line)
+        return find_column(
+            self.header, holds, self.choices.columns, self.complaints, self.line, alike=self.choices.where
+        )
 
     def missing(self, what: str, remedy: str) -> None:
         """Report that a column is missing."""
