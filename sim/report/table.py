@@ -159,10 +159,10 @@ def render(report: Report, width: int, *, unicode: bool = True) -> str:
 def setting(report: Report) -> str:
     """Return what was asked of which model, how often and with which intervals, in a line."""
     slas = dict.fromkeys(sla for summary in report.summaries for sla in _slas(summary))
-    return (
-        f"{report.model}, SLA {', '.join(slas)} at {report.percentile}; {_replications(report.summaries)}, "
-        f"{report.summaries[0].confidence:.0%} intervals"
-    )
+    several = any(summary.replications > 1 for summary in report.summaries)
+    intervals = f", {report.summaries[0].confidence:.0%} intervals" if several else ""
+    asked = f"{report.model}, SLA {', '.join(slas)} at {report.percentile}"
+    return f"{asked}; {_replications(report.summaries)}{intervals}"
 
 
 def _replications(summaries: Sequence[ScenarioSummary]) -> str:
@@ -411,7 +411,9 @@ def _warnings(report: Report, rows: Sequence[Row]) -> list[str]:
     short = short_run_line(scenarios, report.percentile, SHORT)
     if short is not None:
         lines.append(short)
-    unsettled = sum(not scenario.warmup.established for scenario in scenarios)
+    if scenarios and max(one.replications for one in scenarios) == 1:
+        lines.append("one replication gives no interval: what another would give is not known")
+    unsettled = sum(not scenario.warmup.established and not scenario.saturated for scenario in scenarios)
     if unsettled:
         lines.append(
             f"{unsettled} scenario{'s' if unsettled > 1 else ''} had not settled when the run was half over: "

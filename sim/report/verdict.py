@@ -38,8 +38,9 @@ WORST_FIRST = (Answer.SATURATED, Answer.MISSES, Answer.UNKNOWN, Answer.CLOSE)
 def judge(summary: ScenarioSummary | ClassSummary, percentile: str) -> Verdict:
     """Return whether the latency percentile of a scenario, or of a class of its queries, is within its SLA.
 
-    The interval decides: entirely within, entirely beyond, or too close to call. Queries that were dropped have no
-    latency, so a scenario that drops more than the percentile leaves aside cannot meet it. A scenario with classes
+    The interval decides: entirely within, entirely beyond, or too close to call; then the share in time does, if all
+    of its interval is below the percentile. Queries that were dropped have no latency, so a scenario that drops more
+    than the percentile leaves aside cannot meet it. A scenario with classes
     meets its SLAs if every class meets its own.
     """
     if isinstance(summary, ScenarioSummary) and summary.classes:
@@ -47,17 +48,21 @@ def judge(summary: ScenarioSummary | ClassSummary, percentile: str) -> Verdict:
     metric = summary.metrics[f"latency_ms_{percentile}"]
     if summary.saturated:
         return Verdict(Answer.SATURATED, summary.saturation.reason or "")
-    if metric.value is None:
-        return Verdict(Answer.UNKNOWN, metric.reason or "")
     dropped = summary.metrics["drop_rate"].value or 0.0
     if dropped > 1.0 - probability_of(percentile):
         return Verdict(Answer.MISSES, f"{dropped:.1%} of the queries are dropped")
+    if metric.value is None:
+        return Verdict(Answer.UNKNOWN, metric.reason or "")
     low = metric.value if metric.low is None else metric.low
     high = metric.value if metric.high is None else metric.high
     if high <= summary.sla_ms:
         return Verdict(Answer.MEETS)
     if low > summary.sla_ms:
         return Verdict(Answer.MISSES)
+    # Near saturation a percentile varies so much that its interval says nothing, and the share in time still does.
+    in_time = summary.metrics["sla_attainment"].high
+    if in_time is not None and in_time < probability_of(percentile):
+        return Verdict(Answer.MISSES, f"at most {in_time:.1%} of the queries are in time")
     return Verdict(Answer.CLOSE)
 
 

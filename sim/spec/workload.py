@@ -250,3 +250,9 @@ class WorkloadSpec(SpecModel):
         if isinstance(data, dict) and (data.get("duration") is None) == (data.get("queries") is None):
             raise ValueError("give either duration or queries")
         return data
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> WorkloadSpec:
+        if self.duration is not None and self.warmup != "auto" and self.warmup >= self.duration:
+            raise Contradiction(("warmup",), "a warm-up as long as the run leaves nothing to measure")
+        return self

@@ -145,6 +145,9 @@ def decide(
     grown = 0.0
     for name, one, measurements in kinds:
         chosen = [found[cut] for found in measurements]
+        # Where nothing is answered there is no latency, and that is no want of length.
+        drops = [m.metrics["drop_rate"] or 0.0 for m in chosen]
+        bounded.append(_over(drops, 1.0 - _probability(percentile), risk, miss_risk, f"{name}share of dropped queries"))
         latency = _latencies(chosen, percentile, drain_ms)
         if latency is None:
             missing = missing or f"{name}{_reason(chosen, f'latency_ms_{percentile}')}"
@@ -154,8 +157,6 @@ def decide(
         if bound.excess > worst_excess:
             worst_latency, worst_excess = latency, bound.excess
             grown = _growth(latency, _latencies([found[-1] for found in measurements], percentile, drain_ms))
-        drops = [m.metrics["drop_rate"] or 0.0 for m in chosen]
-        bounded.append(_over(drops, 1.0 - _probability(percentile), risk, miss_risk, f"{name}share of dropped queries"))
         if attainment is not None:
             late = _late(chosen, attainment, risk, miss_risk, name)
             if late is None:

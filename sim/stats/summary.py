@@ -237,7 +237,7 @@ def reduce_record(
     warmup_ns : int, optional
         Given warm-up time; by default the warm-up is left to be chosen when all replications are there.
     time_varying : bool
-        Whether the load varies with time. Then there is no steady state to wait for, and nothing is cut
+        Whether load, fleet or mapping vary with time. Then there is no steady state to wait for, and nothing is cut
         unless `warmup_ns` is given.
     timeline_ns : int, optional
         Length of the intervals in which it is measured over time; not measured by default.

@@ -183,7 +183,7 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
     sizes = [size_distribution(source, scenario.base_dir) for source in sources]
     processes = [arrival_process(source, scenario.base_dir, whole.cells) for source in sources]
     rates_per_s = [process.mean_rate_per_s for process in processes]
-    time_varying = any(process.time_varying for process in processes)
+    changes = _what_changes(experiment, any(process.time_varying for process in processes))
     try:
         system = build_system(experiment, plan)
     except UserFunctionError as error:
@@ -213,7 +213,7 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         expected_queries=workload.queries or whole.cells * sum(rates_per_s) * (workload.duration or 0) / 1e9,
         drain_ns=drain_ns(experiment),
         warmup_ns=None if warmup == "auto" else warmup,
-        time_varying=time_varying,
+        time_varying=bool(changes),
         timeline_ns=experiment.report.timeline,
         offered_load=_offered_load(experiment, plan, rates_per_s, sizes),
         evidence=min(
@@ -223,15 +223,29 @@ def _prepare(scenario: Scenario, plan: Plan) -> PreparedScenario:
         assumptions=(
             *plan.assumptions,
             *interference_assumptions(experiment, plan),
-            *_workload_assumptions(workload, time_varying),
+            *_warmup_assumptions(workload, changes),
         ),
         profiles=_profiles(plan),
     )
 
 
-def _workload_assumptions(workload: WorkloadSpec, time_varying: bool) -> list[str]:
-    if time_varying and workload.warmup == "auto":
-        return ["the load varies with time, so there is no steady state to wait for: no warm-up is cut"]
+def _what_changes(experiment: Experiment, load: bool) -> list[str]:
+    """Return what changes with time, so that the run as it is written is what is asked about.
+
+    A cut that looks for a steady state would take an outage or a cold start for the way there.
+    """
+    parts = {
+        "the load": load or None,
+        "the fleet": experiment.faults or experiment.autoscaling,
+        "the mapping": experiment.remapping,
+    }
+    return [name for name, part in parts.items() if part is not None]
+
+
+def _warmup_assumptions(workload: WorkloadSpec, changes: Sequence[str]) -> list[str]:
+    if changes and workload.warmup == "auto":
+        vary = "varies" if len(changes) == 1 else "vary"
+        return [f"{' and '.join(changes)} {vary} with time, so there is no steady state to wait for: no warm-up is cut"]
     return []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def summary(
     saturated: bool = False,
     drop_rate: float = 0.0,
     reason: str | None = None,
+    in_time: float = 0.987,
 ) -> ScenarioSummary:
     mean = sum(correct) / len(correct)
     metrics = {name: metric(1.0) for name in METRICS}
@@ -42,7 +44,7 @@ def summary(
         "latency_ms_p99": metric(p99_ms, half_ms, reason=reason),
         "correct_predictions_per_s": metric(mean, 1.0, correct),
         "correct_predictions_within_sla_per_s": metric(mean, 1.0, correct),
-        "sla_attainment": metric(0.987),
+        "sla_attainment": metric(in_time, 0.01),
         "accuracy_served": metric(0.7879),
         "drop_rate": metric(drop_rate),
     }
@@ -75,6 +77,15 @@ def test_the_interval_decides_whether_the_sla_is_met() -> None:
     assert judge(summary({}, None, saturated=True), "p99").answer is Answer.SATURATED
     unknown = judge(summary({}, None, reason="too few queries"), "p99")
     assert unknown.answer is Answer.UNKNOWN and unknown.why == "too few queries"
+
+
+def test_what_is_dropped_or_late_for_sure_misses_whatever_the_percentile() -> None:
+    # In an outage nothing is answered, so no percentile is known.
+    assert judge(summary({}, None, drop_rate=1.0, reason="too few queries"), "p99").answer is Answer.MISSES
+    # From 9 to 11 ms, and at most 97.9% in time: p99 cannot be within 10 ms.
+    late = judge(summary({}, 10.0, 1.0, in_time=0.969), "p99")
+    assert late.answer is Answer.MISSES and late.why == "at most 97.9% of the queries are in time"
+    assert judge(summary({}, 10.0, 1.0, in_time=0.98), "p99").answer is Answer.CLOSE
 
 
 def test_what_is_unknown_is_not_called_missed() -> None:
@@ -178,6 +189,16 @@ def report(**changes: Any) -> Report:
         "out_dir": Path("runs") / "test",
     }
     return Report(**(values | changes))
+
+
+def test_one_replication_is_told_and_what_is_saturated_never_settles() -> None:
+    steady, unsettled = summary({"policy": "a"}), summary({"policy": "b"})
+    unsettled = replace(unsettled, warmup=Warmup("mser-5", 0.5, False))
+    overloaded = replace(summary({"policy": "c"}, None, saturated=True), warmup=Warmup("mser-5", 0.5, False))
+    assert "1 scenario had not settled" in render(report(summaries=(steady, unsettled, overloaded), baseline=None), 100)
+    assert "had not settled" not in render(report(summaries=(steady, overloaded), baseline=None), 100)
+    alone = render(report(summaries=(replace(steady, replications=1),), baseline=None), 100)
+    assert "1 replication\n" in alone and "one replication gives no interval" in alone
 
 
 TABLE = """\

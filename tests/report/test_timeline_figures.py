@@ -72,6 +72,21 @@ def test_there_is_a_figure_for_every_load_and_a_row_for_every_scenario(devices: 
     assert [axes.get_title(loc="left") for axes in devices["timeline-devices-1-per-s"].axes] == ["a", "", "b", ""]
 
 
+def test_no_limit_is_drawn_beside_classes_that_have_their_own() -> None:
+    timeline = points("a", "1/s", latency_ms_p99=[8.0, 9.0], offered_per_s=[1.0, 1.0])
+    alike = scenario("a", "1/s", PATHS[:1])
+    with styled():
+        ((_, one),) = over_time(run_of(alike), timeline)
+        ((_, several),) = over_time(run_of(alike | {"classes": {"gold": {"sla_ms": 5.0}}}), timeline)
+
+    def texts(figure: Drawing) -> str:
+        inside = [text.get_text() for axes in figure.axes for text in axes.texts]
+        return " ".join([*inside, *(text.get_text() for text in figure.texts)])
+
+    assert "SLA" in texts(one) and "10 ms" in texts(one)
+    assert "10 ms" not in texts(several) and "each has its own SLA" in texts(several)
+
+
 def test_the_legend_names_the_paths_that_are_taken_and_the_devices(devices: dict[str, Drawing]) -> None:
     figure = devices["timeline-devices-1-per-s"]
     assert legend(figure) == ["r0@cpu", "r1@cpu", "r9@cpu", "cpu", "gpu"]

@@ -283,6 +283,13 @@ def test_errors_in_an_extended_file_name_that_file(tmp_path: Path) -> None:
     assert problems(tmp_path, "extends: base.yaml\nname: child\nsla: 10ms\n") == []
 
 
+@pytest.mark.parametrize(("warmup", "count"), [("7999ms", 0), ("8s", 1), ("9s", 1)])
+def test_a_warm_up_that_leaves_nothing_is_told(warmup: str, count: int, tmp_path: Path) -> None:
+    found = problems(tmp_path, GOOD, "workload.duration=8s", "workload.queries=null", f"workload.warmup={warmup}")
+    assert len(found) == count
+    assert all("workload.warmup: a warm-up as long as the run leaves nothing" in line for line in found)
+
+
 SWEPT = GOOD + "sweep: {sla: [5ms, 20ms], workload.arrivals.rate: [100/s, 200/s]}\n"
 
 

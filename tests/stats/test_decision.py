@@ -114,6 +114,11 @@ def test_more_drops_than_the_percentile_leaves_aside_miss(judge) -> None:
     assert judge([5.0, 5.1, 4.9, 5.0], dropped=10).decision is Decision.MEETS
 
 
+def test_where_nothing_is_answered_no_longer_run_is_asked_for(judge) -> None:
+    found = judge([5.0, 5.1, 4.9, 5.0], dropped=QUERIES)
+    assert found.decision is Decision.MISSES and "share of dropped queries" in found.why
+
+
 def test_attainment_is_asked_besides(judge) -> None:
     # Five of 2,000 queries are late: p99 is met, 99.5% in time too, 99.9% is not.
     some_late = np.full(QUERIES, 5.0)

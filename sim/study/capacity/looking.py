@@ -75,8 +75,7 @@ def is_steady(experiment: Experiment, prepared: PreparedScenario) -> bool:
     Where the load, the fleet or the mapping change with time, and where a trace ends, the run as it is written is
     what is asked about.
     """
-    changes = (experiment.faults, experiment.autoscaling, experiment.remapping, experiment.report.timeline)
-    if prepared.time_varying or any(one is not None for one in changes):
+    if prepared.time_varying or experiment.report.timeline is not None:
         return False
     sources = sources_of(prepared.workload, prepared.classes)
     sizes = [size_distribution(source.workload, prepared.base_dir) for source in sources]
