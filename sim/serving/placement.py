@@ -36,20 +36,30 @@ def find_devices(experiment: Experiment, base_dir: FolderPath, findings: Finding
     Files of profiles, and of measured IDs for caches, are looked for in `base_dir`, then in the working directory.
     """
     return [
-        [_planned(("fleet", g, "devices", name), name, use, base_dir, findings) for name, use in group.devices.items()]
+        [
+            _planned(("fleet", g, "devices", name), name, group.name, use, base_dir, findings)
+            for name, use in group.devices.items()
+        ]
         for g, group in enumerate(experiment.fleet)
     ]
 
 
 def _planned(
-    path: KeyPath, name: str, use: str | DeviceSpec | DeviceUseSpec, base_dir: FolderPath, findings: Findings
+    path: KeyPath,
+    name: str,
+    group: str,
+    use: str | DeviceSpec | DeviceUseSpec,
+    base_dir: FolderPath,
+    findings: Findings,
 ) -> PlannedDevice | None:
+    # What has no name of its own is called by where it is: several are told apart so.
+    inline = f"{group}/{name}"
     if not isinstance(use, DeviceUseSpec):
-        profile = _find_device(path, use, base_dir, findings)
+        profile = _find_device(path, use, inline, base_dir, findings)
         return (
             None if profile is None else PlannedDevice(name, profile, profile.memory_bytes, profile.lanes, None, False)
         )
-    profile = _read_as_asked(path, use, base_dir, findings)
+    profile = _read_as_asked(path, use, inline, base_dir, findings)
     if profile is None:
         return None
     return PlannedDevice(
@@ -63,19 +73,23 @@ def _planned(
     )
 
 
-def _find_device(path: KeyPath, reference: str | DeviceSpec, base_dir: FolderPath, findings: Findings) -> Device | None:
+def _find_device(
+    path: KeyPath, reference: str | DeviceSpec, inline: str, base_dir: FolderPath, findings: Findings
+) -> Device | None:
     try:
         if isinstance(reference, str):
             return find_device(reference, base_dir)
-        return build_device(reference, folder=base_dir, or_here=True, node=findings.node.find(path))
+        return build_device(reference, folder=base_dir, or_here=True, node=findings.node.find(path), name=inline)
     except UnknownName as unknown:
         findings.report(path, unknown.problem, names=unknown.known)
         return None
 
 
-def _read_as_asked(path: KeyPath, use: DeviceUseSpec, base_dir: FolderPath, findings: Findings) -> Device | None:
+def _read_as_asked(
+    path: KeyPath, use: DeviceUseSpec, inline: str, base_dir: FolderPath, findings: Findings
+) -> Device | None:
     """Return the profile of `use` with its tables read, and with the spells, that `use` says."""
-    device = _find_device((*path, "profile"), use.profile, base_dir, findings)
+    device = _find_device((*path, "profile"), use.profile, inline, base_dir, findings)
     if device is None:
         return None
     at = "beyond"

@@ -111,7 +111,7 @@ def test_a_bad_line_of_a_file_is_told_where_it_stands(tmp_path: Path) -> None:
         (
             "dlrm-kaggle",
             "{kind: cpu, service: {dlrm-kaggle: {dhe: {sizes: [1, 200], service: [[1ms], [2ms]]}}}}",
-            "profile inline has no times of the encoder and the decoder of dhe (allowed: a profile with stages: "
+            "profile n/gpu has no times of the encoder and the decoder of dhe (allowed: a profile with stages: "
             "FILE.csv beside table: FILE.csv, or with a roofline)",
         ),
         (
