@@ -126,6 +126,9 @@ def compare(
     try:
         named = [locate(name) for name in names]
         others |= {f":{one.label}": one.label for one in named}
+        if all(one.is_run for one in named):
+            of_runs = {"--set": overrides, "--seed": seed, "--replications": replications}
+            _refuse(of_runs, "it applies to experiments that are run for the comparison, and these are finished runs")
         *before, last = named
         if before and is_measured(last) and not any(is_measured(one) for one in before):
             _refuse(others, f"{names[-1]} is a measured run: what is simulated is held against it by --limit")
@@ -280,5 +283,6 @@ def _metrics(asked: Sequence[str], found: Sequence[Comparison]) -> list[str]:
 def _refuse(given: Mapping[str, object], why: str) -> None:
     """Refuse options that do not go with what is compared."""
     for option, value in given.items():
-        if value:
+        # A seed may be 0.
+        if value or (value == 0 and value is not False):
             raise typer.BadParameter(why, param_hint=option)

@@ -325,6 +325,17 @@ def test_experiments_are_run_with_the_seed_of_the_first(folder: Path) -> None:
     assert not Path("runs/before-2").exists(), "all is read before anything is run"
 
 
+@pytest.mark.parametrize("given", [("--set", "sla=5ms"), ("--seed", "0"), ("--replications", "50")])
+def test_what_runs_are_given_does_not_go_with_finished_ones(folder: Path, given: tuple[str, str]) -> None:
+    for name in ("a", "b"):
+        made(folder, name, {"x": [10.0, 20.0, 30.0], "y": [10.0, 20.0, 30.0]})
+    for names in (("a", "b"), ("a",)):
+        code, output = mprec(*names, *given)
+        assert code == 2
+        assert given[0] in output
+        assert "experiments that are run for the comparison" in " ".join(output.replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
