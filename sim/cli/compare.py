@@ -22,7 +22,6 @@ from sim.cli.options import (
     cannot_both,
 )
 from sim.cli.terminal import ends_told, progress_bar, say
-from sim.spec.problems import nearest_name
 
 if TYPE_CHECKING:
     from sim.report.differences import Comparison
@@ -264,6 +263,7 @@ def _share(text: str | None) -> float | None:
 def _metrics(asked: Sequence[str], found: Sequence[Comparison]) -> list[str]:
     """Return which metrics to print; nothing for all of them."""
     from sim.report.difference_table import headline_metrics
+    from sim.report.guard import unknown_metric
 
     if "all" in asked or (not asked and len(found) <= MOST_IN_FULL):
         return []
@@ -272,11 +272,7 @@ def _metrics(asked: Sequence[str], found: Sequence[Comparison]) -> list[str]:
     names = list(dict.fromkeys(row.metric for one in found for row in one.rows))
     for name in asked:
         if name not in names:
-            nearest = nearest_name(name, names)
-            hint = f"; did you mean {nearest}?" if nearest else ""
-            raise typer.BadParameter(
-                f"no metric is called {name}{hint} There are: all, {', '.join(names)}", param_hint="--metric"
-            )
+            raise typer.BadParameter(unknown_metric(name, ["all", *names]), param_hint="--metric")
     return list(asked)
 
 

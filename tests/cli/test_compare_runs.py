@@ -215,6 +215,15 @@ def test_what_has_no_value_passes_no_limit(folder: Path) -> None:
     assert "cannot be judged" in output
 
 
+def test_a_metric_that_the_runs_lack_is_told_with_the_nearest(folder: Path) -> None:
+    for name in ("a", "b"):
+        made(folder, name, {"": [10.0, 20.0, 30.0]})
+    for option, asked in (("--metric", "p99"), ("--fail-if", "latency_ms_p95 > +2%")):
+        code, output = mprec("a", "b", option, asked)
+        assert code == 2
+        assert "did you mean latency_ms_p99? There are" in " ".join(output.replace("│", " ").split())
+
+
 def test_what_saturates_exceeds_every_limit_of_latency(folder: Path) -> None:
     made(folder, "a", {"": [10.0, 20.0, 30.0]})
     made(folder, "b", {"": []})
@@ -342,6 +351,11 @@ def test_what_runs_are_given_does_not_go_with_finished_ones(folder: Path, given:
         ("latency_ms_p99", "is no limit"),
         ("latency_ms_p99 > 2%", "write its sign"),
         ("latency_p99 > +2%", "did you mean latency_ms_p99"),
+        ("p99 > +2%", r"no metric is called p99; did you mean latency_ms_p99\? There are"),
+        ("zebra > +2%", r"no metric is called zebra\. There are"),
+        ("latency_ms_p99 < 2%", "write its sign: latency_ms_p99 < -2%"),
+        ("sla_attainment > -1%", "a change of zero would exceed it; allowed: METRIC > "),
+        ("latency_ms_p99 < +1ms", "a change of zero would exceed it; allowed: METRIC > "),
         ("latency_ms_p99 > +2/s", "has no unit '/s'"),
         ("sla_attainment < -1ms", "has no unit 'ms'"),
     ],
