@@ -134,6 +134,31 @@ def test_a_narrow_terminal_cuts_no_name(folder: Path, small: Results, monkeypatc
         assert lines[lines.index(name) + 1].split() == ["+0.00%", "[+0.00,", "+0.00]%"]
 
 
+@pytest.mark.parametrize("columns", [90, 100])
+def test_the_values_of_both_sides_are_shown_before_names_are_left_whole(
+    columns: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    made(folder, "light", {"": [10.0, 20.0, 30.0]})
+    made(folder, "saturated", {"": []})
+    for name, rate in (("light", 1234.0), ("saturated", 0.0)):
+        file = folder / "runs" / name / "replications.json"
+        kept = json.loads(file.read_text())
+        metrics = kept["scenarios"][0]["metrics"]
+        metrics["correct_predictions_within_sla_per_s"] = [rate] * 3
+        metrics["sla_attainment"] = [rate / 1234.0] * 3
+        file.write_text(json.dumps(kept))
+    code, output = mprec("light", "saturated", "--metric", "all")
+    assert code == 0, output
+    lines = output.splitlines()
+    assert all(len(line) <= columns for line in lines)
+    header = next(line for line in lines if line.startswith("metric"))
+    assert header.split()[1:] == ["light", "saturated", "change", "interval"]
+    line = next(line for line in lines if line.startswith("latency_ms_p99 "))
+    assert line.split()[1:] == ["20", "ms", "-", "-", "-", "saturated"]
+    assert any(line.startswith("correct_predictions_within_sla_per_s") for line in lines)
+
+
 def test_pairs_give_an_interval_at_least_three_times_narrower() -> None:
     """Switching between CPU and GPU as the queue is seen, and as if there were none, on a shipped experiment."""
 
