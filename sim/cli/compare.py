@@ -22,7 +22,6 @@ from sim.cli.options import (
     cannot_both,
 )
 from sim.cli.terminal import ends_told, progress_bar, say
-from sim.spec.problems import nearest_name
 
 if TYPE_CHECKING:
     from sim.report.differences import Comparison
@@ -126,6 +125,9 @@ def compare(
     try:
         named = [locate(name) for name in names]
         others |= {f":{one.label}": one.label for one in named}
+        if all(one.is_run for one in named):
+            of_runs = {"--set": overrides, "--seed": seed, "--replications": replications}
+            _refuse(of_runs, "it applies to experiments that are run for the comparison, and these are finished runs")
         *before, last = named
         if before and is_measured(last) and not any(is_measured(one) for one in before):
             _refuse(others, f"{names[-1]} is a measured run: what is simulated is held against it by --limit")
@@ -261,6 +263,7 @@ def _share(text: str | None) -> float | None:
 def _metrics(asked: Sequence[str], found: Sequence[Comparison]) -> list[str]:
     """Return which metrics to print; nothing for all of them."""
     from sim.report.difference_table import headline_metrics
+    from sim.report.guard import unknown_metric
 
     if "all" in asked or (not asked and len(found) <= MOST_IN_FULL):
         return []
@@ -269,16 +272,13 @@ def _metrics(asked: Sequence[str], found: Sequence[Comparison]) -> list[str]:
     names = list(dict.fromkeys(row.metric for one in found for row in one.rows))
     for name in asked:
         if name not in names:
-            nearest = nearest_name(name, names)
-            hint = f"; did you mean {nearest}?" if nearest else ""
-            raise typer.BadParameter(
-                f"no metric is called {name}{hint} There are: all, {', '.join(names)}", param_hint="--metric"
-            )
+            raise typer.BadParameter(unknown_metric(name, ["all", *names]), param_hint="--metric")
     return list(asked)
 
 
 def _refuse(given: Mapping[str, object], why: str) -> None:
     """Refuse options that do not go with what is compared."""
     for option, value in given.items():
-        if value:
+        # A seed may be 0.
+        if value or (value == 0 and value is not False):
             raise typer.BadParameter(why, param_hint=option)

@@ -17,6 +17,12 @@ HEADLINE = ("latency_ms_mean", "sla_attainment", "drop_rate", "correct_predictio
 
 MOST_CHANGES = 8
 
+LEAST_NAME = len("latency_ms_mean")
+"""Room for the names of metrics where the values of both sides would not fit otherwise."""
+
+DIFFERENCE = 4
+"""Rank of the column of differences: it goes before any name is cut."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Column:
@@ -101,7 +107,7 @@ def _table(one: Comparison, rows: Sequence[Row], width: int) -> list[str]:
         _Column("metric", tuple(row.metric for row in rows), 0, right=False),
         _Column(one.baseline_name, tuple(_mean(row, row.baseline) for row in rows), 3),
         _Column(one.other_name, tuple(_mean(row, row.values) for row in rows), 2),
-        _Column("difference", tuple(_difference(row) for row in rows), 4),
+        _Column("difference", tuple(_difference(row) for row in rows), DIFFERENCE),
         _Column("change", tuple(_change(row) for row in rows), 0),
         _Column("interval", tuple(_change_interval(row) for row in rows), 0),
         _Column("", tuple(_remark(row) for row in rows), 1, right=False),
@@ -111,9 +117,13 @@ def _table(one: Comparison, rows: Sequence[Row], width: int) -> list[str]:
     def total() -> int:
         return sum(widths[id(column)] for column in columns) + 2 * (len(columns) - 1)
 
-    while total() > width and max(column.rank for column in columns) > 0:
-        columns.remove(max(columns, key=lambda column: column.rank))
     first = id(columns[0])
+    # Names that are cut stand above their rows: rather that than a table without the values of a side.
+    spare = max(widths[first] - LEAST_NAME, 0)
+    while (rank := max(column.rank for column in columns)) > 0:
+        if total() - (spare if rank < DIFFERENCE else 0) <= width:
+            break
+        columns.remove(max(columns, key=lambda column: column.rank))
     widths[first] = max(widths[first] - max(total() - width, 0), len(columns[0].header))
 
     def line(cells: Sequence[str]) -> str:

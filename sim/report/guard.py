@@ -15,7 +15,7 @@ from sim.stats.interval import Interval
 from sim.stats.measure import METRICS
 from sim.stats.merge import is_share
 
-__all__ = ["Answer", "Judgement", "Limit", "LimitError", "judge_limits", "parse_limit"]
+__all__ = ["Answer", "Judgement", "Limit", "LimitError", "judge_limits", "parse_limit", "unknown_metric"]
 
 WRITTEN = re.compile(
     r"\s*(?P<metric>[^<>]+?)\s*(?P<side>[<>])\s*(?P<number>[+-]?\d[\d_]*\.?\d*|[+-]?\.\d+)\s*(?P<unit>\S*)\s*"
@@ -98,6 +98,15 @@ class Judgement:
         return self.answer in (Answer.EXCEEDED, Answer.MISSING) or (strict and self.answer is Answer.UNDECIDED)
 
 
+def unknown_metric(name: str, names: Sequence[str]) -> str:
+    """Return what to say of a metric that is not there: the nearest name, such as latency_ms_p99 for p99, and all."""
+    words = set(re.findall(r"[a-z0-9]+", name.lower()))
+    having = [one for one in names if words and words <= set(one.split("_"))]
+    nearest = min(having, key=len, default=None) or nearest_name(name, names)
+    hint = f"; did you mean {nearest}?" if nearest else "."
+    return f"no metric is called {name}{hint} There are: {', '.join(names)}"
+
+
 def parse_limit(text: str) -> Limit:
     """Read a limit: METRIC, ``>`` or ``<``, and a change with its sign and unit.
 
@@ -121,16 +130,20 @@ def parse_limit(text: str) -> Limit:
     metric, written, unit = found["metric"], found["number"], found["unit"]
     base = metric.partition("[")[0]
     if base not in NAMES:
-        nearest = nearest_name(base, NAMES)
-        hint = f"; did you mean {nearest}?" if nearest else ""
-        raise LimitError(f"{text!r}: no metric is called {metric}{hint} There are: {', '.join(NAMES)}")
-    number = float(written)
+        raise LimitError(f"{text!r}: {unknown_metric(metric, NAMES)}")
+    number, side = float(written), found["side"]
+    sign = "+" if side == ">" else "-"
     if written[0] not in "+-" and number != 0:
         raise LimitError(
-            f"{text!r}: a limit is about the change, so write its sign: {metric} {found['side']} +{written}{unit}"
+            f"{text!r}: a limit is about the change, so write its sign: {metric} {side} {sign}{written}{unit}"
+        )
+    if number != 0 and written[0] != sign:
+        raise LimitError(
+            f"{text!r}: a change of zero would exceed it; allowed: METRIC > +CHANGE or METRIC < -CHANGE, "
+            f"as in {EXAMPLES}"
         )
     absolute, relative = _amount(text, metric, number, unit)
-    return Limit(text.strip(), metric, found["side"] == ">", absolute, relative)
+    return Limit(text.strip(), metric, side == ">", absolute, relative)
 
 
 def _amount(text: str, metric: str, number: float, unit: str) -> tuple[float, float]:
@@ -161,9 +174,7 @@ def judge_limits(limits: Sequence[Limit], comparisons: Sequence[Comparison]) -> 
     names = list(dict.fromkeys(row.metric for one in comparisons for row in one.rows))
     for limit in limits:
         if limit.metric not in names:
-            nearest = nearest_name(limit.metric, names)
-            hint = f"; did you mean {nearest}?" if nearest else ""
-            raise LimitError(f"{limit.text!r}: no metric is called {limit.metric}{hint} There are: {', '.join(names)}")
+            raise LimitError(f"{limit.text!r}: {unknown_metric(limit.metric, names)}")
     return [_judge(limit, one) for limit in limits for one in comparisons]
 
 

@@ -14,14 +14,17 @@ from sim.serving.policies import POLICIES
 from sim.serving.splitting import part_bounds
 from sim.spec.experiment import Experiment, LateBindingSpec, SizeThresholdPolicySpec, StaticPolicySpec
 from sim.spec.mapping import ExplicitMappingSpec
-from sim.spec.source import KeyPath
-from sim.spec.units import LARGEST
+from sim.spec.source import KeyPath, format_path
+from sim.spec.units import DURATIONS, LARGEST, format_duration_ns
 from sim.workload.sources import Source
 
 __all__ = ["Load", "check_batches", "check_lanes", "check_named_devices", "check_sizes", "check_times", "model_loads"]
 
 MOST_OVER_MEAN = 64
 """Room for single draws far above the mean, in services of mean length. A law with a CV of hundreds may need more."""
+
+LONG_NS = 3.6e12
+"""A mean service from which on it is taken for the mistake, and not the number of queries."""
 
 MOST_SLOWDOWN = 10.0
 """Slowdowns that have a name were measured, and are less than this."""
@@ -120,30 +123,61 @@ def check_times(
 ) -> None:
     """Check that the work of all queries can be counted in 64 bits, were one path to serve every attempt of each.
 
-    It fails where units are mixed up: 30,000 queries of 100 h each.
+    It fails where units are mixed up: 30,000 queries of 100 h each, or 1 ms at a rate of 1e12/s for an hour.
     """
     attempts = 1 + (experiment.retries.limit if experiment.retries else 0) + int(experiment.hedging is not None)
     slowdown = () if experiment.interference is None else experiment.interference.slowdown
     slowest = MOST_SLOWDOWN if isinstance(slowdown, str) else max(slowdown, default=1.0)
-    work_ns = 0.0
-    longest_ns = 0.0
+    total_ns = 0.0
+    found: list[tuple[float, float, float, Load]] = []
     for load, share in loads:
         workload, size = load.source.workload, _part_sizes(experiment, load)[1]
         parts = -(-load.sizes[1] // size)
-        queries = share * (workload.queries or load.rate_per_s * (workload.duration or 0) / 1e9)
+        queries = workload.queries or load.rate_per_s * (workload.duration or 0) / 1e9
         after_idle = sum(max(one.extra_ns) + size * max(one.per_sample_ns, default=0) for one in path.after_idle)
         after_size = 0 if path.after_size is None else max(path.after_size.extra_ns)
         alone_ns = float(path.service.mean_at(np.array([size]))[0]) + after_idle + after_size
         mean_ns = slowest * (alone_ns + groups[path.group].devices[path.slot].profile.per_query_overhead_ns)
-        longest_ns = max(longest_ns, mean_ns)
-        work_ns += attempts * parts * (queries + MOST_OVER_MEAN) * mean_ns
-    if work_ns > LARGEST:
-        findings.report(
-            ("fleet", path.group, "devices", groups[path.group].devices[path.slot].name),
-            f"service by {path.name} takes up to {longest_ns / 3.6e12:.3g} h on average: the times of all queries "
-            "cannot be counted in 64 bits",
-            allowed=f"{LARGEST / 8.64e13 / 365.25:.0f} years in all; is the unit right?",
+        work_ns = attempts * parts * (share * queries + MOST_OVER_MEAN) * mean_ns
+        total_ns += work_ns
+        found.append((work_ns, mean_ns, queries, load))
+    if total_ns <= LARGEST:
+        return
+    longest_ns = max(mean_ns for _, mean_ns, _, _ in found)
+    _, mean_ns, queries, load = max(found, key=lambda one: one[0])
+    device = groups[path.group].devices[path.slot].name
+    where: KeyPath = ("fleet", path.group, "devices", device)
+    if longest_ns < LONG_NS:
+        # No service is long: the queries are too many.
+        where = ("workload", "queries") if load.source.workload.queries else (*load.source.path, "arrivals", "rate")
+        where = where if findings.node.find(where) is not None else where[:-1]
+        message = (
+            f"{_counted(load, queries)} are too many: at up to {_readable(mean_ns)} each by {path.name} their times "
+            "cannot be counted in 64 bits"
         )
+    else:
+        message = (
+            f"service by {path.name} takes up to {_readable(longest_ns)} on average: the times of "
+            f"{_counted(load, queries)} cannot be counted in 64 bits"
+        )
+    if where[0] == "fleet" or all(one.key_path != format_path(where) for one in findings.problems):
+        allowed = f"{LARGEST / 8.64e13 / 365.25:.0f} years in all; is the unit right?"
+        findings.report(where, message, allowed=allowed)
+
+
+def _counted(load: Load, queries: float) -> str:
+    """Return how many queries a load has, and why so many."""
+    duration = load.source.workload.duration
+    if load.source.workload.queries or duration is None:
+        return f"{queries:,.0f} queries"
+    count = f"{queries:,.0f}" if queries < 1e9 else f"{queries:.3g}"
+    return f"{count} queries ({load.rate_per_s:.6g}/s for {format_duration_ns(duration)})"
+
+
+def _readable(time_ns: float) -> str:
+    """Return a time in the largest unit that it has at least one of."""
+    unit = max((unit for unit in DURATIONS if DURATIONS[unit] <= max(time_ns, 1.0)), key=DURATIONS.__getitem__)
+    return f"{time_ns / DURATIONS[unit]:.3g} {unit}"
 
 
 def _part_sizes(experiment: Experiment, load: Load) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,9 +138,28 @@ def load_scenarios(
             problems.extend([*error.problems, *_unknown_names(point.node, base_dir)])
             continue
         scenarios.append(Scenario(dict(point.parameters), experiment, point.node, base_dir, written, comment))
+    if not problems and sweep is not None:
+        problems.extend(_twice(sweep, scenarios))
     if problems:
         raise SpecError(problems)
     return scenarios
+
+
+def _twice(sweep: Node, scenarios: Sequence[Scenario]) -> Iterator[Problem]:
+    """Yield values of a list axis that say the same in two ways, as 1000/s and 1k/s; one with labels may do so."""
+    first = scenarios[0].parameters
+    for key, axis in sweep.value.items():
+        if not isinstance(axis.value, list) or len(axis.value) < 2:
+            continue
+        others = {one: label for one, label in first.items() if one != key}
+        along = [one for one in scenarios if {**one.parameters, key: None} == {**others, key: None}]
+        seen: dict[str, Any] = {}
+        # Labels of another axis that are equal would give more.
+        for one, child in zip(along, axis.value, strict=True) if len(along) == len(axis.value) else ():
+            label = one.parameters[key]
+            former = seen.setdefault(one.experiment.model_dump_json(), label)
+            if former != label:
+                yield Problem(f"says the same as {former}", child.position, f"sweep.{key}", label)
 
 
 def asks_for_designs(reference: str, overrides: Sequence[str] = ()) -> bool:

@@ -134,6 +134,31 @@ def test_a_narrow_terminal_cuts_no_name(folder: Path, small: Results, monkeypatc
         assert lines[lines.index(name) + 1].split() == ["+0.00%", "[+0.00,", "+0.00]%"]
 
 
+@pytest.mark.parametrize("columns", [90, 100])
+def test_the_values_of_both_sides_are_shown_before_names_are_left_whole(
+    columns: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    made(folder, "light", {"": [10.0, 20.0, 30.0]})
+    made(folder, "saturated", {"": []})
+    for name, rate in (("light", 1234.0), ("saturated", 0.0)):
+        file = folder / "runs" / name / "replications.json"
+        kept = json.loads(file.read_text())
+        metrics = kept["scenarios"][0]["metrics"]
+        metrics["correct_predictions_within_sla_per_s"] = [rate] * 3
+        metrics["sla_attainment"] = [rate / 1234.0] * 3
+        file.write_text(json.dumps(kept))
+    code, output = mprec("light", "saturated", "--metric", "all")
+    assert code == 0, output
+    lines = output.splitlines()
+    assert all(len(line) <= columns for line in lines)
+    header = next(line for line in lines if line.startswith("metric"))
+    assert header.split()[1:] == ["light", "saturated", "change", "interval"]
+    line = next(line for line in lines if line.startswith("latency_ms_p99 "))
+    assert line.split()[1:] == ["20", "ms", "-", "-", "-", "saturated"]
+    assert any(line.startswith("correct_predictions_within_sla_per_s") for line in lines)
+
+
 def test_pairs_give_an_interval_at_least_three_times_narrower() -> None:
     """Switching between CPU and GPU as the queue is seen, and as if there were none, on a shipped experiment."""
 
@@ -213,6 +238,15 @@ def test_what_has_no_value_passes_no_limit(folder: Path) -> None:
     code, output = mprec("a", "b", "--fail-if", "latency_ms_p99 > +50%")
     assert code == 1
     assert "cannot be judged" in output
+
+
+def test_a_metric_that_the_runs_lack_is_told_with_the_nearest(folder: Path) -> None:
+    for name in ("a", "b"):
+        made(folder, name, {"": [10.0, 20.0, 30.0]})
+    for option, asked in (("--metric", "p99"), ("--fail-if", "latency_ms_p95 > +2%")):
+        code, output = mprec("a", "b", option, asked)
+        assert code == 2
+        assert "did you mean latency_ms_p99? There are" in " ".join(output.replace("│", " ").split())
 
 
 def test_what_saturates_exceeds_every_limit_of_latency(folder: Path) -> None:
@@ -325,12 +359,28 @@ def test_experiments_are_run_with_the_seed_of_the_first(folder: Path) -> None:
     assert not Path("runs/before-2").exists(), "all is read before anything is run"
 
 
+@pytest.mark.parametrize("given", [("--set", "sla=5ms"), ("--seed", "0"), ("--replications", "50")])
+def test_what_runs_are_given_does_not_go_with_finished_ones(folder: Path, given: tuple[str, str]) -> None:
+    for name in ("a", "b"):
+        made(folder, name, {"x": [10.0, 20.0, 30.0], "y": [10.0, 20.0, 30.0]})
+    for names in (("a", "b"), ("a",)):
+        code, output = mprec(*names, *given)
+        assert code == 2
+        assert given[0] in output
+        assert "experiments that are run for the comparison" in " ".join(output.replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         ("latency_ms_p99", "is no limit"),
         ("latency_ms_p99 > 2%", "write its sign"),
         ("latency_p99 > +2%", "did you mean latency_ms_p99"),
+        ("p99 > +2%", r"no metric is called p99; did you mean latency_ms_p99\? There are"),
+        ("zebra > +2%", r"no metric is called zebra\. There are"),
+        ("latency_ms_p99 < 2%", "write its sign: latency_ms_p99 < -2%"),
+        ("sla_attainment > -1%", "a change of zero would exceed it; allowed: METRIC > "),
+        ("latency_ms_p99 < +1ms", "a change of zero would exceed it; allowed: METRIC > "),
         ("latency_ms_p99 > +2/s", "has no unit '/s'"),
         ("sla_attainment < -1ms", "has no unit 'ms'"),
     ],

@@ -203,16 +203,32 @@ def test_profiles_are_files_too_beside_the_experiment(tmp_path: Path) -> None:
     assert problems(tmp_path, other) == ["e.yaml:6:30: workload.sizes.size: has to be at least 1 (got 0)"]
 
 
+RATE = "workload.arrivals.rate=1e15/s"
+
+
 def test_service_that_cannot_be_counted_in_64_bits_is_refused(tmp_path: Path) -> None:
     # A hundred queries a second for an hour; were one lane to serve 360,000 of them, 146 years pass at 3.55 h each.
     text = GOOD.replace("duration: 1s", "duration: 1h").replace("mp-rec", "static, representation: table, device: cpu")
     slow = "{profile: {kind: cpu, service: {distribution: exponential, mean: 4h}}}"
     (line,) = problems(tmp_path, text.replace("cpu-broadwell", slow))
     assert line == (
-        "e.yaml:10:20: fleet[0].devices.cpu: service by table@cpu takes up to 4 h on average: the times of all queries "
-        "cannot be counted in 64 bits (allowed: 146 years in all; is the unit right?)"
+        "e.yaml:10:20: fleet[0].devices.cpu: service by table@cpu takes up to 4 h on average: the times of 360,000 "
+        "queries (100/s for 1h) cannot be counted in 64 bits (allowed: 146 years in all; is the unit right?)"
     )
     assert problems(tmp_path, text.replace("cpu-broadwell", slow.replace("4h", "3h"))) == []
+    # No service is long where the rate is to blame, or the number of queries.
+    short = text.replace("cpu-broadwell", slow.replace("4h", "1ms"))
+    (line,) = problems(tmp_path, short, "workload.arrivals.rate=1e13/s")
+    assert line == (
+        "--set workload.arrivals.rate:1:1: workload.arrivals.rate: 3.6e+16 queries (1e+13/s for 1h) are too many: at "
+        "up to 1 ms each by table@cpu their times cannot be counted in 64 bits (got '1e13/s'; allowed: 146 years in "
+        "all; is the unit right?)"
+    )
+    (line,) = problems(tmp_path, short.replace("1ms", "1s").replace("duration: 1h", "queries: 10000000000"))
+    assert ": workload.queries: 10,000,000,000 queries are too many: at up to 1 s each by table@cpu" in line
+    # Paths that are too slow alike are told once.
+    (line,) = problems(tmp_path, text.replace("static, representation: table, device: cpu", "mp-rec"), RATE)
+    assert "workload.arrivals.rate: 3.6e+18 queries" in line
 
 
 SHAPE = "{kind: piecewise-rate, shape: [1e308, 1e308], rate: 1k/s, period: 1s}"
