@@ -393,7 +393,7 @@ def capacity(
     confidence: float = 0.95,
     tolerance: float = 0.02,
     groups: Sequence[str] = (),
-    by: Literal["price", "energy"] = "price",
+    by: Literal["price", "energy"] | None = None,
     jobs: int = 1,
     engine: EngineName = "auto",
     store: str | None = None,
@@ -414,7 +414,8 @@ def capacity(
     tolerance : float
         Width of the bracket at which the search is content, as a share of its lower end.
     groups, by
-        Of ``find="nodes"``: the node groups that are counted, and what the cheapest mix is cheapest by.
+        Of ``find="nodes"``: the node groups that are counted, and what the cheapest mix of several is cheapest
+        by, the price where nothing is said.
     jobs, engine, store
         As in `run`.
 
@@ -428,7 +429,7 @@ def capacity(
     >>> capacity("quickstart", "rate").frame()  # doctest: +SKIP
     """
     loaded = experiment if isinstance(experiment, Loaded) else load(experiment)
-    question = Question(Find(find), attainment, confidence, tolerance, tuple(groups), By(by))
+    question = Question(Find(find), attainment, confidence, tolerance, tuple(groups), None if by is None else By(by))
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="mprec-")) if out is None else str(out)
         request = CapacityRequest(

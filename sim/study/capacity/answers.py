@@ -140,7 +140,7 @@ def _nodes(evaluator: Evaluator, point: int, question: Question, tell: Tell) -> 
 def _mix(evaluator: Evaluator, point: int, question: Question, tell: Tell, scale: FleetScale) -> Found:
     scenario = evaluator.scenario((), point)
     plan = plan_scenario(scenario)
-    prices = scale.price_usd_per_h(plan) if question.by is By.PRICE else scale.idle_w(plan)
+    prices = scale.idle_w(plan) if question.by is By.ENERGY else scale.price_usd_per_h(plan)
     length = _length(evaluator, point)
     mixes: list[Mix] = []
 
@@ -159,7 +159,7 @@ def _mix(evaluator: Evaluator, point: int, question: Question, tell: Tell, scale
         return looker.look(float(len(mixes) - 1))
 
     def cost(mix: Mix, at: Point) -> float:
-        if question.by is By.PRICE:
+        if question.by is not By.ENERGY:
             return search.at_least(mix)
         power = mean_power_w(at.summary)
         return math.inf if power is None else power

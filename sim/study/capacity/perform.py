@@ -9,13 +9,14 @@ from pathlib import Path
 
 from sim.report.capacity import CapacityReport, Ranking, RunnerUp, points_csv, ranked, shown, weakest
 from sim.report.rundir import RunDirectory
+from sim.spec.problems import Problem, SpecError
 from sim.spec.scenario import load_experiment
 from sim.stats.decision import Decision
 from sim.stats.interval import paired_difference
 from sim.study.capacity.answers import Found, answer, more_never_hurts
 from sim.study.capacity.fleet import FleetScale
 from sim.study.capacity.looking import Point
-from sim.study.capacity.question import Find, Question
+from sim.study.capacity.question import By, Find, Question
 from sim.study.engines import EngineChoice
 from sim.study.evaluation import Evaluator
 from sim.study.executor import Executor
@@ -150,6 +151,17 @@ def find_capacity(
     if question.find is Find.NODES:
         scale = FleetScale.of(scenarios[0], question.groups)
         question = replace(question, groups=scale.groups)
+    if question.by is not None and (question.find is not Find.NODES or len(question.groups) == 1):
+        what = "a single node group" if question.find is Find.NODES else f"the {question.find}"
+        raise SpecError(
+            [
+                Problem(
+                    f"{what} has no mixes of nodes to tell apart by {question.by}",
+                    key_path="--by",
+                    allowed="--find nodes with several groups",
+                )
+            ]
+        )
 
     def told(scenario: int, point: Point, nodes: dict[str, int]) -> None:
         label = ", ".join(str(value) for value in prepared[scenario].parameters.values())
@@ -172,7 +184,7 @@ def find_capacity(
         attainment=question.attainment,
         confidence=question.confidence,
         tolerance=question.tolerance,
-        by=question.by.value if len(question.groups) > 1 else "",
+        by=(question.by or By.PRICE).value if len(question.groups) > 1 else "",
         answers=tuple(one.answer for one in found),
         rankings=ranked([one.answer for one in found], question.find.value),
         assumptions=_assumptions(evaluator, question, found),
