@@ -26,6 +26,7 @@ from sim.report.frames import (
 )
 from sim.report.guard import Judgement, judge_limits, parse_limit
 from sim.report.table import Report, render
+from sim.report.written import duration_text
 from sim.stats.summary import ScenarioSummary
 from sim.study.capacity.perform import CapacityRequest, perform_capacity
 from sim.study.capacity.question import By, Find, Question
@@ -80,10 +81,11 @@ class Loaded:
     def describe(self) -> str:
         """Return in words what would be run: scenarios, paths, queries, evidence and assumptions."""
         first = self.study.prepared[0]
+        count = len(self.scenarios)
         lines = [
             self.name,
-            f"SLA {self.scenarios[0].experiment.sla / 1e6:g} ms; seed {first.seed}; {first.replications} replications "
-            f"of {len(self.scenarios)} scenario{'s' if len(self.scenarios) > 1 else ''}",
+            f"SLA {duration_text(self.scenarios[0].experiment.sla / 1e6)}; seed {first.seed}; "
+            f"{first.replications} replications of {count} scenario{'s' if count > 1 else ''}",
         ]
         for one in self.study.prepared:
             paths = ", ".join(one.view.path_names)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sim.report.capacity import Answer, Looked, shown
+from sim.report.written import percent_text
 from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
 from sim.stats.decision import Decision
@@ -348,7 +349,7 @@ def _notes(bracket: Bracket, looker: Looker, question: Question) -> tuple[str, .
             notes.append(f"nothing was proved to meet, {scope}: at {value} it is {what}")
     elif not bracket.reached:
         why = "all decisions are used up" if looker.looks_left <= 0 else "more replications would be needed"
-        notes.append(f"the bracket is wider than {question.tolerance:.2%}: {why} (--max-replications)")
+        notes.append(f"the bracket is wider than {percent_text(question.tolerance)}: {why} (--max-replications)")
     return tuple(notes)
 
 

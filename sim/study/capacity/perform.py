@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sim.report.capacity import CapacityReport, Ranking, RunnerUp, points_csv, ranked, shown, weakest
 from sim.report.rundir import RunDirectory
+from sim.report.written import duration_text
 from sim.spec.problems import Problem, SpecError
 from sim.spec.scenario import load_experiment
 from sim.stats.decision import Decision
@@ -22,7 +23,7 @@ from sim.study.evaluation import Evaluator
 from sim.study.executor import Executor
 from sim.study.runs import free_directory, model_names, resolved_experiment
 from sim.study.scenario import find_experiment
-from sim.study.store import ResultStore, store_folder
+from sim.study.store import ResultStore, store_folder, taken_line
 
 __all__ = ["CapacityRequest", "FinishedSearch", "find_capacity", "perform_capacity"]
 
@@ -116,7 +117,7 @@ def perform_capacity(request: CapacityRequest, tell: Callable[[str], None] = _te
         if store is not None:
             store.trim()
     if stored:
-        tell(f"{stored} replications were run before and are taken from {folder}")
+        tell(taken_line(stored, "replication", folder))
     report = replace(report, out_dir=path)
     directory = RunDirectory(path)
     directory.write_experiment(experiment)
@@ -170,7 +171,7 @@ def find_capacity(
     found = [answer(evaluator, i, question, told) for i in range(len(evaluator.points))]
     first = scenarios[0].experiment
     slas = dict.fromkeys(
-        f"{sla / 1e6:,.9g} ms"
+        duration_text(sla / 1e6)
         for scenario in scenarios
         for sla in [one.sla or scenario.experiment.sla for one in scenario.experiment.classes or ()]
         or [scenario.experiment.sla]
