@@ -26,6 +26,7 @@ from sim.report.frames import (
 )
 from sim.report.guard import Judgement, judge_limits, parse_limit
 from sim.report.table import Report, render
+from sim.report.written import duration_text
 from sim.stats.summary import ScenarioSummary
 from sim.study.capacity.perform import CapacityRequest, perform_capacity
 from sim.study.capacity.question import By, Find, Question
@@ -80,10 +81,11 @@ class Loaded:
     def describe(self) -> str:
         """Return in words what would be run: scenarios, paths, queries, evidence and assumptions."""
         first = self.study.prepared[0]
+        count = len(self.scenarios)
         lines = [
             self.name,
-            f"SLA {self.scenarios[0].experiment.sla / 1e6:g} ms; seed {first.seed}; {first.replications} replications "
-            f"of {len(self.scenarios)} scenario{'s' if len(self.scenarios) > 1 else ''}",
+            f"SLA {duration_text(self.scenarios[0].experiment.sla / 1e6)}; seed {first.seed}; "
+            f"{first.replications} replications of {count} scenario{'s' if count > 1 else ''}",
         ]
         for one in self.study.prepared:
             paths = ", ".join(one.view.path_names)
@@ -393,7 +395,7 @@ def capacity(
     confidence: float = 0.95,
     tolerance: float = 0.02,
     groups: Sequence[str] = (),
-    by: Literal["price", "energy"] = "price",
+    by: Literal["price", "energy"] | None = None,
     jobs: int = 1,
     engine: EngineName = "auto",
     store: str | None = None,
@@ -414,7 +416,8 @@ def capacity(
     tolerance : float
         Width of the bracket at which the search is content, as a share of its lower end.
     groups, by
-        Of ``find="nodes"``: the node groups that are counted, and what the cheapest mix is cheapest by.
+        Of ``find="nodes"``: the node groups that are counted, and what the cheapest mix of several is cheapest
+        by, the price where nothing is said.
     jobs, engine, store
         As in `run`.
 
@@ -428,7 +431,7 @@ def capacity(
     >>> capacity("quickstart", "rate").frame()  # doctest: +SKIP
     """
     loaded = experiment if isinstance(experiment, Loaded) else load(experiment)
-    question = Question(Find(find), attainment, confidence, tolerance, tuple(groups), By(by))
+    question = Question(Find(find), attainment, confidence, tolerance, tuple(groups), None if by is None else By(by))
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="mprec-")) if out is None else str(out)
         request = CapacityRequest(

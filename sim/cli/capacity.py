@@ -54,8 +54,11 @@ def capacity(
         ),
     ] = None,
     by: Annotated[
-        By, typer.Option("--by", help="With --find nodes and several groups: what the cheapest mix is cheapest by.")
-    ] = By.PRICE,
+        By | None,
+        typer.Option(
+            "--by", help="With --find nodes and several groups: what the cheapest mix is cheapest by [price]."
+        ),
+    ] = None,
     tolerance: Annotated[
         str, typer.Option("--tolerance", metavar="PERCENT", help="Width of the bracket to stop at.")
     ] = "2%",
@@ -93,6 +96,8 @@ def capacity(
     cannot_both(jobs, cluster)
     if find is not Find.NODES and groups:
         raise typer.BadParameter("node groups are counted with --find nodes", param_hint="--group")
+    if find is not Find.NODES and by is not None:
+        raise typer.BadParameter("mixes of node groups are compared with --find nodes", param_hint="--by")
     question = Question(
         find,
         None if attainment is None else _share(attainment, "--attainment", 0.0, 1.0),

@@ -281,38 +281,78 @@ def _mark(point: DesignPoint) -> str:
     return ("?" if point.standing == Standing.UNDECIDED else "") + ("~" if point.status == "close" else "")
 
 
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A choice or an objective, with its cell for each point that is listed.
+
+    `same` says it of all points at once; empty where it tells them apart.
+    """
+
+    head: str
+    cells: tuple[str, ...]
+    left: bool
+    same: str
+
+
+def _columns(report: DesignReport, points: Sequence[DesignPoint]) -> list[_Column]:
+    """Return every choice and every objective, whether or not it differs."""
+    columns = []
+    for key, head in zip(report.choices, _short_keys(list(report.choices)), strict=True):
+        cells = tuple(str(point.labels[key]) for point in points)
+        columns.append(_Column(head, cells, True, f"{head} {cells[0]}" if len(set(cells)) == 1 else ""))
+    for name, _ in report.objectives:
+        title, unit = metric_title(name)
+        values = [point.metrics[name].value for point in points]
+        cells = tuple(cell_text(name, value) for value in values)
+        same = ""
+        if name not in report.differing or len(set(cells)) == 1:
+            known = sorted(value for value in values if value is not None)
+            ends = dict.fromkeys(cell_text(name, value) for value in (known[:1] + known[-1:]))
+            same = f"{title} {' to '.join(ends) or '-'}{'' if unit == '%' else ' '}{unit}".rstrip()
+        columns.append(_Column(f"{_short(name)} {unit}".strip(), cells, False, same))
+    return columns
+
+
 def _table(report: DesignReport, points: Sequence[DesignPoint], width: int, unicode: bool) -> list[str]:
-    """Return the table; where it is too wide, one block a point instead."""
-    differing = [key for key in report.choices if len({str(point.labels[key]) for point in points}) > 1]
-    shown = [name for name, _ in report.objectives if name in report.differing] or [report.across]
-    heads = ["point", *_short_keys(differing), *(f"{_short(name)} {metric_title(name)[1]}".strip() for name in shown)]
-    rows = [
-        [
-            f"{point.number}{_mark(point)}",
-            *(str(point.labels[key]) for key in differing),
-            *(cell_text(name, point.metrics[name].value) for name in shown),
-        ]
-        for point in points
-    ]
-    widths = [max(max(map(len, head.split())), *(len(row[i]) for row in rows)) for i, head in enumerate(heads)]
-    if sum(widths) + 2 * (len(widths) - 1) <= width:
-        left = 1 + len(differing)
+    """Return the table of all choices and objectives.
 
-        def line(texts: Sequence[str]) -> str:
-            pairs = zip(texts, widths, strict=True)
-            return "  ".join(text.ljust(w) if i < left else text.rjust(w) for i, (text, w) in enumerate(pairs)).rstrip()
+    Where it is too wide, what is the same for all points is said below it in words; where that does not do either,
+    there is one block a point.
+    """
+    every = _columns(report, points)
+    telling = [column for column in every if not column.same]
+    numbers = _Column("point", tuple(f"{point.number}{_mark(point)}" for point in points), True, "")
+    same = "; ".join(column.same for column in every if column.same)
+    words = _wrapped(f"the same for all of these: {same}", width, "  ") if same and len(points) > 1 else []
+    lines = _grid([numbers, *every], width, unicode)
+    if lines:
+        return lines
+    lines = _grid([numbers, *telling], width, unicode) if words else []
+    if lines:
+        return [*lines, "", *words]
+    for row, number in enumerate(numbers.cells):
+        lines.append(f"point {number}")
+        for column in telling if words else every:
+            lines += _wrapped(f"{column.head}: {column.cells[row]}", width, "      ", "  ")
+    return [*lines, *words]
 
-        rule = ("─" if unicode else "-") * min(sum(widths) + 2 * (len(widths) - 1), width)
-        stacked = [textwrap.wrap(head, w, break_on_hyphens=False) for head, w in zip(heads, widths, strict=True)]
-        depth = max(map(len, stacked))
-        tops = [line([("", *[""] * (depth - len(one)), *one)[1 + i] for one in stacked]) for i in range(depth)]
-        return [*tops, rule, *(line(row) for row in rows)]
-    lines: list[str] = []
-    for row in rows:
-        lines.append(f"point {row[0]}")
-        for head, text in zip(heads[1:], row[1:], strict=True):
-            lines += _wrapped(f"{head}: {text}", width, "      ", "  ")
-    return lines
+
+def _grid(columns: Sequence[_Column], width: int, unicode: bool) -> list[str]:
+    """Return columns side by side; nothing where they are too wide."""
+    widths = [max(map(len, [*column.head.split(), *column.cells])) for column in columns]
+    whole = sum(widths) + 2 * (len(widths) - 1)
+    if whole > width:
+        return []
+
+    def line(texts: Sequence[str]) -> str:
+        pairs = zip(columns, texts, widths, strict=True)
+        return "  ".join(text.ljust(w) if column.left else text.rjust(w) for column, text, w in pairs).rstrip()
+
+    stacked = [textwrap.wrap(one.head, w, break_on_hyphens=False) for one, w in zip(columns, widths, strict=True)]
+    depth = max(map(len, stacked))
+    tops = [line([("", *[""] * (depth - len(one)), *one)[1 + i] for one in stacked]) for i in range(depth)]
+    rows = zip(*(column.cells for column in columns), strict=True)
+    return [*tops, ("─" if unicode else "-") * whole, *(line(row) for row in rows)]
 
 
 def _short_keys(keys: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from sim.report.comparison import Gain, gains
 from sim.report.precision import is_too_short, precision_lines, short_run_line
 from sim.report.verdict import Answer, Verdict, headline, judge
+from sim.report.written import duration_text
 from sim.stats.classes import ClassSummary
 from sim.stats.summary import Metric, ScenarioSummary
 
@@ -209,8 +210,8 @@ def rows_of(report: Report, found: Sequence[Gain | None]) -> list[Row]:
 
 def _slas(summary: ScenarioSummary) -> list[str]:
     if not summary.classes:
-        return [f"{summary.sla_ms:,.9g} ms"]
-    return [f"{name} {one.sla_ms:,.9g} ms" for name, one in summary.classes.items()]
+        return [duration_text(summary.sla_ms)]
+    return [f"{name} {duration_text(one.sla_ms)}" for name, one in summary.classes.items()]
 
 
 class Marks:

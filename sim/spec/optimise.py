@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sim.spec.binding import SpecModel
 
@@ -13,7 +14,20 @@ __all__ = ["Direction", "OptimiseBlock", "OptimiseSpec"]
 Direction = Literal["max", "min"]
 """Whether more or less of a metric is better."""
 
-ConstraintText = Annotated[str, Field(pattern=r"^\s*[a-z][a-z0-9_]*\s*(<=|>=)\s*\S.*$")]
+CONSTRAINT = r"^\s*[a-z][a-z0-9_]*\s*(<=|>=)\s*\S.*$"
+"""A metric, how it compares, and its limit."""
+
+
+def _constraint(written: str) -> str:
+    if re.match(CONSTRAINT, written) is None:
+        raise ValueError(
+            "a constraint is written as METRIC <= LIMIT or METRIC >= LIMIT, such as latency_ms_p99 <= sla or "
+            "cost_usd_per_h <= 5"
+        )
+    return written
+
+
+ConstraintText = Annotated[str, AfterValidator(_constraint), Field(json_schema_extra={"pattern": CONSTRAINT})]
 
 
 class OptimiseSpec(SpecModel):

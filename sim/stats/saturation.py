@@ -166,14 +166,15 @@ def saturation_verdict(
         low = mean - student_t_quantile(confidence, len(growth) - 1) * error
     large = max(LARGE_GROWTH, _chance_growth(samples))
 
-    shown = f"the backlog grew by {mean:.1%} of the offered queries"
+    shrank = round(mean, 3) < 0
+    shown = f"the backlog {'shrank' if shrank else 'grew'} by {abs(mean):.1%} of the offered queries"
     if offered_load is not None and offered_load >= 1:
         return SaturationVerdict(True, mean, low, offered_load, f"the offered load is {offered_load:.3g}; {shown}")
     # A run that ends with an arrival has one query in the system at its end, however idle it is.
     offered = sum(int(one.offered[-1] - one.offered[0]) for one in samples) / len(samples)
     by_test = mean > GROWTH_LIMIT and low is not None and low > 0 and mean * offered > 1.0
     saturated = by_test or mean > large
-    reason = shown if saturated else f"{shown}, which is not more than chance or not more than 1%"
+    reason = shown if saturated or shrank else f"{shown}, which is not more than chance or not more than 1%"
     if offered_load is not None:
         reason += f"; the offered load is {offered_load:.3g}"
     return SaturationVerdict(saturated, mean, low, offered_load, reason)

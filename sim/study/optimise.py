@@ -30,7 +30,7 @@ from sim.study.executor import open_executor
 from sim.study.objectives import Met, all_metrics
 from sim.study.runs import DirectoryInUse, free_directory, manifest_of, model_names, write_results
 from sim.study.scenario import find_experiment
-from sim.study.store import ResultStore, store_folder
+from sim.study.store import ResultStore, store_folder, taken_line
 from sim.study.study import Progress, Study, StudyResult
 from sim.study.workers import WorkerLost
 
@@ -183,7 +183,7 @@ def perform_search(
         if store is not None:
             store.trim()
         if evaluator.replications_stored:
-            tell(f"{evaluator.replications_stored} replications were run before and are taken from {folder}")
+            tell(taken_line(evaluator.replications_stored, "replication", folder))
         report = run.report(proposals.name)
         _write(path, report, started)
         checkpoint.remove()

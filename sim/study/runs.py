@@ -31,7 +31,7 @@ from sim.study.engines import EngineChoice, choose_engines
 from sim.study.executor import open_executor
 from sim.study.planning import check_baseline_named
 from sim.study.scenario import Scenario, find_experiment, load_scenarios
-from sim.study.store import ResultStore, store_folder
+from sim.study.store import ResultStore, store_folder, taken_line
 from sim.study.study import Progress, Study, StudyResult
 from sim.study.trace import TraceRequest, take_trace
 
@@ -181,8 +181,8 @@ def perform(
         if store is not None:
             store.trim()
         if result.stored:
-            what = "cells" if any(scenario.cells > 1 for scenario in study.prepared) else "replications"
-            tell(f"{result.stored} {what} were run before and are taken from {folder}")
+            what = "cell" if any(scenario.cells > 1 for scenario in study.prepared) else "replication"
+            tell(taken_line(result.stored, what, folder))
         report = write_results(directory, study, result)
         if request.figures:
             plot_run(directory.path)

@@ -21,7 +21,7 @@ from sim.study.identity import NoIdentity, scenario_hash, task_key
 from sim.study.prepare import PreparedScenario
 from sim.study.replication import Part, keeps_record
 
-__all__ = ["BOUND_BYTES", "ResultStore", "store_folder"]
+__all__ = ["BOUND_BYTES", "ResultStore", "store_folder", "taken_line"]
 
 BOUND_BYTES = 2 * 10**9
 """What a store may hold; what was not used for longest goes first."""
@@ -53,6 +53,13 @@ def store_folder(asked: str | None = None) -> Path | None:
     if name:
         return Path(name)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "mprec-sim-results"
+
+
+def taken_line(count: int, what: str, folder: Path | None) -> str:
+    """Return in words that so many results, such as replications, come from a store."""
+    if count == 1:
+        return f"1 {what} was run before and is taken from {folder}"
+    return f"{count} {what}s were run before and are taken from {folder}"
 
 
 class ResultStore:

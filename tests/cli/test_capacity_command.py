@@ -103,6 +103,12 @@ def test_an_answer_and_its_files(folder: Path) -> None:
         (("--tolerance", "-1%"), "no share"),
         (("--group", "n"), "--find nodes"),
         (("--find", "nodes", "--group", "m"), "no such node group"),
+        (("--by", "energy"), "--find nodes"),
+        (("--find", "sla", "--by", "price"), "--find nodes"),
+        (
+            ("--find", "nodes", "--by", "energy"),
+            "--by: a single node group has no mixes of nodes to tell apart by energy",
+        ),
         (("--find", "nodes", "--set", "fleet.m.count=2"), "nothing at 'm'"),
         (("--set", "sla=soon"), "not a duration"),
     ],

@@ -112,8 +112,36 @@ def test_the_table_fits_and_says_what_is_doubtful(width: int) -> None:
     in_a_line = " ".join(text.split())
     assert "\n14?~ " in text and "?: the means of another design are better, but not beyond noise" in in_a_line
     assert "12 on the front, 1 undecided, 1 dominated beyond noise (paired 95% intervals)" in in_a_line
-    # Of the choices only one differs; it is called by as much of its key as it takes.
-    assert "point  count" in text and "b.count" not in text
+    # Every choice is there, the one that does not differ too; each is called by as much of its key as it takes.
+    assert "point  a.count  b.count" in text
+
+
+def test_one_design_on_the_front_shows_all_that_was_chosen_and_wanted() -> None:
+    alone = replace(REPORT, points=(POINTS[0], POINTS[14]))
+    table = render_designs(alone, 60).split("\n\n")[1].splitlines()
+    assert " ".join(table[0].split()) == "accuracy p99 cost"
+    assert table[1].split() == ["point", "a.count", "b.count", "%", "ms", "US$/h"]
+    assert table[3].split() == ["1", "1", "1", "78.01", "2.100", "1.010"]
+    choices = {f"fleet.group-{i}.devices.gpu.lanes": [1, 2] for i in range(3)}
+    alone = replace(alone, choices=choices, points=(replace(POINTS[0], labels=dict.fromkeys(choices, 2)),))
+    block = render_designs(alone, 60).split("\n\n")[1].splitlines()
+    assert block[:2] == ["point 1", "  group-0.devices.gpu.lanes: 2"]
+    assert block[-3:] == ["  accuracy %: 78.01", "  p99 ms: 2.100", "  cost US$/h: 1.010"]
+
+
+def test_what_is_the_same_for_all_is_said_in_words_where_columns_do_not_fit() -> None:
+    narrow = replace(REPORT, resolution={ACCURACY: 0.1})
+    table, words = render_designs(narrow, 47).split("\n\n")[1:3]
+    assert table.splitlines()[1].split() == ["point", "a.count", "b.count", "%", "ms", "US$/h"]
+    choices = {**REPORT.choices, "fleet.a.devices.gpu.lanes": [1], "router": ["least-expected-completion"]}
+    labels = {"fleet.a.devices.gpu.lanes": 1, "router": "least-expected-completion"}
+    points = tuple(replace(one, labels={**one.labels, **labels}) for one in POINTS)
+    table, words = render_designs(replace(narrow, choices=choices, points=points), 45).split("\n\n")[1:3]
+    assert table.splitlines()[1].split() == ["point", "a.count", "ms", "US$/h"]
+    assert " ".join(words.split()) == (
+        "the same for all of these: b.count 1; lanes 1; router least-expected-completion; "
+        "accuracy served 78.01 to 78.12%"
+    )
 
 
 def test_a_narrow_terminal_gets_a_block_a_point() -> None:

@@ -61,7 +61,8 @@ def problems(folder: Path, block: str, *overrides: str, text: str = GOOD) -> lis
         ),
         (
             CHOICES + "  constraints: [latency_ms_p99 < sla]\n",
-            "e.yaml:14:17: optimise.constraints[0]: has to match ",
+            "e.yaml:14:17: optimise.constraints[0]: a constraint is written as METRIC <= LIMIT or METRIC >= LIMIT, "
+            "such as latency_ms_p99 <= sla or cost_usd_per_h <= 5 (got 'latency_ms_p99 < sla')",
         ),
         (
             CHOICES + "  constraints: [accuracy_servd >= 78%]\n",

@@ -124,7 +124,9 @@ def test_the_cheapest_mix_is_that_of_all_mixes(tmp_path: Path) -> None:
     file = tmp_path / "mixed.yaml"
     file.write_text(MIXED, encoding="utf-8")
     with Evaluator(str(file), jobs=1, engine="compiled", most_recorded=0) as evaluator:
-        (answer,) = find_capacity(evaluator, Question(Find.NODES, by=By.PRICE)).answers
+        report = find_capacity(evaluator, Question(Find.NODES))
+        (answer,) = report.answers
+        assert report.by == By.PRICE  # where nothing is said
         cheapest = math.inf
         prices = {"fast": 1.0, "slow": 0.4}
         for fast in range(3):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sim.report.figures.series import Entry, Run
+from sim.report.written import duration_text
 
 __all__ = ["limit_of", "meets_up_to", "most_correct", "who_meets"]
 
@@ -17,7 +18,7 @@ def limit_of(entries: Sequence[Entry]) -> str:
     if any(entry.data.get("classes") for entry in entries):
         return "the SLA of every class"
     slas = sorted({float(entry.data["sla_ms"]) for entry in entries})
-    return f"{slas[0]:g} ms" if len(slas) == 1 else "the SLA"
+    return duration_text(slas[0]) if len(slas) == 1 else "the SLA"
 
 
 def who_meets(run: Run, entries: Sequence[Entry], names: Sequence[str]) -> str | None:

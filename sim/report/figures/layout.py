@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.report.figures.colours import INK, MUTED
 from sim.report.figures.style import SLA_DASHES, colour, dashes, hatch, marker
+from sim.report.written import duration_text
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -196,8 +197,11 @@ def sla_key(slas_ms: Sequence[float]) -> Key:
     """Return the key of the latency limits."""
     from matplotlib.lines import Line2D
 
-    limits = ", ".join(f"{sla:g}" for sla in slas_ms)
-    return Line2D([], [], color=MUTED, linewidth=1.1, linestyle=SLA_DASHES), f"SLA {limits} ms"
+    limits = [duration_text(sla) for sla in slas_ms]
+    # The unit is written once where it is the same for all.
+    unit = " ms" if all(limit.endswith(" ms") for limit in limits) else ""
+    written = ", ".join(limit.removesuffix(unit) for limit in limits) + unit
+    return Line2D([], [], color=MUTED, linewidth=1.1, linestyle=SLA_DASHES), f"SLA {written}"
 
 
 def panels(count: int, columns: int, height_in: float, **shared: Any) -> tuple[Figure, list[Axes]]:

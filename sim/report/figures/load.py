@@ -24,6 +24,7 @@ from sim.report.figures.style import (
     plain_ticks,
     shown_limit,
 )
+from sim.report.written import duration_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,8 +140,8 @@ def _latency(run: Run, where: str) -> Drawing:
         texts.append((last, "the SLA"))
     else:
         drawn = [sla for sla in near if shown_limit(axes, sla)]
-        texts += [(sla, f"SLA {sla:g} ms") for sla in drawn]
-        notes += [f"the SLA of {sla:g} ms lies above" for sla in run.slas_ms if sla not in drawn]
+        texts += [(sla, f"SLA {duration_text(sla)}") for sla in drawn]
+        notes += [f"the SLA of {duration_text(sla)} lies above" for sla in run.slas_ms if sla not in drawn]
     _load_axis(axes, run)
     axes.set_ylabel(f"{run.percentile} latency, ms")
     beside(axes, texts)

@@ -12,6 +12,7 @@ from sim.report.figures.layout import Key, headline, line_key, outer_labels, pan
 from sim.report.figures.load import LOG_RANGE
 from sim.report.figures.series import Entry, Run
 from sim.report.figures.style import OUT_OF_SIGHT, SLA_DASHES, Drawing, colour, dashes, large_numbers, logarithmic
+from sim.report.written import duration_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -182,5 +183,5 @@ def _latency_axis(axes: Axes, values: Sequence[float], which: str, *, always: bo
 
 
 def _with_limits(note: str, slas: Sequence[float], drawn: Sequence[float]) -> str:
-    above = [f"the SLA of {sla:g} ms lies beyond" for sla in slas if sla not in drawn]
+    above = [f"the SLA of {duration_text(sla)} lies beyond" for sla in slas if sla not in drawn]
     return "; ".join(part for part in (note, *above) if part)

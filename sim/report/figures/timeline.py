@@ -11,6 +11,7 @@ from sim.report.figures.layout import beside, headline, line_key, panels
 from sim.report.figures.series import Entry, Run, file_name
 from sim.report.figures.style import Drawing, colour, dashes, large_numbers, logarithmic, shown_limit
 from sim.report.rundir import TimelinePoint
+from sim.report.written import duration_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -190,7 +191,7 @@ def _finish_latency(axes: Axes, found: Sequence[Points], slas: Sequence[float], 
         large_numbers(axes)
     shown = [sla for sla in slas if shown_limit(axes, sla)]
     beside(axes, [(sla, f"SLA\n{sla:g} ms") for sla in shown], rows=rows)
-    return [f"the SLA of {sla:g} ms lies above" for sla in slas if sla not in shown]
+    return [f"the SLA of {duration_text(sla)} lies above" for sla in slas if sla not in shown]
 
 
 def _widen(axes: Axes) -> None:

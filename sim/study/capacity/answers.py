@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sim.report.capacity import Answer, Looked, shown
+from sim.report.written import percent_text
 from sim.spec.experiment import Experiment
 from sim.spec.problems import Problem, SpecError
 from sim.stats.decision import Decision
@@ -140,7 +141,7 @@ def _nodes(evaluator: Evaluator, point: int, question: Question, tell: Tell) -> 
 def _mix(evaluator: Evaluator, point: int, question: Question, tell: Tell, scale: FleetScale) -> Found:
     scenario = evaluator.scenario((), point)
     plan = plan_scenario(scenario)
-    prices = scale.price_usd_per_h(plan) if question.by is By.PRICE else scale.idle_w(plan)
+    prices = scale.idle_w(plan) if question.by is By.ENERGY else scale.price_usd_per_h(plan)
     length = _length(evaluator, point)
     mixes: list[Mix] = []
 
@@ -159,7 +160,7 @@ def _mix(evaluator: Evaluator, point: int, question: Question, tell: Tell, scale
         return looker.look(float(len(mixes) - 1))
 
     def cost(mix: Mix, at: Point) -> float:
-        if question.by is By.PRICE:
+        if question.by is not By.ENERGY:
             return search.at_least(mix)
         power = mean_power_w(at.summary)
         return math.inf if power is None else power
@@ -348,7 +349,7 @@ def _notes(bracket: Bracket, looker: Looker, question: Question) -> tuple[str, .
             notes.append(f"nothing was proved to meet, {scope}: at {value} it is {what}")
     elif not bracket.reached:
         why = "all decisions are used up" if looker.looks_left <= 0 else "more replications would be needed"
-        notes.append(f"the bracket is wider than {question.tolerance:.2%}: {why} (--max-replications)")
+        notes.append(f"the bracket is wider than {percent_text(question.tolerance)}: {why} (--max-replications)")
     return tuple(notes)
 
 

@@ -9,19 +9,21 @@ from pathlib import Path
 
 from sim.report.capacity import CapacityReport, Ranking, RunnerUp, points_csv, ranked, shown, weakest
 from sim.report.rundir import RunDirectory
+from sim.report.written import duration_text
+from sim.spec.problems import Problem, SpecError
 from sim.spec.scenario import load_experiment
 from sim.stats.decision import Decision
 from sim.stats.interval import paired_difference
 from sim.study.capacity.answers import Found, answer, more_never_hurts
 from sim.study.capacity.fleet import FleetScale
 from sim.study.capacity.looking import Point
-from sim.study.capacity.question import Find, Question
+from sim.study.capacity.question import By, Find, Question
 from sim.study.engines import EngineChoice
 from sim.study.evaluation import Evaluator
 from sim.study.executor import Executor
 from sim.study.runs import free_directory, model_names, resolved_experiment
 from sim.study.scenario import find_experiment
-from sim.study.store import ResultStore, store_folder
+from sim.study.store import ResultStore, store_folder, taken_line
 
 __all__ = ["CapacityRequest", "FinishedSearch", "find_capacity", "perform_capacity"]
 
@@ -115,7 +117,7 @@ def perform_capacity(request: CapacityRequest, tell: Callable[[str], None] = _te
         if store is not None:
             store.trim()
     if stored:
-        tell(f"{stored} replications were run before and are taken from {folder}")
+        tell(taken_line(stored, "replication", folder))
     report = replace(report, out_dir=path)
     directory = RunDirectory(path)
     directory.write_experiment(experiment)
@@ -150,6 +152,17 @@ def find_capacity(
     if question.find is Find.NODES:
         scale = FleetScale.of(scenarios[0], question.groups)
         question = replace(question, groups=scale.groups)
+    if question.by is not None and (question.find is not Find.NODES or len(question.groups) == 1):
+        what = "a single node group" if question.find is Find.NODES else f"the {question.find}"
+        raise SpecError(
+            [
+                Problem(
+                    f"{what} has no mixes of nodes to tell apart by {question.by}",
+                    key_path="--by",
+                    allowed="--find nodes with several groups",
+                )
+            ]
+        )
 
     def told(scenario: int, point: Point, nodes: dict[str, int]) -> None:
         label = ", ".join(str(value) for value in prepared[scenario].parameters.values())
@@ -158,7 +171,7 @@ def find_capacity(
     found = [answer(evaluator, i, question, told) for i in range(len(evaluator.points))]
     first = scenarios[0].experiment
     slas = dict.fromkeys(
-        f"{sla / 1e6:,.9g} ms"
+        duration_text(sla / 1e6)
         for scenario in scenarios
         for sla in [one.sla or scenario.experiment.sla for one in scenario.experiment.classes or ()]
         or [scenario.experiment.sla]
@@ -172,7 +185,7 @@ def find_capacity(
         attainment=question.attainment,
         confidence=question.confidence,
         tolerance=question.tolerance,
-        by=question.by.value if len(question.groups) > 1 else "",
+        by=(question.by or By.PRICE).value if len(question.groups) > 1 else "",
         answers=tuple(one.answer for one in found),
         rankings=ranked([one.answer for one in found], question.find.value),
         assumptions=_assumptions(evaluator, question, found),

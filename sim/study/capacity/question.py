@@ -44,8 +44,8 @@ class Question:
         Width of the bracket at which the search is content, as a share of its lower end.
     groups : tuple of str
         Node groups whose counts are looked for.
-    by : By
-        For several groups: what is to be least.
+    by : By or None
+        For several groups: what is to be least; the price, where nothing is said.
     most_replications : int
         Of one point.
     most_queries : int
@@ -57,7 +57,7 @@ class Question:
     confidence: float = 0.95
     tolerance: float = 0.02
     groups: tuple[str, ...] = ()
-    by: By = By.PRICE
+    by: By | None = None
     most_replications: int = 400
     most_queries: int = 2_000_000
 
