@@ -52,12 +52,13 @@ class QueryClass:
 
 
 def find_classes(
-    experiment: Experiment, base_dir: Path, findings: Findings
+    experiment: Experiment, base_dir: Path, findings: Findings, *, orders_vary: bool = False
 ) -> tuple[list[PlannedModel], list[QueryClass]]:
     """Return the models of an experiment in the order in which classes name them, and its classes.
 
     Files of models are looked for in `base_dir`, then in the working directory. Problems are reported to `findings`;
-    what is returned is of use only if there are none.
+    what is returned is of use only if there are none. Priorities may be without effect where the sweep varies the order
+    of queues (`orders_vary`), as in a comparison with the order of arrival.
     """
     top = _find_model(experiment.model, ("model",), base_dir, findings)
     specs = experiment.classes
@@ -74,7 +75,7 @@ def find_classes(
     _check_names(specs, findings)
     _check_loads(experiment, specs, findings)
     for i, spec in enumerate(specs):
-        if spec.priority is not None and order != "priority":
+        if spec.priority is not None and order != "priority" and not orders_vary:
             findings.report(("classes", i, "priority"), "has no effect without queue: {order: priority}")
     found = [
         top if spec.model is None else _find_model(spec.model, ("classes", i, "model"), base_dir, findings)

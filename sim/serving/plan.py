@@ -6,7 +6,7 @@ Everything that can be wrong with a scenario beyond the shape of its file is fou
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path as FolderPath
 
 from sim.serving.cache_check import cache_assumptions, check_caches
@@ -34,7 +34,9 @@ from sim.spec.source import Node
 __all__ = ["Load", "Path", "Plan", "PlannedDevice", "PlannedGroup", "is_named", "plan_fleet"]
 
 
-def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load], base_dir: FolderPath) -> Plan:
+def plan_fleet(
+    experiment: Experiment, node: Node, loads: Sequence[Load], base_dir: FolderPath, swept: Collection[str] = ()
+) -> Plan:
     """Plan the fleet of a scenario.
 
     Parameters
@@ -47,6 +49,9 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load], base_d
         The sizes that each source of queries can draw.
     base_dir : pathlib.Path
         Folder of the experiment file, for files named relative to it.
+    swept : collection of str
+        Key paths that the sweep sets, of which a scenario has one value: what has an effect in another one only is no
+        mistake.
 
     Raises
     ------
@@ -55,7 +60,7 @@ def plan_fleet(experiment: Experiment, node: Node, loads: Sequence[Load], base_d
         range, settings that contradict each other.
     """
     findings = Findings(node)
-    models, classes = find_classes(experiment, base_dir, findings)
+    models, classes = find_classes(experiment, base_dir, findings, orders_vary=any(map(_is_of_queues, swept)))
     found = find_devices(experiment, base_dir, findings)
     slowdown, interference = find_slowdown(experiment, base_dir, findings)
     check_named_devices(experiment, models, findings)
@@ -169,6 +174,10 @@ def _preference(
             findings.report(("binding", "preference", i), f"{name!r} holds no path that the policy may use")
         ordered.extend(kind for kind in matching if kind not in ordered)
     return (*ordered, *(kind for kind in kinds if kind not in ordered))
+
+
+def _is_of_queues(key: str) -> bool:
+    return key.partition(".")[0] == "queue"
 
 
 # -- assumptions ----------------------------------------------------------------------------------------

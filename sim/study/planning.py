@@ -74,7 +74,7 @@ def plan_scenario(scenario: Scenario) -> Plan:
     expected_end_ns = max(load.end_ns for load in loads) + drain_ns(experiment)
     problems += check_decisions(experiment, scenario.node, expected_end_ns=expected_end_ns)
     try:
-        plan = plan_fleet(one_cell(experiment), scenario.node, loads, scenario.base_dir)
+        plan = plan_fleet(one_cell(experiment), scenario.node, loads, scenario.base_dir, scenario.parameters)
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from error
     problems += check_interference(experiment, plan, scenario.node)

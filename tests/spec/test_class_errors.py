@@ -37,6 +37,8 @@ def test_the_good_ones_are_good(tmp_path: Path) -> None:
         "classes: [{name: a, share: 10%}, {name: b, share: 90%, sla: 1s}]\n",
         f"classes: [{{name: a}}, {{name: b, {OWN}, {OTHER}}}]\n",
         "queue: {order: priority}\nclasses: [{name: a, share: 10%}, {name: b, share: 90%, priority: 1}]\n",
+        "queue: {order: priority}\nclasses: [{name: a, share: 10%}, {name: b, share: 90%, priority: 1}]\n"
+        "sweep: {queue.order: [priority, fifo]}\n",
     ):
         assert prepare_text(tmp_path, GOOD + more)
 
