@@ -9,7 +9,11 @@ from sim.profile.device import UNFIT
 from sim.spec.problems import Problem, SpecError
 from sim.spec.units import parse_bytes, parse_price_usd_per_h
 
-__all__ = ["measured_notes", "said_of_device"]
+__all__ = ["NOTED_CACHE", "NOTED_IDS", "measured_notes", "said_of_device"]
+
+NOTED_IDS = r"IDs drawn by (\S+?);"
+NOTED_CACHE = r"MP-Cache: (.+?)\.(?=\s|$)"
+"""Where `measured_notes` says which IDs and which cache it was measured with."""
 
 
 def measured_notes(about: Mapping[str, str]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.calibrate.about_samples import NOTED_CACHE, NOTED_IDS
 from sim.calibrate.measure.cache_setting import NO_CACHE, CacheSetting, parse_cache, parse_popularity
 from sim.profile.device import Device
 from sim.profile.model import Model
@@ -118,14 +119,14 @@ def _contradictions(plain: Device, cached: Device, spec: CacheSpec) -> list[Prob
         if setting is not None and setting != wanted:
             needed = "one without is compared" if device is plain else "--cache says another"
             problems.append(Problem(f"{device.name} was measured with MP-Cache: {written}; {needed}"))
-    ids = _stated(cached, r"IDs drawn by (\S+?);")
+    ids = _stated(cached, NOTED_IDS)
     if ids is not None and spec.popularity is not None and _other_ids(ids, spec.popularity):
         problems.append(Problem(f"{cached.name} was measured with IDs drawn by {ids}; --cache says another popularity"))
     return problems
 
 
 def _measured_cache(device: Device) -> tuple[str, CacheSetting | None]:
-    written = _stated(device, r"MP-Cache: (.+?)\.(?=\s|$)")
+    written = _stated(device, NOTED_CACHE)
     if written is None or written == "none":
         return "none", None if written is None else NO_CACHE
     try:

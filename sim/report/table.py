@@ -383,12 +383,12 @@ def _table(report: Report, rows: Sequence[Row], width: int, marks: Marks) -> lis
 SHORT = "*"
 """Marks a percentile that replications are too short for."""
 
-SATURATED_NAMED = 4
-"""Saturated scenarios of which load and drift are told; the table has those of all, where there is room."""
+NAMED = 4
+"""Scenarios of which it is told why they are saturated, or miss; the table has the figures of all, if there is room."""
 
 
-def _saturated(row: Row) -> str:
-    """Say what the verdict on a saturated scenario stands on."""
+def _why(row: Row) -> str:
+    """Say what the verdict on a scenario stands on."""
     name = ", ".join(str(value) for value in row.parameters.values())
     return f"{name}: {row.verdict.why}" if name else row.verdict.why
 
@@ -406,7 +406,13 @@ def _warnings(report: Report, rows: Sequence[Row]) -> list[str]:
         shown = [
             row for row in rows if isinstance(row.summary, ScenarioSummary) and row.verdict.answer is Answer.SATURATED
         ]
-        lines += [_saturated(row) for row in shown[:SATURATED_NAMED]]
+        lines += [_why(row) for row in shown[:NAMED]]
+    missed = [
+        row
+        for row in rows
+        if isinstance(row.summary, ScenarioSummary) and row.verdict.answer is Answer.MISSES and row.verdict.why
+    ]
+    lines += [f"{_why(row)}, so it misses the SLA whatever {report.percentile} is" for row in missed[:NAMED]]
     reasons = dict.fromkeys(row.verdict.why for row in rows if row.verdict.answer is Answer.UNKNOWN)
     lines += [f"no {reason_of} in some scenarios: {why}" for reason_of, why in (("percentile", r) for r in reasons)]
     short = short_run_line(scenarios, report.percentile, SHORT)

@@ -34,6 +34,10 @@ from sim.spec.source import Node
 __all__ = ["Load", "Path", "Plan", "PlannedDevice", "PlannedGroup", "is_named", "plan_fleet"]
 
 
+ORDER_KEYS = frozenset({"queue", "queue.order"})
+"""Axes of a sweep by which only some of its scenarios may have an order by priority."""
+
+
 def plan_fleet(
     experiment: Experiment, node: Node, loads: Sequence[Load], base_dir: FolderPath, swept: Collection[str] = ()
 ) -> Plan:
@@ -60,7 +64,7 @@ def plan_fleet(
         range, settings that contradict each other.
     """
     findings = Findings(node)
-    models, classes = find_classes(experiment, base_dir, findings, orders_vary=any(map(_is_of_queues, swept)))
+    models, classes = find_classes(experiment, base_dir, findings, orders_vary=not ORDER_KEYS.isdisjoint(swept))
     found = find_devices(experiment, base_dir, findings)
     slowdown, interference = find_slowdown(experiment, base_dir, findings)
     check_named_devices(experiment, models, findings)
@@ -174,10 +178,6 @@ def _preference(
             findings.report(("binding", "preference", i), f"{name!r} holds no path that the policy may use")
         ordered.extend(kind for kind in matching if kind not in ordered)
     return (*ordered, *(kind for kind in kinds if kind not in ordered))
-
-
-def _is_of_queues(key: str) -> bool:
-    return key.partition(".")[0] == "queue"
 
 
 # -- assumptions ----------------------------------------------------------------------------------------

@@ -30,9 +30,12 @@ def reading_assumptions(paths: Sequence[tuple[Path, str, int, int]]) -> Iterator
             yield f"service times of {profile} beyond {last:,} samples, which were not measured, go on in a line"
         if service.levels.size == 1:
             yield f"service times of {profile} do not vary: one quantile of them is known"
-        elif service.levels[-1] < 1:
-            most = f"p{100 * service.levels[-1]:g}"
-            yield f"service times of {profile} beyond {most} are taken to be {most}: the tail is too short"
+        else:
+            least, most = (f"p{100 * level:g}" for level in (service.levels[0], service.levels[-1]))
+            if service.levels[0] > 0:
+                yield f"service times of {profile} below {least} are taken to be {least}: the mean is too high"
+            if service.levels[-1] < 1:
+                yield f"service times of {profile} beyond {most} are taken to be {most}: the tail is too short"
         if service.round_to_ns > 1:
             step = f"{service.round_to_ns / 1e6:g} ms"
             nothing = f"; what is shorter than {service.round_to_ns / 2e6:g} ms takes no time"

@@ -82,7 +82,9 @@ _folders: dict[str, Path] = {}
 def _install(files: dict[str, bytes]) -> None:
     """Let modules be imported from `files`, instead of others of their names that were imported before."""
     digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
-    if digest not in _folders:
+    known = _folders.get(digest)
+    # What lies in a temporary folder for weeks may be cleaned away.
+    if known is None or not all((known / name).is_file() for name in files):
         folder = Path(tempfile.mkdtemp(prefix=f"mprec-{digest[:16]}-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         for name, content in files.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim.calibrate.about_samples import measured_notes
 from sim.calibrate.cache_effect import cache_effects, effect_lines
 from sim.profile.device import Device
 from sim.profile.library import load_device, load_model
@@ -80,7 +81,7 @@ def test_what_cannot_be_compared_is_told(parts: tuple[Device, Device, Model]) ->
 
 def test_a_comparison_that_the_notes_contradict_is_refused(parts: tuple[Device, Device, Model]) -> None:
     plain, cached, model = parts
-    notes = "source: s\nnotes: IDs drawn by {}; back-to-back, load 1; MP-Cache: {}. Interference: 0 of 10."
+    other = {"waiting": "back-to-back", "load": "1", "threads": "1", "interference": "0 of 10 blocks set aside"}
     asked = "{encoder: 1.5MB, decoder_centroids: 4, popularity: {kind: zipf, exponent: 1.05}}"
     told = "encoder=1500kB, decoder=4"
 
@@ -90,7 +91,8 @@ def test_a_comparison_that_the_notes_contradict_is_refused(parts: tuple[Device, 
         return [str(problem) for problem in caught.value.problems]
 
     def said(device: Device, ids: str, cache: str) -> Device:
-        return replace(device, provenance=notes.format(ids, cache))
+        notes = measured_notes({"ids": ids, "cache": cache, **other})
+        return replace(device, provenance=f"source: s\nnotes: {' '.join(notes)}")
 
     assert refused(plain, plain) == ["plain and plain are one profile: there is no effect to measure"]
     assert refused(said(plain, "zipf:1.05", told), said(cached, "zipf:1.05", "none")) == [

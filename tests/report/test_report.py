@@ -191,6 +191,14 @@ def report(**changes: Any) -> Report:
     return Report(**(values | changes))
 
 
+def test_it_is_said_why_a_scenario_misses_whose_percentile_does_not_say_so() -> None:
+    late = summary({"policy": "a"}, 10.0, 1.0, in_time=0.969)
+    plain = summary({"policy": "b"}, 20.0, 1.0, in_time=0.5)
+    text = " ".join(render(report(summaries=(late, plain), baseline=None), 200).split())
+    assert "a: at most 97.9% of the queries are in time, so it misses the SLA whatever p99 is" in text
+    assert text.count("misses the SLA whatever") == 1
+
+
 def test_one_replication_is_told_and_what_is_saturated_never_settles() -> None:
     steady, unsettled = summary({"policy": "a"}), summary({"policy": "b"})
     unsettled = replace(unsettled, warmup=Warmup("mser-5", 0.5, False))

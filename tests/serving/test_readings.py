@@ -57,7 +57,10 @@ def lines(
         ),
         (
             {"table": WHOLE.replace("[0, 1]", "[0.5, 0.95]")},
-            ["beyond p95 are taken to be p95: the tail is too short"],
+            [
+                "below p50 are taken to be p50: the mean is too high",
+                "beyond p95 are taken to be p95: the tail is too short",
+            ],
         ),
         (
             {"table": "{sizes: [2, 8], quantiles: [0.5], service: [[1ms], [3ms]]}"},

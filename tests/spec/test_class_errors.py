@@ -81,6 +81,12 @@ def test_the_good_ones_are_good(tmp_path: Path) -> None:
         ),
         (
             GOOD,
+            "classes: [{name: a, share: 50%}, {name: b, share: 50%, priority: 2}]\n"
+            "queue: {limit: 2}\nsweep: {queue.limit: [1, 2]}\n",
+            "12:66: classes[1].priority: has no effect without queue: {order: priority} (got 2)",
+        ),
+        (
+            GOOD,
             "queue: {order: priority}\n",
             "12:16: queue.order: every query has the same priority, so this is the order of arrival",
         ),

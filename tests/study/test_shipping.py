@@ -15,10 +15,14 @@ from sim.study.shipping import Parcel
 WORKER = """
 import pickle, sys
 from pathlib import Path
-for file in sys.argv[1:]:
+for number, file in enumerate(sys.argv[1:]):
     parcel = pickle.loads(Path(file).read_bytes())
     function = parcel.open()
-    print(function(), Path(sys.modules["sent_mine"].__file__).parent, len(sys.path))
+    here = Path(sys.modules["sent_mine"].__file__).parent
+    print(function(), here, len(sys.path))
+    if number == 3:
+        # As what cleans a temporary folder does.
+        (here / "sent_mine.py").unlink()
 """
 
 
@@ -36,7 +40,7 @@ def test_source_is_unpacked_once_and_removed_with_the_process(tmp_path: Path, mo
         (tmp_path / f"{name}.py").unlink()
     (tmp_path / "elsewhere").mkdir()
     opened = subprocess.run(
-        [sys.executable, "-c", WORKER, *(str(tmp_path / one) for one in "aaba")],
+        [sys.executable, "-c", WORKER, *(str(tmp_path / one) for one in "aabaa")],
         cwd=tmp_path / "elsewhere",
         capture_output=True,
         text=True,
@@ -45,7 +49,8 @@ def test_source_is_unpacked_once_and_removed_with_the_process(tmp_path: Path, mo
     )
     rows = [line.split() for line in opened.stdout.splitlines()]
     texts, folders, lengths = zip(*rows, strict=True)
-    assert texts == ("a", "a", "b", "a")
+    assert texts == ("a", "a", "b", "a", "a")
     assert folders[0] == folders[1] == folders[3] != folders[2]
-    assert len(set(lengths[2:])) == 1
+    assert folders[4] not in folders[:4]
+    assert len(set(lengths[2:4])) == 1
     assert not any(Path(folder).exists() for folder in folders)
